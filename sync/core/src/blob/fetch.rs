@@ -1,0 +1,436 @@
+//! Fetching: which blobs are being fetched, who holds what, which piece is asked of whom.
+
+use std::collections::BTreeMap;
+
+use crate::blob::{Bitmap, Manifest, id_of};
+use crate::event::{Event, StoreError, StoredBlob, Want};
+use crate::id::{BlobId, ContactId, HubId, Time};
+use crate::plan;
+use crate::wire::Message;
+
+mod one;
+
+use one::{Asked, Fetch, Stage, release};
+
+/// Most blobs fetched at a time; bounds memory (a manifest and a bitmap each).
+pub const ACTIVE_MAX: usize = 64;
+/// Most pieces asked of a contact at a time; holders queue no more.
+pub const ASKED_PIECES_MAX: usize = 64;
+/// How long a full disk is left alone.
+pub const STALL_MS: u64 = 60_000;
+/// A piece asked for and not moving for so long is asked of somebody else.
+pub const PIECE_STALL_MS: u64 = 60_000;
+/// How long to wait for a neighbour that is getting a piece, before asking the holder again:
+/// a piece of 1 MiB takes 10 s at 0.8 Mbit/s.
+pub const ELSEWHERE_MS: u64 = 10_000;
+/// Wrong pieces after which a contact is closed.
+pub const WRONG_PIECES_MAX: u32 = 3;
+
+/// What fetching asks its node to do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Send a message.
+    Send(ContactId, Message),
+    /// Send a message to every member in contact.
+    SendAll(Message),
+    /// Read what is held of a blob; the answer goes to [`Fetches::loaded`].
+    Load(BlobId),
+    /// Store; the answer goes to [`Fetches::reserved`].
+    Reserve(BlobId, Vec<u8>),
+    /// Store; the answer goes to [`Fetches::written`].
+    Write(BlobId, u32, Vec<u8>),
+    /// Tell the hub.
+    Event(Event),
+    /// Close the contact, which breaks the rules.
+    Close(ContactId, &'static str),
+}
+
+/// The blobs that are being fetched.
+pub struct Fetches {
+    hub: HubId,
+    wants: Vec<Want>,
+    active: BTreeMap<BlobId, Fetch>,
+    contacts: BTreeMap<ContactId, Source>,
+    /// Something changed since [`Fetches::ask`] looked for pieces to ask for.
+    is_changed: bool,
+}
+
+#[derive(Default)]
+struct Source {
+    asked_bytes: u64,
+    asked_pieces: usize,
+    wrong_pieces: u32,
+}
+
+impl Fetches {
+    /// Starts with no wants.
+    pub const fn new(hub: HubId) -> Self {
+        Self {
+            hub,
+            wants: Vec::new(),
+            active: BTreeMap::new(),
+            contacts: BTreeMap::new(),
+            is_changed: false,
+        }
+    }
+
+    /// Replaces the wants; what is fetched and still wanted goes on.
+    pub fn set_wants(&mut self, wants: Vec<Want>) -> Vec<Action> {
+        self.is_changed = true;
+        self.wants = plan::order(wants);
+        let places: BTreeMap<BlobId, usize> =
+            self.wants.iter().enumerate().map(|(place, want)| (want.blob, place)).collect();
+        let gone: Vec<BlobId> =
+            self.active.keys().filter(|blob| !places.contains_key(*blob)).copied().collect();
+        let mut actions = Vec::new();
+        for blob in gone {
+            self.forget(blob);
+            actions.push(Action::SendAll(Message::Unwant { blob }));
+        }
+        for (blob, fetch) in &mut self.active {
+            fetch.place = places[blob];
+        }
+        actions.extend(self.activate());
+        actions
+    }
+
+    /// Counts the blobs that are wanted and not whole.
+    pub fn wanted(&self) -> usize {
+        self.wants.len()
+    }
+
+    /// Takes note of a new member in contact, and asks it for everything that is being fetched.
+    pub fn contact_up(&mut self, contact: ContactId) -> Vec<Action> {
+        self.contacts.insert(contact, Source::default());
+        let mut actions = self.activate();
+        let asking = self.active.iter().filter(|(_, fetch)| fetch.stage != Stage::Loading);
+        actions.extend(asking.map(|(blob, fetch)| Action::Send(contact, fetch.want(*blob))));
+        actions
+    }
+
+    /// Takes note of a contact that is gone; what it sent of a piece is kept.
+    pub fn contact_down(&mut self, contact: ContactId) {
+        self.is_changed = true;
+        self.contacts.remove(&contact);
+        for fetch in self.active.values_mut() {
+            fetch.holders.remove(&contact);
+            fetch.asked.retain(|_, asked| asked.contact != contact);
+            fetch.elsewhere.retain(|(from, _), _| *from != contact);
+        }
+    }
+
+    /// Takes what the store holds of a blob.
+    pub fn loaded(&mut self, now: Time, blob: BlobId, stored: &StoredBlob) -> Vec<Action> {
+        let Some(fetch) = self.active.get_mut(&blob) else { return Vec::new() };
+        if fetch.stage != Stage::Loading {
+            return Vec::new();
+        }
+        let manifest = stored.manifest.as_deref().and_then(|bytes| Manifest::decode(bytes).ok());
+        let Some(manifest) = manifest else {
+            fetch.stage = Stage::Asking;
+            return vec![Action::SendAll(fetch.want(blob))];
+        };
+        fetch.held = Bitmap::from_bytes(&stored.bitmap, manifest.pieces.len());
+        fetch.held_bytes = manifest.held_bytes(&fetch.held);
+        let encoded = manifest.encode();
+        fetch.manifest = Some(manifest);
+        if fetch.held.is_full() {
+            return self.complete(now, blob);
+        }
+        fetch.stage = Stage::Reserving;
+        vec![Action::SendAll(fetch.want(blob)), Action::Reserve(blob, encoded)]
+    }
+
+    /// Takes what a contact holds.
+    pub fn holding(
+        &mut self,
+        contact: ContactId,
+        blob: BlobId,
+        manifest: Option<&[u8]>,
+        bitmap: &[u8],
+    ) -> Vec<Action> {
+        self.is_changed = true;
+        if !self.contacts.contains_key(&contact) {
+            return Vec::new();
+        }
+        let Some(fetch) = self.active.get_mut(&blob) else { return Vec::new() };
+        let mut actions = Vec::new();
+        if let (None, Some(bytes)) = (&fetch.manifest, manifest) {
+            let decoded = if id_of(bytes) == blob { Manifest::decode(bytes).ok() } else { None };
+            let Some(decoded) = decoded else {
+                return vec![Action::Close(contact, "sent a manifest that is not the blob's")];
+            };
+            fetch.held = Bitmap::new(decoded.pieces.len());
+            fetch.manifest = Some(decoded);
+            if fetch.stage == Stage::Asking {
+                fetch.stage = Stage::Reserving;
+                actions.push(Action::Reserve(blob, bytes.to_vec()));
+            }
+        }
+        match &fetch.manifest {
+            Some(manifest) => {
+                let pieces = manifest.pieces.len();
+                fetch.holders.insert(contact, Bitmap::from_bytes(bitmap, pieces));
+            }
+            // It took us to have the manifest already; ask once more, with it.
+            None => actions.push(Action::Send(contact, fetch.want(blob))),
+        }
+        actions
+    }
+
+    /// Takes note that a contact does not have a blob.
+    pub fn not_here(&mut self, contact: ContactId, blob: BlobId) {
+        self.is_changed = true;
+        if let Some(fetch) = self.active.get_mut(&blob) {
+            fetch.holders.remove(&contact);
+            release(&mut self.contacts, fetch, |_, asked| asked.contact == contact);
+        }
+    }
+
+    /// Takes note of pieces that a contact holds as well now.
+    pub fn have(&mut self, contact: ContactId, blob: BlobId, pieces: &[u32]) {
+        self.is_changed = true;
+        let fetch = self.active.get_mut(&blob);
+        if let Some(holder) = fetch.and_then(|fetch| fetch.holders.get_mut(&contact)) {
+            pieces.iter().for_each(|piece| holder.insert(*piece));
+        }
+    }
+
+    /// Takes the store's answer to [`Action::Reserve`].
+    pub fn reserved(
+        &mut self,
+        now: Time,
+        blob: BlobId,
+        result: Result<(), StoreError>,
+    ) -> Vec<Action> {
+        self.is_changed = true;
+        let Some(fetch) = self.active.get_mut(&blob) else { return Vec::new() };
+        if result.is_ok() {
+            fetch.stage = Stage::Fetching;
+            return vec![Action::Event(fetch.progress(blob))];
+        }
+        fetch.stage = Stage::Stalled { until: now.after_ms(STALL_MS) };
+        vec![Action::Event(Event::BlobStalled { blob })]
+    }
+
+    /// Takes a part of a piece.
+    pub fn piece_data(
+        &mut self,
+        now: Time,
+        contact: ContactId,
+        blob: BlobId,
+        (piece, offset): (u32, u32),
+        bytes: &[u8],
+    ) -> Vec<Action> {
+        let Some(fetch) = self.active.get_mut(&blob) else { return Vec::new() };
+        let Some(manifest) = &fetch.manifest else { return Vec::new() };
+        let Some(asked) = fetch.asked.get_mut(&piece).filter(|a| a.contact == contact) else {
+            return Vec::new();
+        };
+        let partial = fetch.partial.entry(piece).or_default();
+        if partial.len() != offset as usize || bytes.is_empty() {
+            return Vec::new();
+        }
+        asked.moved_at = now;
+        let piece_bytes = manifest.pieces[piece as usize].bytes as usize;
+        if partial.len() + bytes.len() > piece_bytes {
+            return vec![Action::Close(contact, "sent more than the piece has")];
+        }
+        partial.extend_from_slice(bytes);
+        if partial.len() < piece_bytes {
+            return Vec::new();
+        }
+        self.is_changed = true;
+        let whole = fetch.partial.remove(&piece).unwrap_or_default();
+        let is_right = manifest.verifies(piece, &whole);
+        release(&mut self.contacts, fetch, |number, _| *number == piece);
+        if is_right {
+            fetch.writing.insert(piece, contact);
+            return vec![Action::Write(blob, piece, whole)];
+        }
+        self.wrong_piece(contact, blob)
+    }
+
+    fn wrong_piece(&mut self, contact: ContactId, blob: BlobId) -> Vec<Action> {
+        let Some(source) = self.contacts.get_mut(&contact) else { return Vec::new() };
+        source.wrong_pieces += 1;
+        if source.wrong_pieces >= WRONG_PIECES_MAX {
+            return vec![Action::Close(contact, "sent wrong pieces")];
+        }
+        // Perhaps its disk rots: of this blob nothing more is asked of it.
+        if let Some(fetch) = self.active.get_mut(&blob) {
+            fetch.holders.remove(&contact);
+            release(&mut self.contacts, fetch, |_, asked| asked.contact == contact);
+        }
+        Vec::new()
+    }
+
+    /// Takes the store's answer to [`Action::Write`].
+    pub fn written(
+        &mut self,
+        now: Time,
+        blob: BlobId,
+        piece: u32,
+        result: Result<(), StoreError>,
+    ) -> Vec<Action> {
+        self.is_changed = true;
+        let Some(fetch) = self.active.get_mut(&blob) else { return Vec::new() };
+        fetch.writing.remove(&piece);
+        fetch.elsewhere.retain(|(_, number), _| *number != piece);
+        if result.is_err() {
+            fetch.stage = Stage::Stalled { until: now.after_ms(STALL_MS) };
+            release(&mut self.contacts, fetch, |_, _| true);
+            return vec![Action::Event(Event::BlobStalled { blob })];
+        }
+        let Some(manifest) = &fetch.manifest else { return Vec::new() };
+        if !fetch.held.has(piece) {
+            fetch.held.insert(piece);
+            fetch.held_bytes += u64::from(manifest.pieces[piece as usize].bytes);
+        }
+        let mut actions = vec![Action::Event(fetch.progress(blob))];
+        if fetch.held.is_full() {
+            actions.extend(self.complete(now, blob));
+        }
+        actions
+    }
+
+    /// Takes note that a piece should be asked of others.
+    ///
+    /// `is_reachable` says whether one of those others is in contact.
+    pub fn elsewhere(
+        &mut self,
+        now: Time,
+        contact: ContactId,
+        (blob, piece): (BlobId, u32),
+        is_reachable: bool,
+    ) {
+        self.is_changed = true;
+        let Some(fetch) = self.active.get_mut(&blob) else { return };
+        let is_asked = fetch.asked.get(&piece).is_some_and(|asked| asked.contact == contact);
+        if is_asked {
+            release(&mut self.contacts, fetch, |number, _| *number == piece);
+            let wait_ms = if is_reachable { ELSEWHERE_MS } else { 0 };
+            fetch.elsewhere.insert((contact, piece), now.after_ms(wait_ms));
+        }
+    }
+
+    /// Asks contacts for pieces, as many as each may be asked for.
+    ///
+    /// `asked_bytes` gives the bound for a contact.
+    pub fn ask(&mut self, now: Time, asked_bytes: impl Fn(ContactId) -> u64) -> Vec<Action> {
+        let mut actions = Vec::new();
+        if !std::mem::take(&mut self.is_changed) {
+            return actions;
+        }
+        let mut places: Vec<(usize, BlobId)> = self
+            .active
+            .iter()
+            .filter(|(_, fetch)| fetch.stage == Stage::Fetching)
+            .map(|(blob, fetch)| (fetch.place, *blob))
+            .collect();
+        places.sort_unstable();
+        let contacts: Vec<ContactId> = self.contacts.keys().copied().collect();
+        for contact in contacts {
+            let bytes_max = asked_bytes(contact);
+            for (_, blob) in &places {
+                while let Some(request) = self.ask_one(now, contact, *blob, bytes_max) {
+                    actions.push(Action::Send(contact, request));
+                }
+            }
+        }
+        actions
+    }
+
+    fn ask_one(
+        &mut self,
+        now: Time,
+        contact: ContactId,
+        blob: BlobId,
+        bytes_max: u64,
+    ) -> Option<Message> {
+        let source = self.contacts.get_mut(&contact)?;
+        if source.asked_bytes >= bytes_max || source.asked_pieces >= ASKED_PIECES_MAX {
+            return None;
+        }
+        let fetch = self.active.get_mut(&blob)?;
+        let piece = fetch.choose(&self.hub, now, contact, blob)?;
+        let offset = fetch.partial.get(&piece).map_or(0, Vec::len) as u32;
+        let piece_bytes = fetch.manifest.as_ref()?.pieces[piece as usize].bytes;
+        let bytes = u64::from(piece_bytes - offset);
+        source.asked_bytes += bytes;
+        source.asked_pieces += 1;
+        fetch.asked.insert(piece, Asked { contact, moved_at: now, bytes });
+        let is_urgent = fetch.elsewhere.contains_key(&(contact, piece));
+        Some(Message::Request { blob, piece, offset, is_urgent })
+    }
+
+    /// Lets go of what does not move, and tries full disks again.
+    pub fn timeout(&mut self, now: Time) -> Vec<Action> {
+        self.is_changed = true;
+        let mut actions = Vec::new();
+        for (blob, fetch) in &mut self.active {
+            release(&mut self.contacts, fetch, |_, asked| {
+                now.since_ms(asked.moved_at) >= PIECE_STALL_MS
+            });
+            if let Stage::Stalled { until } = fetch.stage
+                && until <= now
+            {
+                match &fetch.manifest {
+                    Some(manifest) => {
+                        fetch.stage = Stage::Reserving;
+                        actions.push(Action::Reserve(*blob, manifest.encode()));
+                    }
+                    None => fetch.stage = Stage::Asking,
+                }
+            }
+        }
+        actions.extend(self.activate());
+        actions
+    }
+
+    /// Says whether anything waits for time to pass.
+    pub fn is_busy(&self) -> bool {
+        !self.active.is_empty()
+    }
+
+    /// Says whether a blob is being fetched and its manifest is here.
+    pub fn has_manifest(&self, blob: &BlobId) -> bool {
+        self.active.get(blob).is_some_and(|fetch| fetch.manifest.is_some())
+    }
+
+    fn activate(&mut self) -> Vec<Action> {
+        // One that nobody in contact holds does not keep others from their turn.
+        let is_moving = |fetch: &&Fetch| fetch.stage == Stage::Loading || !fetch.holders.is_empty();
+        let mut free = ACTIVE_MAX.saturating_sub(self.active.values().filter(is_moving).count());
+        free = free.min((4 * ACTIVE_MAX).saturating_sub(self.active.len()));
+        let mut actions = Vec::new();
+        for (place, want) in self.wants.iter().enumerate() {
+            if free == 0 {
+                break;
+            }
+            if !self.active.contains_key(&want.blob) {
+                self.active.insert(want.blob, Fetch::new(place, want.collection.clone()));
+                actions.push(Action::Load(want.blob));
+                free -= 1;
+            }
+        }
+        actions
+    }
+
+    fn complete(&mut self, _now: Time, blob: BlobId) -> Vec<Action> {
+        self.forget(blob);
+        self.wants.retain(|want| want.blob != blob);
+        let mut actions = vec![
+            Action::Event(Event::BlobComplete { blob }),
+            Action::SendAll(Message::Unwant { blob }),
+        ];
+        actions.extend(self.activate());
+        actions
+    }
+
+    fn forget(&mut self, blob: BlobId) {
+        if let Some(mut fetch) = self.active.remove(&blob) {
+            release(&mut self.contacts, &mut fetch, |_, _| true);
+        }
+    }
+}

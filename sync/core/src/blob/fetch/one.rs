@@ -1,0 +1,111 @@
+//! One blob that is being fetched.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Source;
+use crate::blob::{Bitmap, Manifest};
+use crate::event::Event;
+use crate::id::{BlobId, CollectionId, ContactId, HubId, Time};
+use crate::plan;
+use crate::wire::Message;
+
+pub(super) struct Fetch {
+    pub(super) place: usize,
+    pub(super) collection: CollectionId,
+    pub(super) stage: Stage,
+    pub(super) manifest: Option<Manifest>,
+    pub(super) held: Bitmap,
+    pub(super) held_bytes: u64,
+    pub(super) holders: BTreeMap<ContactId, Bitmap>,
+    pub(super) asked: BTreeMap<u32, Asked>,
+    pub(super) partial: BTreeMap<u32, Vec<u8>>,
+    pub(super) writing: BTreeMap<u32, ContactId>,
+    pub(super) elsewhere: BTreeMap<(ContactId, u32), Time>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    Loading,
+    Asking,
+    Reserving,
+    Fetching,
+    Stalled { until: Time },
+}
+
+pub(super) struct Asked {
+    pub(super) contact: ContactId,
+    pub(super) moved_at: Time,
+    pub(super) bytes: u64,
+}
+
+impl Fetch {
+    pub(super) const fn new(place: usize, collection: CollectionId) -> Self {
+        Self {
+            place,
+            collection,
+            stage: Stage::Loading,
+            manifest: None,
+            held: Bitmap::EMPTY,
+            held_bytes: 0,
+            holders: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            partial: BTreeMap::new(),
+            writing: BTreeMap::new(),
+            elsewhere: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn want(&self, blob: BlobId) -> Message {
+        let collection = self.collection.clone();
+        Message::Want { blob, collection, has_manifest: self.manifest.is_some() }
+    }
+
+    pub(super) fn progress(&self, blob: BlobId) -> Event {
+        let total_bytes = self.manifest.as_ref().map_or(0, Manifest::total_bytes);
+        Event::BlobProgress { blob, verified_bytes: self.held_bytes, total_bytes }
+    }
+
+    pub(super) fn choose(
+        &self,
+        hub: &HubId,
+        now: Time,
+        contact: ContactId,
+        blob: BlobId,
+    ) -> Option<u32> {
+        let holder = self.holders.get(&contact)?;
+        let is_swarm = self.holders.values().any(|held| !held.is_full());
+        let is_free = |piece: &u32| {
+            let later = self.elsewhere.get(&(contact, *piece));
+            holder.has(*piece)
+                && !self.asked.contains_key(piece)
+                && !self.writing.contains_key(piece)
+                && later.is_none_or(|time| *time <= now)
+        };
+        let rarity = |piece: u32| {
+            let holders = self.holders.values().filter(|held| held.has(piece)).count();
+            (piece, holders)
+        };
+        let free = self.held.missing().filter(is_free);
+        if is_swarm {
+            return plan::choose_piece(hub, &blob, true, free.map(rarity));
+        }
+        plan::choose_piece(hub, &blob, false, free.take(1).map(|piece| (piece, 1)))
+    }
+}
+
+/// Takes back what was asked for, where the rule says so.
+pub(super) fn release(
+    contacts: &mut BTreeMap<ContactId, Source>,
+    fetch: &mut Fetch,
+    is_released: impl Fn(&u32, &Asked) -> bool,
+) {
+    let gone: BTreeSet<u32> =
+        fetch.asked.iter().filter(|(piece, a)| is_released(piece, a)).map(|(p, _)| *p).collect();
+    for piece in gone {
+        let Some(asked) = fetch.asked.remove(&piece) else { continue };
+        if let Some(source) = contacts.get_mut(&asked.contact) {
+            source.asked_bytes = source.asked_bytes.saturating_sub(asked.bytes);
+            source.asked_pieces = source.asked_pieces.saturating_sub(1);
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! Serving: who wants what of us, and in which order pieces are read and sent.
+//!
+//! Where several want one blob, a holder sends each piece twice and then says who has it, so
+//! that copies spread among neighbours like a tree and not all from one uplink (DESIGN §7).
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::blob::{Bitmap, Manifest};
+use crate::event::StoredBlob;
+use crate::id::{BlobId, CollectionId, ContactId, HubId};
+use crate::wire::{Message, PIECE_PART_BYTES_MAX};
+
+/// Most blobs that one contact may want of us at a time; four times what a hub asks for.
+pub const WANTS_MAX: usize = 1_024;
+/// Most requests of a contact that wait.
+pub const REQUESTS_MAX: usize = 256;
+/// Copies of a piece that a holder sends before it points to those who have it.
+pub const COPIES: usize = 2;
+/// Most hubs that are named as having a piece.
+const NAMED_MAX: usize = 4;
+
+/// What serving asks its node to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Send a message.
+    Send(ContactId, Message),
+    /// Read what is held of a blob; the answer goes to [`Serving::loaded`].
+    Load(BlobId, ContactId),
+    /// Read a piece; the answer goes to [`Serving::read`].
+    Read(ContactId, BlobId, u32),
+    /// Close the contact, which breaks the rules.
+    Close(ContactId, &'static str),
+}
+
+/// What is served to whom.
+#[derive(Default)]
+pub struct Serving {
+    blobs: BTreeMap<BlobId, Served>,
+    clients: BTreeMap<ContactId, Client>,
+}
+
+struct Client {
+    hub: HubId,
+    wants: BTreeMap<BlobId, ClientWant>,
+    requests: VecDeque<Request>,
+    reading: Option<Request>,
+}
+
+struct ClientWant {
+    collection: CollectionId,
+    has_manifest: bool,
+    is_served: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Request {
+    blob: BlobId,
+    piece: u32,
+    offset: u32,
+}
+
+#[derive(Default)]
+struct Served {
+    held: Bitmap,
+    sent_to: BTreeMap<u32, Vec<HubId>>,
+}
+
+impl Serving {
+    /// Takes note of a member in contact.
+    pub fn contact_up(&mut self, contact: ContactId, hub: HubId) {
+        let client =
+            Client { hub, wants: BTreeMap::new(), requests: VecDeque::new(), reading: None };
+        self.clients.insert(contact, client);
+    }
+
+    /// Takes note of a contact that is gone.
+    pub fn contact_down(&mut self, contact: ContactId) {
+        self.clients.remove(&contact);
+        self.forget_unwanted();
+    }
+
+    /// Takes a want.
+    pub fn want(
+        &mut self,
+        contact: ContactId,
+        blob: BlobId,
+        collection: CollectionId,
+        has_manifest: bool,
+    ) -> Vec<Action> {
+        let Some(client) = self.clients.get_mut(&contact) else { return Vec::new() };
+        if client.wants.len() >= WANTS_MAX && !client.wants.contains_key(&blob) {
+            return vec![Action::Close(contact, "wants too many blobs at a time")];
+        }
+        client.wants.insert(blob, ClientWant { collection, has_manifest, is_served: false });
+        vec![Action::Load(blob, contact)]
+    }
+
+    /// Takes back a want.
+    pub fn unwant(&mut self, contact: ContactId, blob: BlobId) {
+        if let Some(client) = self.clients.get_mut(&contact) {
+            client.wants.remove(&blob);
+            client.requests.retain(|request| request.blob != blob);
+        }
+        self.forget_unwanted();
+    }
+
+    /// Takes what the store holds of a blob that a contact wants; `may_read` judges collections.
+    pub fn loaded(
+        &mut self,
+        contact: ContactId,
+        blob: BlobId,
+        stored: &StoredBlob,
+        may_read: impl Fn(&HubId, &CollectionId) -> bool,
+    ) -> Vec<Action> {
+        let Some(client) = self.clients.get_mut(&contact) else { return Vec::new() };
+        let Some(want) = client.wants.get_mut(&blob) else { return Vec::new() };
+        let is_named = stored.collections.contains(&want.collection);
+        let manifest = stored.manifest.as_deref().and_then(|bytes| Manifest::decode(bytes).ok());
+        let (Some(manifest), true, true) =
+            (manifest, is_named, may_read(&client.hub, &want.collection))
+        else {
+            return vec![Action::Send(contact, Message::NotHere { blob })];
+        };
+        want.is_served = true;
+        let served = self.blobs.entry(blob).or_default();
+        served.held = Bitmap::from_bytes(&stored.bitmap, manifest.pieces.len());
+        let bytes = if want.has_manifest { None } else { stored.manifest.clone() };
+        let bitmap = served.held.as_bytes().to_vec();
+        vec![Action::Send(contact, Message::Holding { blob, manifest: bytes, bitmap })]
+    }
+
+    /// Takes note that a blob's manifest or all of it is here now: who asked before is told.
+    pub fn appeared(&mut self, blob: BlobId) -> Vec<Action> {
+        let waits = |client: &Client| client.wants.contains_key(&blob);
+        let waiting = self.clients.iter().filter(|(_, client)| waits(client));
+        waiting.map(|(contact, _)| Action::Load(blob, *contact)).collect()
+    }
+
+    /// Takes note of a piece that is durable now: who wants the blob is told.
+    pub fn piece_written(&mut self, blob: BlobId, piece: u32) -> Vec<Action> {
+        let Some(served) = self.blobs.get_mut(&blob) else { return Vec::new() };
+        served.held.insert(piece);
+        let is_served =
+            |client: &Client| client.wants.get(&blob).is_some_and(|want| want.is_served);
+        let told = self.clients.iter().filter(|(_, client)| is_served(client));
+        told.map(|(contact, _)| Action::Send(*contact, Message::Have { blob, pieces: vec![piece] }))
+            .collect()
+    }
+
+    /// Takes a request; it waits, or the asker is told who else has the piece.
+    pub fn request(
+        &mut self,
+        contact: ContactId,
+        blob: BlobId,
+        (piece, offset): (u32, u32),
+        is_urgent: bool,
+    ) -> Vec<Action> {
+        let Some(client) = self.clients.get(&contact) else { return Vec::new() };
+        let is_served = client.wants.get(&blob).is_some_and(|want| want.is_served);
+        let has = self.blobs.get(&blob).is_some_and(|served| served.held.has(piece));
+        if !is_served || !has {
+            return vec![Action::Send(contact, Message::NotHere { blob })];
+        }
+        if client.requests.len() >= REQUESTS_MAX {
+            return vec![Action::Close(contact, "asks for too many pieces at a time")];
+        }
+        let others = self.others_with(client.hub, blob, piece);
+        if others.len() >= COPIES && !is_urgent {
+            let hubs = others.into_iter().take(NAMED_MAX).collect();
+            return vec![Action::Send(contact, Message::Elsewhere { blob, piece, hubs })];
+        }
+        let hub = client.hub;
+        if let Some(served) = self.blobs.get_mut(&blob) {
+            let sent_to = served.sent_to.entry(piece).or_default();
+            if !sent_to.contains(&hub) {
+                sent_to.push(hub);
+            }
+        }
+        if let Some(client) = self.clients.get_mut(&contact) {
+            client.requests.push_back(Request { blob, piece, offset });
+        }
+        Vec::new()
+    }
+
+    /// Reads the next piece for a contact whose outbox has room.
+    pub fn pump(&mut self, contact: ContactId) -> Option<Action> {
+        let client = self.clients.get_mut(&contact)?;
+        if client.reading.is_some() {
+            return None;
+        }
+        let request = client.requests.pop_front()?;
+        client.reading = Some(request);
+        Some(Action::Read(contact, request.blob, request.piece))
+    }
+
+    /// Takes a piece that was read, none if it could not be, and sends it.
+    pub fn read(&mut self, contact: ContactId, bytes: Option<&[u8]>) -> Vec<Action> {
+        let Some(client) = self.clients.get_mut(&contact) else { return Vec::new() };
+        let Some(Request { blob, piece, offset }) = client.reading.take() else {
+            return Vec::new();
+        };
+        if !client.wants.contains_key(&blob) {
+            return Vec::new();
+        }
+        let Some(rest) = bytes.and_then(|bytes| bytes.get(offset as usize..)) else {
+            return vec![Action::Send(contact, Message::NotHere { blob })];
+        };
+        let data = |(i, part): (usize, &[u8])| {
+            let offset = offset + (i * PIECE_PART_BYTES_MAX) as u32;
+            let bytes = part.to_vec();
+            Action::Send(contact, Message::PieceData { blob, piece, offset, bytes })
+        };
+        rest.chunks(PIECE_PART_BYTES_MAX).enumerate().map(data).collect()
+    }
+
+    /// Lists other hubs in contact that were sent a piece and want more of the blob.
+    fn others_with(&self, asker: HubId, blob: BlobId, piece: u32) -> Vec<HubId> {
+        let sent_to = self.blobs.get(&blob).and_then(|served| served.sent_to.get(&piece));
+        let is_here = |hub: &&HubId| self.clients.values().any(|client| client.hub == **hub);
+        let others = sent_to.into_iter().flatten().filter(|hub| **hub != asker);
+        others.filter(is_here).copied().collect()
+    }
+
+    fn forget_unwanted(&mut self) {
+        let clients = &self.clients;
+        let is_wanted =
+            |blob: &BlobId| clients.values().any(|client| client.wants.contains_key(blob));
+        self.blobs.retain(|blob, _| is_wanted(blob));
+    }
+}

@@ -1,0 +1,333 @@
+//! Documents: Automerge behind a small door. Edits in, raw changes out; snapshots in and out.
+//!
+//! Actor ids are not random here: each is the hash of the hub's key and a nonce, so that
+//! a change by a foreign actor is recognised (DESIGN §5).
+
+use std::collections::BTreeMap;
+
+use automerge::transaction::Transactable;
+use automerge::{ActorId, AutoCommit, Change, ObjId, ObjType, ROOT, ReadDoc, ScalarValue, Value};
+
+use crate::event::{DocEdit, DocValue};
+use crate::id::HubId;
+
+/// Deepest nesting of maps and lists, so that reading cannot exhaust the stack.
+pub const DEPTH_MAX: usize = 32;
+/// Longest text or byte string of one value: fits one envelope with room to spare.
+pub const VALUE_BYTES_MAX: usize = 128 << 10;
+/// Most edits of one command: a form of a hundred fields and to spare.
+pub const EDITS_MAX: usize = 1_000;
+/// Most changes in a document; the hub rolls over by week or term long before.
+pub const CHANGES_MAX: usize = 50_000;
+
+/// Says why a document could not be read or changed; it is as it was.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DocError {
+    /// The bytes are no document or no changes.
+    #[error("damaged document: {0}")]
+    Damaged(String),
+    /// The edit does not fit the document.
+    #[error("{0}")]
+    Edit(String),
+    /// A bound is not kept.
+    #[error("{what}: at most {max}")]
+    TooMuch {
+        /// Of what.
+        what: &'static str,
+        /// The bound.
+        max: usize,
+    },
+}
+
+/// Gives the Automerge actor that a hub may use, for a nonce of its choice.
+pub fn actor_of(hub: &HubId, nonce: &[u8; 16]) -> [u8; 16] {
+    let mut hasher = blake3::Hasher::new_derive_key("yingxue actor 1");
+    hasher.update(hub.as_bytes()).update(nonce);
+    let mut actor = [0; 16];
+    actor.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+    actor
+}
+
+/// One document in memory.
+pub struct Doc {
+    inner: AutoCommit,
+}
+
+impl Doc {
+    /// Makes an empty document, or reads a saved one.
+    ///
+    /// # Errors
+    /// [`DocError::Damaged`] if the bytes are no document.
+    pub fn load(snapshot: Option<&[u8]>) -> Result<Self, DocError> {
+        let inner = match snapshot {
+            Some(bytes) => AutoCommit::load(bytes).map_err(damaged)?,
+            None => AutoCommit::new(),
+        };
+        Ok(Self { inner })
+    }
+
+    /// Makes edits as `actor` and gives the raw change, or none if nothing changed.
+    ///
+    /// # Errors
+    /// If an edit does not fit; then the document is as it was.
+    pub fn edit(
+        &mut self,
+        actor: [u8; 16],
+        wall_ms: u64,
+        edits: &[DocEdit],
+    ) -> Result<Option<Vec<u8>>, DocError> {
+        if edits.len() > EDITS_MAX {
+            return Err(DocError::TooMuch { what: "edits", max: EDITS_MAX });
+        }
+        self.inner.set_actor(ActorId::from(actor));
+        for edit in edits {
+            if let Err(error) = self.apply(edit) {
+                self.inner.rollback();
+                return Err(error);
+            }
+        }
+        let time_s = i64::try_from(wall_ms / 1000).unwrap_or(0);
+        let options = automerge::transaction::CommitOptions::default().with_time(time_s);
+        let committed = self.inner.commit_with(options);
+        let Some(hash) = committed else { return Ok(None) };
+        let change = self.inner.get_change_by_hash(&hash);
+        Ok(change.map(|change| change.raw_bytes().to_vec()))
+    }
+
+    /// Applies raw changes, in any order; those whose dependencies are missing wait inside.
+    ///
+    /// # Errors
+    /// [`DocError::Damaged`] if a change does not decode or does not fit.
+    pub fn apply_changes(&mut self, changes: &[Vec<u8>]) -> Result<(), DocError> {
+        let decoded: Result<Vec<Change>, _> =
+            changes.iter().map(|bytes| Change::from_bytes(bytes.clone())).collect();
+        self.inner.apply_changes(decoded.map_err(damaged)?).map_err(damaged)
+    }
+
+    /// Gives the document as bytes, with changes that wait for others.
+    pub fn save(&mut self) -> Vec<u8> {
+        self.inner.save()
+    }
+
+    fn apply(&mut self, edit: &DocEdit) -> Result<(), DocError> {
+        let path = match edit {
+            DocEdit::Put { path, .. } | DocEdit::Delete { path } => path,
+        };
+        let Some((key, parents)) = path.split_last() else {
+            return Err(DocError::Edit("a path needs at least one key".into()));
+        };
+        if parents.len() >= DEPTH_MAX {
+            return Err(DocError::TooMuch { what: "keys in a path", max: DEPTH_MAX });
+        }
+        let mut parent = ROOT;
+        for name in parents {
+            parent = match self.inner.get(&parent, name.as_str()).map_err(refused)? {
+                Some((Value::Object(ObjType::Map), id)) => id,
+                Some(_) => return Err(DocError::Edit(format!("{name} is not a map"))),
+                None if matches!(edit, DocEdit::Delete { .. }) => return Ok(()),
+                None => {
+                    self.inner.put_object(&parent, name.as_str(), ObjType::Map).map_err(refused)?
+                }
+            };
+        }
+        match edit {
+            DocEdit::Put { value, .. } => self.put(&parent, Slot::Key(key), value, parents.len()),
+            DocEdit::Delete { .. } => {
+                if self.inner.get(&parent, key.as_str()).map_err(refused)?.is_some() {
+                    self.inner.delete(&parent, key.as_str()).map_err(refused)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn put(
+        &mut self,
+        parent: &ObjId,
+        slot: Slot<'_>,
+        value: &DocValue,
+        depth: usize,
+    ) -> Result<(), DocError> {
+        if depth >= DEPTH_MAX {
+            return Err(DocError::TooMuch { what: "levels of nesting", max: DEPTH_MAX });
+        }
+        match value {
+            DocValue::Map(entries) => {
+                let id = self.put_object(parent, slot, ObjType::Map)?;
+                entries.iter().try_for_each(|(k, v)| self.put(&id, Slot::Key(k), v, depth + 1))
+            }
+            DocValue::List(items) => {
+                let id = self.put_object(parent, slot, ObjType::List)?;
+                let mut indexed = items.iter().enumerate();
+                indexed.try_for_each(|(i, v)| self.put(&id, Slot::Index(i), v, depth + 1))
+            }
+            scalar => {
+                let scalar = scalar_of(scalar)?;
+                match slot {
+                    Slot::Key(key) => self.inner.put(parent, key, scalar).map_err(refused),
+                    Slot::Index(i) => self.inner.insert(parent, i, scalar).map_err(refused),
+                }
+            }
+        }
+    }
+
+    fn put_object(
+        &mut self,
+        parent: &ObjId,
+        slot: Slot<'_>,
+        kind: ObjType,
+    ) -> Result<ObjId, DocError> {
+        match slot {
+            Slot::Key(key) => self.inner.put_object(parent, key, kind).map_err(refused),
+            Slot::Index(i) => self.inner.insert_object(parent, i, kind).map_err(refused),
+        }
+    }
+}
+
+/// Where a value goes: under a key of a map, or into a list.
+enum Slot<'a> {
+    Key(&'a str),
+    Index(usize),
+}
+
+/// Reads a saved document as one value, a map.
+///
+/// Where two hubs put a key apart, the value is the one that Automerge shows everywhere alike.
+///
+/// # Errors
+/// [`DocError::Damaged`] if the bytes are no document or nest deeper than [`DEPTH_MAX`].
+pub fn read(snapshot: &[u8]) -> Result<DocValue, DocError> {
+    let doc = AutoCommit::load(snapshot).map_err(damaged)?;
+    read_object(&doc, &ROOT, ObjType::Map, 0)
+}
+
+/// Says by which actors changes were made, and checks that each decodes.
+///
+/// # Errors
+/// [`DocError::Damaged`] if a change does not decode.
+pub fn actors_of(changes: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, DocError> {
+    let actor = |bytes: &Vec<u8>| {
+        let change = Change::from_bytes(bytes.clone()).map_err(damaged)?;
+        Ok(change.actor_id().to_bytes().to_vec())
+    };
+    changes.iter().map(actor).collect()
+}
+
+fn read_object(
+    doc: &AutoCommit,
+    id: &ObjId,
+    kind: ObjType,
+    depth: usize,
+) -> Result<DocValue, DocError> {
+    if depth >= DEPTH_MAX {
+        return Err(DocError::Damaged("nested too deeply".into()));
+    }
+    match kind {
+        ObjType::Map | ObjType::Table => {
+            let mut entries = BTreeMap::new();
+            for key in doc.keys(id) {
+                if let Some((value, child)) = doc.get(id, key.as_str()).map_err(damaged)? {
+                    entries.insert(key, read_value(doc, value, &child, depth)?);
+                }
+            }
+            Ok(DocValue::Map(entries))
+        }
+        ObjType::List => {
+            let mut items = Vec::new();
+            for i in 0..doc.length(id) {
+                if let Some((value, child)) = doc.get(id, i).map_err(damaged)? {
+                    items.push(read_value(doc, value, &child, depth)?);
+                }
+            }
+            Ok(DocValue::List(items))
+        }
+        ObjType::Text => Ok(DocValue::Str(doc.text(id).map_err(damaged)?)),
+    }
+}
+
+fn read_value(
+    doc: &AutoCommit,
+    value: Value<'_>,
+    child: &ObjId,
+    depth: usize,
+) -> Result<DocValue, DocError> {
+    match value {
+        Value::Object(kind) => read_object(doc, child, kind, depth + 1),
+        Value::Scalar(scalar) => Ok(match scalar.as_ref() {
+            ScalarValue::Bytes(bytes) => DocValue::Bytes(bytes.clone()),
+            ScalarValue::Str(text) => DocValue::Str(text.to_string()),
+            ScalarValue::Int(n) | ScalarValue::Timestamp(n) => DocValue::Int(*n),
+            ScalarValue::Uint(n) => DocValue::Int(i64::try_from(*n).unwrap_or(i64::MAX)),
+            ScalarValue::Boolean(is) => DocValue::Bool(*is),
+            _ => DocValue::Null,
+        }),
+    }
+}
+
+fn scalar_of(value: &DocValue) -> Result<ScalarValue, DocError> {
+    let too_long = DocError::TooMuch { what: "bytes in a value", max: VALUE_BYTES_MAX };
+    match value {
+        DocValue::Str(text) if text.len() > VALUE_BYTES_MAX => Err(too_long),
+        DocValue::Bytes(bytes) if bytes.len() > VALUE_BYTES_MAX => Err(too_long),
+        DocValue::Bool(is) => Ok(ScalarValue::Boolean(*is)),
+        DocValue::Int(n) => Ok(ScalarValue::Int(*n)),
+        DocValue::Str(text) => Ok(ScalarValue::Str(text.as_str().into())),
+        DocValue::Bytes(bytes) => Ok(ScalarValue::Bytes(bytes.clone())),
+        DocValue::Null | DocValue::Map(_) | DocValue::List(_) => Ok(ScalarValue::Null),
+    }
+}
+
+fn damaged(error: impl std::fmt::Display) -> DocError {
+    DocError::Damaged(error.to_string())
+}
+
+fn refused(error: automerge::AutomergeError) -> DocError {
+    DocError::Edit(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(path: &[&str], value: DocValue) -> DocEdit {
+        DocEdit::Put { path: path.iter().map(ToString::to_string).collect(), value }
+    }
+
+    #[test]
+    fn two_people_who_write_apart_both_find_their_words() {
+        let (mut a, mut b) = (Doc::load(None).unwrap(), Doc::load(None).unwrap());
+        let one =
+            a.edit([1; 16], 0, &[put(&["c:1"], DocValue::Str("甲".into()))]).unwrap().unwrap();
+        let two =
+            b.edit([2; 16], 0, &[put(&["c:2"], DocValue::Str("乙".into()))]).unwrap().unwrap();
+        a.apply_changes(&[two]).unwrap();
+        b.apply_changes(&[one]).unwrap();
+        let (a, b) = (read(&a.save()).unwrap(), read(&b.save()).unwrap());
+        assert_eq!(a, b);
+        let DocValue::Map(entries) = a else { panic!("a document is a map") };
+        assert_eq!(entries.len(), 2);
+    }
+
+    #[test]
+    fn an_edit_that_does_not_fit_leaves_the_document_as_it_was() {
+        let mut doc = Doc::load(None).unwrap();
+        doc.edit([1; 16], 0, &[put(&["title"], DocValue::Int(1))]).unwrap();
+        let before = doc.save();
+        let edits = [put(&["x"], DocValue::Null), put(&["title", "y"], DocValue::Null)];
+        assert!(doc.edit([1; 16], 0, &edits).is_err());
+        assert_eq!(doc.save(), before);
+        assert_eq!(doc.edit([1; 16], 0, &[]).unwrap(), None);
+    }
+
+    #[test]
+    fn a_change_waits_for_the_one_it_builds_on() {
+        let mut author = Doc::load(None).unwrap();
+        let first = author.edit([1; 16], 0, &[put(&["a"], DocValue::Int(1))]).unwrap().unwrap();
+        let second = author.edit([1; 16], 0, &[put(&["a"], DocValue::Int(2))]).unwrap().unwrap();
+        let mut reader = Doc::load(None).unwrap();
+        reader.apply_changes(&[second]).unwrap();
+        let mut reader = Doc::load(Some(&reader.save())).unwrap();
+        reader.apply_changes(&[first]).unwrap();
+        assert_eq!(read(&reader.save()).unwrap(), read(&author.save()).unwrap());
+    }
+}

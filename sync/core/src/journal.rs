@@ -1,0 +1,457 @@
+//! Journals: what each hub has written, signed and chained; and who accepts what (DESIGN §5).
+//!
+//! Acceptance is a pure function of membership and envelopes: no clock, no order of arrival.
+
+use std::collections::BTreeMap;
+
+use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+use serde::{Deserialize, Serialize};
+
+use crate::doc;
+use crate::event::{EnvelopeRecord, JournalHead};
+use crate::id::{AllianceId, CollectionId, DocId, Hash, HubId};
+use crate::membership::Membership;
+
+/// Longest envelope: a burst of editing has a few KiB, a poster 16 KiB.
+pub const ENVELOPE_BYTES_MAX: usize = 256 << 10;
+/// Most bytes of changes after decompression: sixteen times the envelope.
+pub const CHANGES_BYTES_MAX: usize = 4 << 20;
+/// Most changes in an envelope: a burst of ten seconds has a few dozen.
+pub const CHANGES_MAX: usize = 1_000;
+/// Most actors in an envelope: one a browser page.
+pub const NONCES_MAX: usize = 64;
+/// Longest pseudonym in bytes.
+pub const AUTHOR_BYTES_MAX: usize = 64;
+
+const SIGNATURE_BYTES: usize = 64;
+const CONTEXT: &[u8] = b"yingxue envelope 1\0";
+
+/// One entry of a journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Envelope {
+    /// Which alliance.
+    pub alliance: AllianceId,
+    /// Whose journal.
+    pub author: HubId,
+    /// Place in the journal, from 1.
+    pub seq: u64,
+    /// Hash of the entry before; zeros at 1.
+    pub prev_hash: Hash,
+    /// Membership epoch under which it was written.
+    pub epoch: u64,
+    /// Which collection.
+    pub collection: CollectionId,
+    /// Which document.
+    pub doc: DocId,
+    /// The author's wall clock, milliseconds since 1970; shown, never trusted.
+    pub written_at_wall_ms: u64,
+    /// Pseudonym of the person.
+    pub person: String,
+    /// Nonces of the Automerge actors used in the payload.
+    pub nonces: Vec<[u8; 16]>,
+    /// A zstd frame of the postcard encoding of the raw changes, `Vec<Vec<u8>>`.
+    pub payload: Vec<u8>,
+}
+
+/// An envelope that was checked by itself, with its signed bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedEnvelope {
+    /// What it says.
+    pub envelope: Envelope,
+    /// The raw Automerge changes of its payload.
+    pub changes: Vec<Vec<u8>>,
+    /// Its encoding and the author's signature.
+    pub bytes: Vec<u8>,
+    /// BLAKE3 of `bytes`.
+    pub hash: Hash,
+}
+
+/// Says why an envelope is not accepted, ever.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EnvelopeError {
+    /// It does not decode or breaks a bound.
+    #[error("malformed envelope: {0}")]
+    Malformed(&'static str),
+    /// Its signature is wrong.
+    #[error("an envelope whose signature is wrong")]
+    Signature,
+    /// It belongs to another alliance.
+    #[error("an envelope of another alliance")]
+    Alliance,
+    /// A change was made by an actor that the author may not use.
+    #[error("a change by a foreign actor")]
+    ForeignActor,
+    /// The author was not allowed to write under the epoch that it cites.
+    #[error("the author may not write here")]
+    NotWriter,
+    /// It cites an older epoch than the entry before it.
+    #[error("an epoch older than the entry before")]
+    EpochBack,
+    /// It is past what still counts of a hub that was taken out.
+    #[error("written by a hub that was taken out")]
+    Revoked,
+    /// Another entry has its place already: the author's disk was cloned or restored.
+    #[error("two different entries at one place of a journal")]
+    Fork,
+}
+
+/// What to do with an envelope that is well made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is the next of its journal.
+    Next,
+    /// It is here already.
+    Known,
+    /// Entries before it are missing.
+    Gap,
+    /// It cites an epoch that is not here yet.
+    UnknownEpoch,
+}
+
+impl Envelope {
+    /// Packs raw changes into the payload.
+    pub fn pack(changes: &[Vec<u8>]) -> Vec<u8> {
+        let plain = postcard::to_stdvec(changes).expect("bytes encode");
+        zstd::bulk::compress(&plain, 3).expect("memory compresses")
+    }
+
+    /// Signs the envelope with its author's key.
+    pub fn sign(self, changes: Vec<Vec<u8>>, author: &SigningKey) -> SignedEnvelope {
+        let mut bytes = postcard::to_stdvec(&self).expect("an envelope has only plain fields");
+        let signature = author.sign(&[CONTEXT, &bytes].concat());
+        bytes.extend_from_slice(&signature.to_bytes());
+        let hash = Hash(*blake3::hash(&bytes).as_bytes());
+        SignedEnvelope { envelope: self, changes, bytes, hash }
+    }
+}
+
+impl SignedEnvelope {
+    /// Reads an envelope from anywhere and checks what can be checked by itself: bounds,
+    /// signature, actors.
+    ///
+    /// # Errors
+    /// If anything is wrong with it.
+    pub fn decode(bytes: &[u8]) -> Result<Self, EnvelopeError> {
+        if bytes.len() > ENVELOPE_BYTES_MAX || bytes.len() < SIGNATURE_BYTES {
+            return Err(EnvelopeError::Malformed("an envelope has 64 bytes to 256 KiB"));
+        }
+        let (body, signature) = bytes.split_at(bytes.len() - SIGNATURE_BYTES);
+        let envelope: Envelope = match postcard::take_from_bytes(body) {
+            Ok((envelope, [])) => envelope,
+            _ => return Err(EnvelopeError::Malformed("it does not decode")),
+        };
+        check_bounds(&envelope)?;
+        verify(&envelope.author, &[CONTEXT, body].concat(), signature)?;
+        let changes = unpack(&envelope.payload)?;
+        check_actors(&envelope, &changes)?;
+        let hash = Hash(*blake3::hash(bytes).as_bytes());
+        Ok(Self { envelope, changes, bytes: bytes.to_vec(), hash })
+    }
+
+    /// Reads only the changes of an envelope that was accepted before.
+    ///
+    /// # Errors
+    /// If the bytes were damaged since.
+    pub fn changes_of(bytes: &[u8]) -> Result<Vec<Vec<u8>>, EnvelopeError> {
+        let body = &bytes[..bytes.len().saturating_sub(SIGNATURE_BYTES)];
+        match postcard::take_from_bytes::<Envelope>(body) {
+            Ok((envelope, [])) => unpack(&envelope.payload),
+            _ => Err(EnvelopeError::Malformed("it does not decode")),
+        }
+    }
+
+    /// Gives what a store files.
+    pub fn record(&self) -> EnvelopeRecord {
+        EnvelopeRecord {
+            collection: self.envelope.collection.clone(),
+            author: self.envelope.author,
+            seq: self.envelope.seq,
+            hash: self.hash,
+            doc: self.envelope.doc,
+            bytes: self.bytes.clone(),
+        }
+    }
+}
+
+/// The newest entry of every journal, and a fingerprint of each collection.
+#[derive(Debug, Clone, Default)]
+pub struct Journals {
+    heads: BTreeMap<CollectionId, BTreeMap<HubId, Head>>,
+    fingerprints: BTreeMap<CollectionId, u128>,
+}
+
+/// The newest entry of a journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// Its place.
+    pub seq: u64,
+    /// Its hash.
+    pub hash: Hash,
+    /// The epoch that it cites.
+    pub epoch: u64,
+}
+
+impl Journals {
+    /// Starts with what a store holds.
+    pub fn restore(heads: &[JournalHead], fingerprints: &[(CollectionId, [u8; 16])]) -> Self {
+        let mut journals = Self::default();
+        for head in heads {
+            let entry = Head { seq: head.seq, hash: head.hash, epoch: head.epoch };
+            let authors = journals.heads.entry(head.collection.clone()).or_default();
+            authors.insert(head.author, entry);
+        }
+        for (collection, sum) in fingerprints {
+            journals.fingerprints.insert(collection.clone(), u128::from_le_bytes(*sum));
+        }
+        journals
+    }
+
+    /// Gives the newest entry of a journal.
+    pub fn head(&self, collection: &CollectionId, author: &HubId) -> Option<Head> {
+        self.heads.get(collection)?.get(author).copied()
+    }
+
+    /// Gives author and newest `seq` of each journal of a collection.
+    pub fn vector(&self, collection: &CollectionId) -> Vec<(HubId, u64)> {
+        let authors = self.heads.get(collection).into_iter().flatten();
+        authors.map(|(author, head)| (*author, head.seq)).collect()
+    }
+
+    /// Gives author, newest `seq` and its hash of one hub's journals in all collections.
+    pub fn of_author(&self, author: &HubId) -> Vec<(CollectionId, u64, Hash)> {
+        let heads = self.heads.iter();
+        heads
+            .filter_map(|(c, authors)| authors.get(author).map(|h| (c.clone(), h.seq, h.hash)))
+            .collect()
+    }
+
+    /// Gives the fingerprint of a collection: a sum of keyed hashes, the same for the same set
+    /// of envelopes in whatever order they came.
+    pub fn fingerprint(&self, collection: &CollectionId) -> [u8; 16] {
+        self.fingerprints.get(collection).copied().unwrap_or(0).to_le_bytes()
+    }
+
+    /// Adds an envelope for which [`judge`](Self::judge) said [`Verdict::Next`].
+    pub fn push(&mut self, signed: &SignedEnvelope) {
+        let envelope = &signed.envelope;
+        let head = Head { seq: envelope.seq, hash: signed.hash, epoch: envelope.epoch };
+        let authors = self.heads.entry(envelope.collection.clone()).or_default();
+        authors.insert(envelope.author, head);
+        let sum = self.fingerprints.entry(envelope.collection.clone()).or_default();
+        *sum = sum.wrapping_add(fingerprint_of(&signed.hash));
+    }
+
+    /// Judges an envelope against membership and the journals that are here.
+    ///
+    /// # Errors
+    /// If it is never to be accepted.
+    pub fn judge(
+        &self,
+        membership: &Membership,
+        signed: &SignedEnvelope,
+    ) -> Result<Verdict, EnvelopeError> {
+        let envelope = &signed.envelope;
+        let newest = &membership.newest().epoch;
+        if envelope.alliance != newest.alliance {
+            return Err(EnvelopeError::Alliance);
+        }
+        let Some(epoch) = membership.epoch(envelope.epoch) else {
+            return Ok(Verdict::UnknownEpoch);
+        };
+        if !epoch.may_write(&envelope.author, &envelope.collection) {
+            return Err(EnvelopeError::NotWriter);
+        }
+        if let Some(revoked) = newest.revoked.iter().find(|r| r.hub == envelope.author) {
+            let upto = revoked.accept_upto.iter().find(|(c, ..)| *c == envelope.collection);
+            if upto.is_none_or(|(_, seq, _)| envelope.seq > *seq) {
+                return Err(EnvelopeError::Revoked);
+            }
+        }
+        self.judge_place(signed)
+    }
+
+    fn judge_place(&self, signed: &SignedEnvelope) -> Result<Verdict, EnvelopeError> {
+        let envelope = &signed.envelope;
+        let none = Head { seq: 0, hash: Hash([0; 32]), epoch: 0 };
+        let head = self.head(&envelope.collection, &envelope.author).unwrap_or(none);
+        if envelope.seq < head.seq {
+            return Ok(Verdict::Known);
+        }
+        if envelope.seq == head.seq {
+            return if signed.hash == head.hash {
+                Ok(Verdict::Known)
+            } else {
+                Err(EnvelopeError::Fork)
+            };
+        }
+        if envelope.seq > head.seq + 1 {
+            return Ok(Verdict::Gap);
+        }
+        if envelope.prev_hash != head.hash {
+            return Err(EnvelopeError::Fork);
+        }
+        if envelope.epoch < head.epoch {
+            return Err(EnvelopeError::EpochBack);
+        }
+        Ok(Verdict::Next)
+    }
+}
+
+fn fingerprint_of(hash: &Hash) -> u128 {
+    let keyed = blake3::derive_key("yingxue fingerprint 1", hash.as_bytes());
+    let mut low = [0; 16];
+    low.copy_from_slice(&keyed[..16]);
+    u128::from_le_bytes(low)
+}
+
+fn check_bounds(envelope: &Envelope) -> Result<(), EnvelopeError> {
+    if envelope.seq == 0 || !envelope.collection.is_valid() {
+        return Err(EnvelopeError::Malformed("seq starts at 1 and collections have names"));
+    }
+    if envelope.nonces.len() > NONCES_MAX || envelope.person.len() > AUTHOR_BYTES_MAX {
+        return Err(EnvelopeError::Malformed("at most 64 nonces and a name of 64 bytes"));
+    }
+    Ok(())
+}
+
+fn check_actors(envelope: &Envelope, changes: &[Vec<u8>]) -> Result<(), EnvelopeError> {
+    let allowed: Vec<[u8; 16]> =
+        envelope.nonces.iter().map(|nonce| doc::actor_of(&envelope.author, nonce)).collect();
+    let actors = doc::actors_of(changes)
+        .map_err(|_| EnvelopeError::Malformed("a change does not decode"))?;
+    let is_own = |actor: &Vec<u8>| allowed.iter().any(|own| own[..] == actor[..]);
+    if actors.iter().all(is_own) { Ok(()) } else { Err(EnvelopeError::ForeignActor) }
+}
+
+fn unpack(payload: &[u8]) -> Result<Vec<Vec<u8>>, EnvelopeError> {
+    let plain = zstd::bulk::decompress(payload, CHANGES_BYTES_MAX)
+        .map_err(|_| EnvelopeError::Malformed("the payload does not decompress to 4 MiB"))?;
+    match postcard::take_from_bytes::<Vec<Vec<u8>>>(&plain) {
+        Ok((changes, [])) if (1..=CHANGES_MAX).contains(&changes.len()) => Ok(changes),
+        _ => Err(EnvelopeError::Malformed("a payload has 1 to 1,000 changes")),
+    }
+}
+
+fn verify(author: &HubId, message: &[u8], signature: &[u8]) -> Result<(), EnvelopeError> {
+    let key = VerifyingKey::from_bytes(author.as_bytes()).map_err(|_| EnvelopeError::Signature)?;
+    let signature = Signature::from_slice(signature).map_err(|_| EnvelopeError::Signature)?;
+    key.verify_strict(message, &signature).map_err(|_| EnvelopeError::Signature)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{DocEdit, DocValue};
+    use crate::membership::{Epoch, LESSONS, Member, Revoked};
+
+    fn key(n: u8) -> SigningKey {
+        SigningKey::from_bytes(&[n; 32])
+    }
+
+    fn hub(n: u8) -> HubId {
+        HubId(key(n).verifying_key().to_bytes())
+    }
+
+    fn member(n: u8) -> Member {
+        let school = format!("第{n}小学");
+        Member { hub: hub(n), x25519: [0; 32], school, is_lead: n == 1, addresses: vec![] }
+    }
+
+    fn membership() -> Membership {
+        let mut first = Epoch::first(&key(9), "联盟", member(1));
+        first.hubs.push(member(2));
+        Membership::start(first.sign(&key(1))).unwrap()
+    }
+
+    fn entry(author: u8, seq: u64, prev_hash: Hash, actor: u8) -> SignedEnvelope {
+        let edit = DocEdit::Put { path: vec!["n".into()], value: DocValue::Int(seq as i64) };
+        let actor_id = doc::actor_of(&hub(actor), &[7; 16]);
+        let mut document = doc::Doc::load(None).unwrap();
+        let change = document.edit(actor_id, 0, &[edit]).unwrap().unwrap();
+        let envelope = Envelope {
+            alliance: membership().newest().epoch.alliance,
+            author: hub(author),
+            seq,
+            prev_hash,
+            epoch: 0,
+            collection: CollectionId(LESSONS.into()),
+            doc: DocId([1; 16]),
+            written_at_wall_ms: 0,
+            person: "t1".into(),
+            nonces: vec![[7; 16]],
+            payload: Envelope::pack(std::slice::from_ref(&change)),
+        };
+        envelope.sign(vec![change], &key(author))
+    }
+
+    const ZERO: Hash = Hash([0; 32]);
+
+    #[test]
+    fn a_journal_grows_entry_by_entry() {
+        let (membership, mut journals) = (membership(), Journals::default());
+        let one = entry(2, 1, ZERO, 2);
+        let two = entry(2, 2, one.hash, 2);
+        assert_eq!(SignedEnvelope::decode(&one.bytes).as_ref(), Ok(&one));
+        assert_eq!(journals.judge(&membership, &two), Ok(Verdict::Gap));
+        assert_eq!(journals.judge(&membership, &one), Ok(Verdict::Next));
+        journals.push(&one);
+        assert_eq!(journals.judge(&membership, &one), Ok(Verdict::Known));
+        assert_eq!(journals.judge(&membership, &two), Ok(Verdict::Next));
+    }
+
+    #[test]
+    fn a_stranger_a_foreign_actor_and_a_changed_byte_are_refused() {
+        let (membership, journals) = (membership(), Journals::default());
+        let stranger = entry(3, 1, ZERO, 3);
+        assert_eq!(journals.judge(&membership, &stranger), Err(EnvelopeError::NotWriter));
+        let borrowed = entry(2, 1, ZERO, 1);
+        assert_eq!(SignedEnvelope::decode(&borrowed.bytes), Err(EnvelopeError::ForeignActor));
+        let one = entry(2, 1, ZERO, 2);
+        for i in 0..one.bytes.len() {
+            let mut changed = one.bytes.clone();
+            changed[i] ^= 1;
+            assert!(SignedEnvelope::decode(&changed).is_err(), "byte {i}");
+        }
+    }
+
+    #[test]
+    fn a_fork_is_told_from_a_gap() {
+        let (membership, mut journals) = (membership(), Journals::default());
+        journals.push(&entry(2, 1, ZERO, 2));
+        let other_first = entry(2, 1, Hash([5; 32]), 2);
+        assert_eq!(journals.judge(&membership, &other_first), Err(EnvelopeError::Fork));
+        let other_second = entry(2, 2, Hash([5; 32]), 2);
+        assert_eq!(journals.judge(&membership, &other_second), Err(EnvelopeError::Fork));
+    }
+
+    #[test]
+    fn of_a_hub_that_was_taken_out_only_what_the_registrar_knew_counts() {
+        let (mut membership, journals) = (membership(), Journals::default());
+        let one = entry(2, 1, ZERO, 2);
+        let two = entry(2, 2, one.hash, 2);
+        let mut next = membership.draft();
+        next.hubs.retain(|member| member.hub != hub(2));
+        let accept_upto = vec![(CollectionId(LESSONS.into()), 1, one.hash)];
+        next.revoked.push(Revoked { hub: hub(2), accept_upto });
+        membership.push(next.sign(&key(1)));
+        assert_eq!(journals.judge(&membership, &one), Ok(Verdict::Next));
+        assert_eq!(journals.judge(&membership, &two), Err(EnvelopeError::Revoked));
+    }
+
+    #[test]
+    fn the_fingerprint_does_not_depend_on_the_order_of_arrival() {
+        let (a, b) = (entry(1, 1, ZERO, 1), entry(2, 1, ZERO, 2));
+        let (mut ab, mut ba) = (Journals::default(), Journals::default());
+        [&a, &b].into_iter().for_each(|e| ab.push(e));
+        [&b, &a].into_iter().for_each(|e| ba.push(e));
+        let lessons = CollectionId(LESSONS.into());
+        assert_eq!(ab.fingerprint(&lessons), ba.fingerprint(&lessons));
+        assert_ne!(ab.fingerprint(&lessons), [0; 16]);
+    }
+
+    #[test]
+    fn a_payload_that_explodes_is_refused() {
+        let bomb = zstd::bulk::compress(&vec![0; CHANGES_BYTES_MAX + 1], 3).unwrap();
+        assert!(unpack(&bomb).is_err());
+    }
+}

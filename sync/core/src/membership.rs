@@ -1,0 +1,414 @@
+//! Membership: a list of signed epochs, written by the registrar alone (DESIGN §5).
+//!
+//! Each epoch is the whole state and names its predecessor, so that the list has one order.
+
+use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+use serde::{Deserialize, Serialize};
+
+use crate::event::{MemberView, MembershipView};
+use crate::id::{AllianceId, CollectionId, Hash, HubId};
+use crate::wire::{ADDRESS_BYTES_MAX, ADDRESSES_MAX};
+
+pub mod invitation;
+
+/// Most hubs of an alliance; Sichuan's largest has 37.
+pub const HUBS_MAX: usize = 2_000;
+/// Longest name of a school or an alliance in characters.
+pub const NAME_CHARS_MAX: usize = 60;
+/// Longest epoch in bytes: 2,000 hubs with addresses.
+pub const EPOCH_BYTES_MAX: usize = 2 << 20;
+/// The collection that a new alliance has: lessons and what is said of them.
+pub const LESSONS: &str = "lessons";
+
+const SIGNATURE_BYTES: usize = 64;
+const EPOCH_CONTEXT: &[u8] = b"yingxue epoch 1\0";
+const DELEGATION_CONTEXT: &[u8] = b"yingxue delegation 1\0";
+
+/// A member as an epoch lists it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Its key.
+    pub hub: HubId,
+    /// The key that couriers encrypt to.
+    pub x25519: [u8; 32],
+    /// Its school's name.
+    pub school: String,
+    /// True for the lead school.
+    pub is_lead: bool,
+    /// Where it can be reached.
+    pub addresses: Vec<String>,
+}
+
+/// Who may do something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Who {
+    /// Every member.
+    Everyone,
+    /// These members.
+    Hubs(Vec<HubId>),
+}
+
+impl Who {
+    fn has(&self, hub: &HubId) -> bool {
+        match self {
+            Self::Everyone => true,
+            Self::Hubs(hubs) => hubs.contains(hub),
+        }
+    }
+}
+
+/// Who reads and writes a collection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CollectionRule {
+    /// Which collection.
+    pub id: CollectionId,
+    /// Who gets its envelopes and its blobs.
+    pub readers: Who,
+    /// Whose envelopes are accepted.
+    pub writers: Who,
+}
+
+/// A hub that was taken out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revoked {
+    /// Which hub.
+    pub hub: HubId,
+    /// The newest envelope of each of its journals that still counts.
+    pub accept_upto: Vec<(CollectionId, u64, Hash)>,
+}
+
+/// The state of an alliance at one point of its history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Epoch {
+    /// The hash of `root`.
+    pub alliance: AllianceId,
+    /// Its name.
+    pub name: String,
+    /// The root key.
+    pub root: [u8; 32],
+    /// Who writes the epochs.
+    pub registrar: HubId,
+    /// The root key's signature of the registrar, 64 bytes.
+    pub delegation: Vec<u8>,
+    /// Place in the list, from 0.
+    pub n: u64,
+    /// Hash of the epoch before; zeros at 0.
+    pub prev_hash: Hash,
+    /// The members.
+    pub hubs: Vec<Member>,
+    /// The collections.
+    pub collections: Vec<CollectionRule>,
+    /// Who was taken out.
+    pub revoked: Vec<Revoked>,
+}
+
+/// Says why an epoch is not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EpochError {
+    /// It does not decode or breaks a bound.
+    #[error("malformed epoch: {0}")]
+    Malformed(&'static str),
+    /// A signature is wrong.
+    #[error("an epoch whose signature is wrong")]
+    Signature,
+    /// It does not follow the newest one.
+    #[error("an epoch that does not follow number {newest}")]
+    Order {
+        /// Number of the newest epoch here.
+        newest: u64,
+    },
+    /// Another epoch has this predecessor already: the registrar's key is in two hands.
+    #[error("two different epochs number {n}: the registrar's key may be stolen")]
+    Equivocation {
+        /// Their number.
+        n: u64,
+    },
+}
+
+/// An epoch with its signed bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedEpoch {
+    /// What it says.
+    pub epoch: Epoch,
+    /// Its encoding and the registrar's signature.
+    pub bytes: Vec<u8>,
+    /// BLAKE3 of `bytes`.
+    pub hash: Hash,
+}
+
+/// The accepted epochs of one alliance.
+#[derive(Debug, Clone)]
+pub struct Membership {
+    epochs: Vec<SignedEpoch>,
+}
+
+impl Epoch {
+    /// Makes the first epoch of a new alliance, with its registrar as the lead school.
+    pub fn first(root: &SigningKey, name: &str, lead: Member) -> Self {
+        let delegated = [DELEGATION_CONTEXT, lead.hub.as_bytes()].concat();
+        let root_public = root.verifying_key().to_bytes();
+        Self {
+            alliance: alliance_of(&root_public),
+            name: name.to_owned(),
+            root: root_public,
+            registrar: lead.hub,
+            delegation: root.sign(&delegated).to_bytes().to_vec(),
+            n: 0,
+            prev_hash: Hash([0; 32]),
+            hubs: vec![lead],
+            collections: vec![CollectionRule {
+                id: CollectionId(LESSONS.into()),
+                readers: Who::Everyone,
+                writers: Who::Everyone,
+            }],
+            revoked: Vec::new(),
+        }
+    }
+
+    /// Signs the epoch with the registrar's key.
+    pub fn sign(self, registrar: &SigningKey) -> SignedEpoch {
+        let mut bytes = postcard::to_stdvec(&self).expect("an epoch has only plain fields");
+        let signature = registrar.sign(&[EPOCH_CONTEXT, &bytes].concat());
+        bytes.extend_from_slice(&signature.to_bytes());
+        let hash = hash(&bytes);
+        SignedEpoch { epoch: self, bytes, hash }
+    }
+
+    /// Gives a member.
+    pub fn member(&self, hub: &HubId) -> Option<&Member> {
+        self.hubs.iter().find(|member| member.hub == *hub)
+    }
+
+    /// Says whether a member may read a collection.
+    pub fn may_read(&self, hub: &HubId, collection: &CollectionId) -> bool {
+        self.member(hub).is_some() && self.rule(collection).is_some_and(|r| r.readers.has(hub))
+    }
+
+    /// Says whether a member may write to a collection.
+    pub fn may_write(&self, hub: &HubId, collection: &CollectionId) -> bool {
+        self.member(hub).is_some() && self.rule(collection).is_some_and(|r| r.writers.has(hub))
+    }
+
+    fn rule(&self, collection: &CollectionId) -> Option<&CollectionRule> {
+        self.collections.iter().find(|rule| rule.id == *collection)
+    }
+
+    fn check(&self) -> Result<(), EpochError> {
+        let malformed = |what| Err(EpochError::Malformed(what));
+        if self.hubs.is_empty() || self.hubs.len() > HUBS_MAX || self.revoked.len() > HUBS_MAX {
+            return malformed("allowed are 1 to 2,000 hubs");
+        }
+        if !is_name(&self.name) || self.hubs.iter().any(|hub| !is_name(&hub.school)) {
+            return malformed("a name has 1 to 60 characters");
+        }
+        if self.hubs.iter().any(|hub| !are_addresses(&hub.addresses)) {
+            return malformed("a hub has at most 8 addresses of 128 bytes");
+        }
+        if self.collections.len() > crate::wire::COLLECTIONS_MAX
+            || self.collections.iter().any(|rule| !rule.id.is_valid())
+        {
+            return malformed("allowed are 64 collections with short names");
+        }
+        Ok(())
+    }
+}
+
+impl SignedEpoch {
+    /// Reads an epoch from anywhere and checks what it says of itself: bounds, delegation,
+    /// signature. Whether it fits is for [`Membership::accept`].
+    ///
+    /// # Errors
+    /// If a bound or a signature is wrong.
+    pub fn decode(bytes: &[u8]) -> Result<Self, EpochError> {
+        if bytes.len() > EPOCH_BYTES_MAX || bytes.len() < SIGNATURE_BYTES {
+            return Err(EpochError::Malformed("an epoch has 64 bytes to 2 MiB"));
+        }
+        let (body, signature) = bytes.split_at(bytes.len() - SIGNATURE_BYTES);
+        let epoch: Epoch = match postcard::take_from_bytes(body) {
+            Ok((epoch, [])) => epoch,
+            _ => return Err(EpochError::Malformed("it does not decode")),
+        };
+        epoch.check()?;
+        if epoch.alliance != alliance_of(&epoch.root) {
+            return Err(EpochError::Signature);
+        }
+        let delegated = [DELEGATION_CONTEXT, epoch.registrar.as_bytes()].concat();
+        verify(&epoch.root, &delegated, &epoch.delegation)?;
+        verify(epoch.registrar.as_bytes(), &[EPOCH_CONTEXT, body].concat(), signature)?;
+        Ok(Self { epoch, bytes: bytes.to_vec(), hash: hash(bytes) })
+    }
+}
+
+impl Membership {
+    /// Starts with epoch 0.
+    ///
+    /// # Errors
+    /// If it is not number 0.
+    pub fn start(first: SignedEpoch) -> Result<Self, EpochError> {
+        if first.epoch.n != 0 {
+            return Err(EpochError::Malformed("the first epoch has number 0"));
+        }
+        Ok(Self { epochs: vec![first] })
+    }
+
+    /// Gives the newest epoch.
+    pub fn newest(&self) -> &SignedEpoch {
+        self.epochs.last().expect("a membership starts with an epoch")
+    }
+
+    /// Gives an epoch by its number.
+    pub fn epoch(&self, n: u64) -> Option<&Epoch> {
+        self.epochs.get(usize::try_from(n).ok()?).map(|signed| &signed.epoch)
+    }
+
+    /// Gives the signed bytes of the epochs from a number on.
+    pub fn bytes_from(&self, n: u64) -> Vec<Vec<u8>> {
+        let skip = usize::try_from(n).unwrap_or(usize::MAX);
+        self.epochs.iter().skip(skip).map(|signed| signed.bytes.clone()).collect()
+    }
+
+    /// Says whether an epoch is new and fits: true new, false known already.
+    ///
+    /// # Errors
+    /// If it leaves a gap, changes alliance or registrar, or contradicts one that is here.
+    pub fn fits(&self, next: &SignedEpoch) -> Result<bool, EpochError> {
+        let newest = self.newest();
+        let (mine, theirs) = (&newest.epoch, &next.epoch);
+        if theirs.alliance != mine.alliance || theirs.registrar != mine.registrar {
+            return Err(EpochError::Signature);
+        }
+        if theirs.n > mine.n + 1 {
+            return Err(EpochError::Order { newest: mine.n });
+        }
+        if theirs.n == mine.n + 1 {
+            return if theirs.prev_hash == newest.hash {
+                Ok(true)
+            } else {
+                Err(EpochError::Equivocation { n: mine.n })
+            };
+        }
+        let known = &self.epochs[theirs.n as usize];
+        if known.hash == next.hash {
+            Ok(false)
+        } else {
+            Err(EpochError::Equivocation { n: theirs.n })
+        }
+    }
+
+    /// Adds an epoch that [`fits`](Self::fits) and is durable.
+    pub fn push(&mut self, next: SignedEpoch) {
+        self.epochs.push(next);
+    }
+
+    /// Gives the draft of the next epoch: the newest with number and predecessor moved on.
+    pub fn draft(&self) -> Epoch {
+        let newest = self.newest();
+        Epoch { n: newest.epoch.n + 1, prev_hash: newest.hash, ..newest.epoch.clone() }
+    }
+
+    /// Gives the members for screens.
+    pub fn view(&self) -> MembershipView {
+        let epoch = &self.newest().epoch;
+        let member = |member: &Member| MemberView {
+            hub: member.hub,
+            school: member.school.clone(),
+            is_lead: member.is_lead,
+            addresses: member.addresses.clone(),
+        };
+        MembershipView {
+            alliance: epoch.alliance,
+            name: epoch.name.clone(),
+            epoch: epoch.n,
+            registrar: epoch.registrar,
+            hubs: epoch.hubs.iter().map(member).collect(),
+            revoked: epoch.revoked.iter().map(|revoked| revoked.hub).collect(),
+        }
+    }
+}
+
+/// Says whether a text is a name of a school or an alliance: 1 to 60 characters, none of them
+/// a control character, not only blanks.
+pub fn is_name(text: &str) -> bool {
+    let chars = text.chars().count();
+    (1..=NAME_CHARS_MAX).contains(&chars)
+        && !text.trim().is_empty()
+        && !text.chars().any(char::is_control)
+}
+
+/// Says whether a list of addresses keeps its bounds.
+pub fn are_addresses(addresses: &[String]) -> bool {
+    addresses.len() <= ADDRESSES_MAX
+        && addresses.iter().all(|address| address.len() <= ADDRESS_BYTES_MAX)
+}
+
+fn alliance_of(root: &[u8; 32]) -> AllianceId {
+    AllianceId(*blake3::hash(root).as_bytes())
+}
+
+fn hash(bytes: &[u8]) -> Hash {
+    Hash(*blake3::hash(bytes).as_bytes())
+}
+
+fn verify(key: &[u8; 32], message: &[u8], signature: &[u8]) -> Result<(), EpochError> {
+    let key = VerifyingKey::from_bytes(key).map_err(|_| EpochError::Signature)?;
+    let signature = Signature::from_slice(signature).map_err(|_| EpochError::Signature)?;
+    key.verify_strict(message, &signature).map_err(|_| EpochError::Signature)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(n: u8) -> SigningKey {
+        SigningKey::from_bytes(&[n; 32])
+    }
+
+    fn member(n: u8) -> Member {
+        Member {
+            hub: HubId(key(n).verifying_key().to_bytes()),
+            x25519: [n; 32],
+            school: format!("第{n}小学"),
+            is_lead: n == 1,
+            addresses: vec![],
+        }
+    }
+
+    fn founded() -> Membership {
+        Membership::start(Epoch::first(&key(9), "联盟", member(1)).sign(&key(1))).unwrap()
+    }
+
+    #[test]
+    fn an_epoch_reads_back_and_a_changed_byte_is_noticed() {
+        let signed = founded().newest().clone();
+        assert_eq!(SignedEpoch::decode(&signed.bytes), Ok(signed.clone()));
+        for i in 0..signed.bytes.len() {
+            let mut changed = signed.bytes.clone();
+            changed[i] ^= 1;
+            assert!(SignedEpoch::decode(&changed).is_err(), "byte {i}");
+        }
+    }
+
+    #[test]
+    fn two_epochs_with_one_predecessor_prove_a_stolen_key() {
+        let mut here = founded();
+        let mut one = here.draft();
+        one.hubs.push(member(2));
+        let mut other = here.draft();
+        other.hubs.push(member(3));
+        let (one, other) = (one.sign(&key(1)), other.sign(&key(1)));
+        assert_eq!(here.fits(&one), Ok(true));
+        here.push(one.clone());
+        assert_eq!(here.fits(&one), Ok(false));
+        assert_eq!(here.fits(&other), Err(EpochError::Equivocation { n: 1 }));
+        let mut late = here.draft();
+        late.n += 1;
+        assert_eq!(here.fits(&late.sign(&key(1))), Err(EpochError::Order { newest: 1 }));
+    }
+
+    #[test]
+    fn nobody_but_the_delegated_registrar_signs() {
+        let mut stranger = Epoch::first(&key(9), "联盟", member(1));
+        stranger.registrar = member(2).hub;
+        assert_eq!(SignedEpoch::decode(&stranger.sign(&key(2)).bytes), Err(EpochError::Signature));
+    }
+}

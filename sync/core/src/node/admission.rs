@@ -1,0 +1,372 @@
+//! Admission: founding, inviting, joining, taking out; storing and passing on epochs.
+
+use ed25519_dalek::SigningKey;
+
+use super::epochs::{EPOCH_CHANGES_MAX, EpochChange, StoringEpoch};
+use super::{Node, Waiting};
+use crate::event::{
+    Event, InvitationRecord, Output, Refusal, RequestId, StoreError, StoreOp, StoreValue,
+};
+use crate::id::{AllianceId, ContactId, HubId, Time};
+use crate::membership::invitation::{Invitation, secret_hash};
+use crate::membership::{
+    Epoch, EpochError, Member, Membership, SignedEpoch, are_addresses, is_name,
+};
+use crate::wire::{JoinRefusal, JoinRequest, Message, PROTOCOL_VERSION};
+
+/// How long a join may take, dial included: a handshake at 2 % burst loss took 16 s.
+const JOIN_MS_MAX: u64 = 90_000;
+/// Most invitations that are kept: a province's schools.
+const INVITATIONS_MAX: usize = 5_000;
+
+/// A join under way.
+pub(super) struct Joining {
+    pub request: RequestId,
+    invitation: Invitation,
+    school: String,
+    pub deadline: Time,
+    is_storing: bool,
+}
+
+impl Joining {
+    pub fn registrar(&self) -> HubId {
+        self.invitation.registrar
+    }
+}
+
+impl Node {
+    pub(super) fn found(
+        &mut self,
+        request: RequestId,
+        name: &str,
+        school: &str,
+        root_secret: &[u8; 32],
+    ) {
+        if self.membership.is_some() || self.joining.is_some() {
+            return self.refuse(request, Refusal::AlreadyMember);
+        }
+        if !is_name(name) || !is_name(school) {
+            return self.refuse(request, name_out_of_bounds());
+        }
+        let root = SigningKey::from_bytes(root_secret);
+        let first = Epoch::first(&root, name, self.as_member(school, true)).sign(&self.key);
+        self.epoch_changes.push_back(EpochChange::Found { request, first: Box::new(first) });
+    }
+
+    fn as_member(&self, school: &str, is_lead: bool) -> Member {
+        Member {
+            hub: self.hub,
+            x25519: self.x25519(),
+            school: school.to_owned(),
+            is_lead,
+            addresses: self.addresses.clone(),
+        }
+    }
+
+    /// Derives the key that couriers encrypt to, so that a hub keeps one secret only.
+    fn x25519(&self) -> [u8; 32] {
+        let secret = blake3::derive_key("yingxue courier key 1", self.key.as_bytes());
+        x25519_dalek::PublicKey::from(&x25519_dalek::StaticSecret::from(secret)).to_bytes()
+    }
+
+    pub(super) fn invite(&mut self, request: RequestId, secret: [u8; 16], expires_wall_ms: u64) {
+        let alliance = match self.as_registrar() {
+            Ok(alliance) => alliance,
+            Err(refusal) => return self.refuse(request, refusal),
+        };
+        if self.invitations.len() >= INVITATIONS_MAX {
+            let allowed = format!("at most {INVITATIONS_MAX}");
+            return self.refuse(request, Refusal::OutOfBounds { what: "invitations", allowed });
+        }
+        let invitation = Invitation {
+            alliance,
+            registrar: self.hub,
+            addresses: self.addresses.clone(),
+            secret,
+            expires_wall_ms,
+        };
+        let record =
+            InvitationRecord { secret_hash: secret_hash(&secret), expires_wall_ms, used_by: None };
+        let text = invitation.to_text();
+        let op = StoreOp::PutInvitation(record.clone());
+        self.store(op, Waiting::Invitation { request, record, text });
+    }
+
+    pub(super) fn as_registrar(&self) -> Result<AllianceId, Refusal> {
+        let epoch = &self.membership.as_ref().ok_or(Refusal::NoAlliance)?.newest().epoch;
+        if epoch.registrar == self.hub && !self.is_frozen {
+            Ok(epoch.alliance)
+        } else {
+            Err(Refusal::NotRegistrar)
+        }
+    }
+
+    pub(super) fn invitation_stored(
+        &mut self,
+        request: RequestId,
+        record: InvitationRecord,
+        text: String,
+        result: Result<StoreValue, StoreError>,
+    ) {
+        match result {
+            Ok(_) => {
+                self.invitations.insert(record.secret_hash, record);
+                self.admit();
+                self.emit(Event::Invited { request, text });
+            }
+            Err(error) => self.refuse(request, error.into()),
+        }
+    }
+
+    pub(super) fn join(&mut self, now: Time, request: RequestId, text: &str, school: &str) {
+        if self.membership.is_some() || self.joining.is_some() {
+            return self.refuse(request, Refusal::AlreadyMember);
+        }
+        if !is_name(school) {
+            return self.refuse(request, name_out_of_bounds());
+        }
+        let Some(invitation) = Invitation::from_text(text) else {
+            return self.refuse(request, Refusal::InvitationMalformed);
+        };
+        let (hub, addresses) = (invitation.registrar, invitation.addresses.clone());
+        let deadline = now.after_ms(JOIN_MS_MAX);
+        let school = school.to_owned();
+        self.joining = Some(Joining { request, invitation, school, deadline, is_storing: false });
+        self.admit();
+        self.outputs.push_back(Output::Dial { hub, addresses });
+    }
+
+    pub(super) fn ask_to_join(&mut self, id: ContactId) {
+        let x25519 = self.x25519();
+        let (Some(joining), Some(contact)) = (&self.joining, self.contacts.get_mut(&id)) else {
+            return;
+        };
+        contact.outbox.push(&Message::JoinRequest(JoinRequest {
+            version: PROTOCOL_VERSION,
+            alliance: joining.invitation.alliance,
+            secret: joining.invitation.secret,
+            school: joining.school.clone(),
+            x25519,
+            addresses: self.addresses.clone(),
+        }));
+    }
+
+    pub(super) fn handle_join_request(&mut self, now: Time, id: ContactId, join: JoinRequest) {
+        let Some(contact) = self.contacts.get(&id) else { return };
+        let hub = contact.hub;
+        match self.judge_join(now, hub, &join) {
+            Ok(Some(change)) if self.epoch_changes.len() < EPOCH_CHANGES_MAX => {
+                self.epoch_changes.push_back(match change {
+                    EpochChange::Add { member, invitation, .. } => {
+                        EpochChange::Add { contact: id, member, invitation }
+                    }
+                    other => other,
+                });
+            }
+            Ok(Some(_)) => self.refuse_join(now, id, JoinRefusal::Busy),
+            Ok(None) => self.welcome(id),
+            Err(refusal) => self.refuse_join(now, id, refusal),
+        }
+    }
+
+    /// Judges a request to join: a change to make, or none if the hub is a member already.
+    fn judge_join(
+        &self,
+        now: Time,
+        hub: HubId,
+        join: &JoinRequest,
+    ) -> Result<Option<EpochChange>, JoinRefusal> {
+        let alliance = self.as_registrar().map_err(|_| JoinRefusal::NotRegistrar)?;
+        let invitation = secret_hash(&join.secret);
+        let record = self.invitations.get(&invitation).filter(|_| join.alliance == alliance);
+        let record = record.ok_or(JoinRefusal::Unknown)?;
+        let is_member = |m: &Membership| m.newest().epoch.member(&hub).is_some();
+        if self.membership.as_ref().is_some_and(is_member) {
+            return if record.used_by == Some(hub) { Ok(None) } else { Err(JoinRefusal::Used) };
+        }
+        if record.used_by.is_some() {
+            return Err(JoinRefusal::Used);
+        }
+        if record.expires_wall_ms <= self.wall_ms(now) {
+            return Err(JoinRefusal::Expired);
+        }
+        if join.version != PROTOCOL_VERSION || !is_name(&join.school) {
+            return Err(JoinRefusal::OutOfBounds);
+        }
+        if !are_addresses(&join.addresses) {
+            return Err(JoinRefusal::OutOfBounds);
+        }
+        let member = Member {
+            hub,
+            x25519: join.x25519,
+            school: join.school.clone(),
+            is_lead: false,
+            addresses: join.addresses.clone(),
+        };
+        Ok(Some(EpochChange::Add { contact: ContactId(0), member, invitation }))
+    }
+
+    pub(super) fn refuse_join(&mut self, now: Time, id: ContactId, refusal: JoinRefusal) {
+        if let Some(contact) = self.contacts.get_mut(&id) {
+            contact.outbox.push(&Message::JoinRefused(refusal));
+        }
+        self.close(now, id, "may not join");
+    }
+
+    /// Sends a new member all epochs; it closes, and comes back as a member.
+    pub(super) fn welcome(&mut self, id: ContactId) {
+        let Some(membership) = &self.membership else { return };
+        let epochs = Message::Epochs(membership.bytes_from(0));
+        if let Some(contact) = self.contacts.get_mut(&id) {
+            contact.outbox.push(&epochs);
+        }
+    }
+
+    pub(super) fn join_refused(&mut self, now: Time, id: ContactId, refusal: JoinRefusal) {
+        let reason = match refusal {
+            JoinRefusal::Unknown => Refusal::InvitationUnknown,
+            JoinRefusal::Used => Refusal::InvitationUsed,
+            JoinRefusal::Expired => Refusal::InvitationExpired,
+            JoinRefusal::OutOfBounds => name_out_of_bounds(),
+            JoinRefusal::NotRegistrar => Refusal::NotRegistrar,
+            JoinRefusal::Busy => Refusal::Unreachable("it is busy, try again".into()),
+        };
+        if let Some(joining) = self.joining.take() {
+            self.refuse(joining.request, reason);
+        }
+        self.close(now, id, "may not join");
+        self.admit();
+    }
+
+    /// Takes all epochs of the alliance that we asked to join, and stores them.
+    pub(super) fn joined(&mut self, now: Time, id: ContactId, epochs: &[Vec<u8>]) {
+        let Some(joining) = &mut self.joining else { return };
+        match read_epochs(&joining.invitation, &self.hub, epochs) {
+            Ok(whole) if !joining.is_storing => {
+                joining.is_storing = true;
+                let last = epochs.len() - 1;
+                for (n, bytes) in epochs.iter().enumerate() {
+                    let op = StoreOp::PutEpoch {
+                        n: n as u64,
+                        bytes: bytes.clone(),
+                        used_invitation: None,
+                    };
+                    let whole = (n == last).then(|| Box::new(whole.clone()));
+                    self.store(op, Waiting::Epoch(StoringEpoch::Joined { whole }));
+                }
+            }
+            Ok(_) => {}
+            Err(error) => {
+                self.close(now, id, "sent a membership that is not right");
+                self.join_failed(now, &error.to_string());
+            }
+        }
+    }
+
+    pub(super) fn join_failed(&mut self, _now: Time, reason: &str) {
+        if self.joining.as_ref().is_some_and(|joining| joining.is_storing) {
+            return;
+        }
+        if let Some(joining) = self.joining.take() {
+            self.refuse(joining.request, Refusal::Unreachable(reason.to_owned()));
+            self.admit();
+        }
+    }
+
+    pub(super) fn check_joining(&mut self, now: Time) {
+        if self.joining.as_ref().is_some_and(|joining| joining.deadline <= now) {
+            if let Some(joining) = &mut self.joining {
+                joining.deadline = now.after_ms(JOIN_MS_MAX);
+            }
+            self.join_failed(now, "no answer in 90 s");
+        }
+    }
+
+    pub(super) fn revoke(&mut self, request: RequestId, hub: HubId) {
+        if let Err(refusal) = self.as_registrar() {
+            return self.refuse(request, refusal);
+        }
+        let is_member =
+            self.membership.as_ref().is_some_and(|m| m.newest().epoch.member(&hub).is_some());
+        if hub == self.hub || !is_member {
+            let reason = "only another school that is a member can be taken out";
+            return self.refuse(request, Refusal::NotAllowed(reason.into()));
+        }
+        self.epoch_changes.push_back(EpochChange::Revoke { request, hub });
+    }
+
+    pub(super) fn set_addresses(&mut self, mut addresses: Vec<String>) {
+        addresses.retain(|address| address.len() <= crate::wire::ADDRESS_BYTES_MAX);
+        addresses.truncate(crate::wire::ADDRESSES_MAX);
+        self.addresses.clone_from(&addresses);
+        self.member_moved(self.hub, addresses);
+    }
+
+    /// Takes note of where a member says it is; the registrar writes it down.
+    pub(super) fn member_moved(&mut self, hub: HubId, addresses: Vec<String>) {
+        let Some(membership) = &self.membership else { return };
+        let known = membership.newest().epoch.member(&hub).map(|member| &member.addresses);
+        let is_news = known.is_some_and(|known| *known != addresses) && !addresses.is_empty();
+        if is_news && self.as_registrar().is_ok() && are_addresses(&addresses) {
+            self.epoch_changes.push_back(EpochChange::Move { hub, addresses });
+        }
+    }
+
+    /// Tells the transport who may get past its handshake, if that changed.
+    pub(super) fn admit(&mut self) {
+        let mut hubs: Vec<HubId> = Vec::new();
+        let mut is_registrar = false;
+        if let Some(membership) = &self.membership {
+            let epoch = &membership.newest().epoch;
+            is_registrar = epoch.registrar == self.hub;
+            hubs.extend(epoch.hubs.iter().map(|m| m.hub).filter(|hub| *hub != self.hub));
+        }
+        hubs.extend(self.joining.as_ref().map(Joining::registrar));
+        let wall_ms = self.clock.map_or(0, |(_, wall_ms)| wall_ms);
+        let is_open = |i: &InvitationRecord| i.used_by.is_none() && i.expires_wall_ms > wall_ms;
+        let are_strangers_admitted = is_registrar && self.invitations.values().any(is_open);
+        let admitted = Some((hubs.clone(), are_strangers_admitted));
+        if self.admitted != admitted {
+            self.admitted = admitted;
+            self.outputs.push_back(Output::Admit { hubs, are_strangers_admitted });
+        }
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NoSpace => Self::NoSpace,
+            other => Self::Store(other.to_string()),
+        }
+    }
+}
+
+fn name_out_of_bounds() -> Refusal {
+    Refusal::OutOfBounds { what: "name", allowed: "1 to 60 characters".into() }
+}
+
+/// Checks all epochs of an alliance against the invitation to it.
+fn read_epochs(
+    invitation: &Invitation,
+    hub: &HubId,
+    epochs: &[Vec<u8>],
+) -> Result<Membership, EpochError> {
+    let mut signed = epochs.iter().map(|bytes| SignedEpoch::decode(bytes));
+    let first = signed.next().ok_or(EpochError::Malformed("no epochs"))??;
+    if first.epoch.alliance != invitation.alliance || first.epoch.registrar != invitation.registrar
+    {
+        return Err(EpochError::Malformed("another alliance than the invitation's"));
+    }
+    let mut membership = Membership::start(first)?;
+    for next in signed {
+        let next = next?;
+        if membership.fits(&next)? {
+            membership.push(next);
+        }
+    }
+    if membership.newest().epoch.member(hub).is_none() {
+        return Err(EpochError::Malformed("we are not in it"));
+    }
+    Ok(membership)
+}

@@ -1,0 +1,411 @@
+//! Contacts: opening, greeting, measuring, dialling again, closing.
+
+use std::collections::BTreeMap;
+
+use super::Node;
+use super::exchange::Exchange;
+use crate::event::{ContactView, Event, Output};
+use crate::id::{CollectionId, ContactId, HubId, Time};
+use crate::outbox::{Credit, Outbox, Rate};
+use crate::wire::{ADDRESS_BYTES_MAX, Message, Reassembly};
+
+/// A contact without a byte for so long is closed (a handshake at 2 % burst loss took 16 s).
+const SILENCE_MS_MAX: u64 = 90_000;
+/// A contact that is idle shows life so often, three times before it would be given up.
+const PING_IDLE_MS: u64 = 25_000;
+/// While bytes flow, the round trip is measured so often.
+const PING_BUSY_MS: u64 = 2_000;
+/// A stranger, or a member that has not greeted, is given so long.
+const GREETING_MS_MAX: u64 = 30_000;
+/// Most strangers at a time: a county's hubs do not join in one minute.
+const STRANGERS_MAX: usize = 16;
+/// First pause after a failed dial; doubled each time.
+const DIAL_PAUSE_MS_MIN: u64 = 1_000;
+/// Longest pause: a returned link is used within half a minute.
+const DIAL_PAUSE_MS_MAX: u64 = 30_000;
+/// A dial that is not answered by the driver for so long counts as failed.
+const DIAL_MS_MAX: u64 = 120_000;
+/// Addresses seen on the LAN that are remembered for a hub.
+const DISCOVERED_MAX: usize = 4;
+
+/// What a contact may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// A member that has not greeted yet.
+    Greeting,
+    /// A member in use.
+    Ready,
+    /// Not a member; may ask to join.
+    Stranger,
+    /// We ask it to let us join.
+    Joining,
+    /// Closing; nothing more is heard.
+    Closing,
+}
+
+/// One live connection.
+pub(super) struct Contact {
+    pub hub: HubId,
+    pub is_dialer: bool,
+    pub address: String,
+    pub state: State,
+    pub opened_at: Time,
+    pub outbox: Outbox,
+    pub reassembly: Reassembly,
+    pub credit: Credit,
+    pub received_bytes: u64,
+    pub sent_bytes: u64,
+    pub receive_rate: Rate,
+    pub send_rate: Rate,
+    pub heard_at: Time,
+    pub pinged_at: Time,
+    pub ping: u64,
+    pub rtt_ms: Option<u64>,
+    pub epoch: u64,
+    pub exchanges: BTreeMap<CollectionId, Exchange>,
+    /// When to tell again what is held here, because something could not be stored.
+    pub retry_at: Option<Time>,
+    pub why_closing: Option<String>,
+}
+
+/// When to dial a member again.
+#[derive(Debug, Default)]
+pub(super) struct Dial {
+    pub next_at: Time,
+    pub pause_ms: u64,
+    pub since: Option<Time>,
+    pub discovered: Vec<String>,
+    pub claimed: Vec<String>,
+}
+
+impl Contact {
+    fn new(now: Time, hub: HubId, is_dialer: bool, address: String, state: State) -> Self {
+        Self {
+            hub,
+            is_dialer,
+            address,
+            state,
+            opened_at: now,
+            outbox: Outbox::default(),
+            reassembly: Reassembly::default(),
+            credit: Credit::new(now),
+            received_bytes: 0,
+            sent_bytes: 0,
+            receive_rate: Rate::new(now),
+            send_rate: Rate::new(now),
+            heard_at: now,
+            pinged_at: now,
+            ping: 0,
+            rtt_ms: None,
+            epoch: 0,
+            exchanges: BTreeMap::new(),
+            retry_at: None,
+            why_closing: None,
+        }
+    }
+
+    /// Says whether it is a member in use.
+    pub fn is_ready(&self) -> bool {
+        self.state == State::Ready
+    }
+
+    /// Says when it is to be looked at.
+    pub fn deadline(&self) -> Time {
+        let silent = self.heard_at.after_ms(SILENCE_MS_MAX);
+        match self.state {
+            State::Ready => {
+                let ping = silent.min(self.pinged_at.after_ms(PING_IDLE_MS));
+                self.retry_at.map_or(ping, |retry| retry.min(ping))
+            }
+            State::Closing => Time(u64::MAX),
+            _ => silent.min(self.opened_at.after_ms(GREETING_MS_MAX)),
+        }
+    }
+
+    fn measure(&mut self, now: Time) {
+        self.ping += 1;
+        self.pinged_at = now;
+        self.outbox.push(&Message::Ping(self.ping));
+    }
+}
+
+impl Node {
+    pub(super) fn handle_opened(
+        &mut self,
+        now: Time,
+        id: ContactId,
+        hub: HubId,
+        is_dialer: bool,
+        address: String,
+    ) {
+        let is_registrar_of_ours =
+            is_dialer && self.joining.as_ref().is_some_and(|joining| joining.registrar() == hub);
+        let state = if is_registrar_of_ours {
+            State::Joining
+        } else if self.is_member(&hub) {
+            State::Greeting
+        } else {
+            State::Stranger
+        };
+        self.contacts.insert(id, Contact::new(now, hub, is_dialer, address, state));
+        if let Some(dial) = self.dials.get_mut(&hub) {
+            dial.since = None;
+        }
+        match state {
+            State::Joining => self.ask_to_join(id),
+            State::Greeting if hub == self.hub => self.close(now, id, "this is ourselves"),
+            State::Greeting => self.greet(now, id),
+            _ if !self.is_stranger_welcome() => self.close(now, id, "not a member"),
+            _ => {}
+        }
+    }
+
+    fn is_member(&self, hub: &HubId) -> bool {
+        self.membership.as_ref().is_some_and(|m| m.newest().epoch.member(hub).is_some())
+    }
+
+    fn is_stranger_welcome(&self) -> bool {
+        let strangers = self.contacts.values().filter(|c| c.state == State::Stranger).count();
+        self.admitted.as_ref().is_some_and(|(_, strangers)| *strangers)
+            && strangers <= STRANGERS_MAX
+    }
+
+    /// Greets a member, unless a better contact with it is open.
+    fn greet(&mut self, now: Time, id: ContactId) {
+        let Some(new) = self.contacts.get(&id) else { return };
+        let (hub, is_dialer) = (new.hub, new.is_dialer);
+        let other = self.contacts.iter().find(|(other, contact)| {
+            **other != id && contact.hub == hub && contact.state != State::Closing
+        });
+        if let Some((&other_id, other)) = other {
+            // Both ends keep the one that the smaller key dialled; of two alike, the newer.
+            let was_dialed_by_smaller = |dialed: bool| dialed == (self.hub < hub);
+            let is_new_better = other.is_dialer == is_dialer || was_dialed_by_smaller(is_dialer);
+            let worse = if is_new_better { other_id } else { id };
+            self.close(now, worse, "another contact with this hub is open");
+            if !is_new_better {
+                return;
+            }
+        }
+        let Some(hello) = self.hello() else { return };
+        if let Some(contact) = self.contacts.get_mut(&id) {
+            contact.outbox.push(&Message::Hello(hello));
+            contact.measure(now);
+        }
+    }
+
+    pub(super) fn handle_received(&mut self, now: Time, id: ContactId, frame: &[u8]) {
+        let Some(contact) = self.contacts.get_mut(&id) else { return };
+        if contact.state == State::Closing {
+            return;
+        }
+        contact.heard_at = now;
+        contact.received_bytes += frame.len() as u64;
+        contact.receive_rate.count(now, frame.len() as u64, 1_000);
+        if contact.is_ready() && now.since_ms(contact.pinged_at) >= PING_BUSY_MS {
+            contact.measure(now);
+        }
+        let message = match contact.credit.received(now, frame, contact.rtt_ms) {
+            Ok(grant) => {
+                if let Some(grant) = grant {
+                    contact.outbox.push(&grant);
+                }
+                contact.reassembly.push(frame).map_err(|error| error.to_string())
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        match message {
+            Ok(Some(message)) => self.handle_message(now, id, message),
+            Ok(None) => {}
+            Err(reason) => self.close(now, id, &reason),
+        }
+    }
+
+    fn handle_message(&mut self, now: Time, id: ContactId, message: Message) {
+        let Some(contact) = self.contacts.get_mut(&id) else { return };
+        match (contact.state, message) {
+            (_, Message::Ping(n)) => contact.outbox.push(&Message::Pong(n)),
+            (_, Message::Pong(n)) if n == contact.ping => {
+                let rtt_ms = now.since_ms(contact.pinged_at);
+                contact.rtt_ms = Some(contact.rtt_ms.map_or(rtt_ms, |best| best.min(rtt_ms)));
+            }
+            (_, Message::Pong(_)) => {}
+            (_, Message::Credit { granted_bytes }) => contact.outbox.grant(granted_bytes),
+            (State::Stranger | State::Greeting, Message::JoinRequest(request)) => {
+                self.handle_join_request(now, id, request);
+            }
+            (State::Joining, Message::JoinRefused(refusal)) => self.join_refused(now, id, refusal),
+            (State::Joining, Message::Epochs(epochs)) => self.joined(now, id, &epochs),
+            (State::Joining, Message::Hello(_)) => {}
+            (State::Greeting, Message::Hello(hello)) => self.handle_hello(now, id, &hello),
+            (State::Greeting | State::Ready, Message::Epochs(epochs)) => {
+                self.handle_epochs(id, epochs);
+            }
+            (State::Ready, message) => self.handle_member_message(now, id, message),
+            _ => self.close(now, id, "a message that is not allowed here"),
+        }
+    }
+
+    pub(super) fn close(&mut self, now: Time, id: ContactId, reason: &str) {
+        let Some(contact) = self.contacts.get_mut(&id) else { return };
+        if contact.state == State::Closing {
+            return;
+        }
+        let was_ready = contact.is_ready();
+        contact.state = State::Closing;
+        contact.why_closing = Some(reason.to_owned());
+        // What control has to say still goes out: a refusal must be heard.
+        self.drain(now, id);
+        self.outputs.push_back(Output::Close { contact: id, reason: reason.to_owned() });
+        if was_ready {
+            self.contact_down(now, id);
+        }
+    }
+
+    pub(super) fn handle_closed(&mut self, now: Time, id: ContactId, reason: &str) {
+        let Some(contact) = self.contacts.get(&id) else { return };
+        let (hub, was_ready, state) = (contact.hub, contact.is_ready(), contact.state);
+        if was_ready {
+            if let Some(contact) = self.contacts.get_mut(&id) {
+                contact.why_closing = Some(reason.to_owned());
+            }
+            self.contact_down(now, id);
+        }
+        self.contacts.remove(&id);
+        if state == State::Joining {
+            self.join_failed(now, reason);
+        }
+        if self.is_member(&hub) {
+            let pause_ms = if was_ready { 0 } else { DIAL_PAUSE_MS_MIN };
+            self.dial_later(now, hub, pause_ms);
+        }
+    }
+
+    /// Tells everybody that a member is not in contact any more.
+    fn contact_down(&mut self, now: Time, id: ContactId) {
+        let Some(contact) = self.contacts.get(&id) else { return };
+        let event = Event::ContactDown {
+            contact: id,
+            hub: contact.hub,
+            reason: contact.why_closing.clone().unwrap_or_default(),
+            received_bytes: contact.received_bytes,
+            sent_bytes: contact.sent_bytes,
+        };
+        let hub = contact.hub;
+        self.fetches.contact_down(id);
+        self.serving.contact_down(id);
+        self.emit(event);
+        self.dial_later(now, hub, DIAL_PAUSE_MS_MIN);
+    }
+
+    /// Looks after contacts whose time has come.
+    pub(super) fn check_contacts(&mut self, now: Time) {
+        let due: Vec<ContactId> = self
+            .contacts
+            .iter()
+            .filter(|(_, contact)| contact.deadline() <= now)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in due {
+            let Some(contact) = self.contacts.get_mut(&id) else { continue };
+            if now.since_ms(contact.heard_at) >= SILENCE_MS_MAX {
+                self.close(now, id, "nothing was heard for 90 s");
+            } else if contact.retry_at.is_some_and(|retry| retry <= now) {
+                contact.retry_at = None;
+                self.send_vectors(id);
+            } else if contact.is_ready() {
+                contact.measure(now);
+            } else {
+                self.close(now, id, "no greeting within 30 s");
+            }
+        }
+    }
+
+    pub(super) fn handle_discovered(&mut self, now: Time, hub: HubId, address: String) {
+        if !self.is_member(&hub) || address.len() > ADDRESS_BYTES_MAX {
+            return;
+        }
+        let dial = self.dials.entry(hub).or_default();
+        dial.discovered.retain(|known| *known != address);
+        dial.discovered.insert(0, address);
+        dial.discovered.truncate(DISCOVERED_MAX);
+        dial.pause_ms = 0;
+        dial.next_at = dial.next_at.min(now);
+        self.dial_members(now);
+    }
+
+    pub(super) fn handle_dial_failed(&mut self, now: Time, hub: HubId, reason: &str) {
+        if self.joining.as_ref().is_some_and(|joining| joining.registrar() == hub) {
+            self.join_failed(now, reason);
+        }
+        let pause_ms = self.dials.get(&hub).map_or(0, |dial| dial.pause_ms);
+        self.dial_later(now, hub, (pause_ms * 2).clamp(DIAL_PAUSE_MS_MIN, DIAL_PAUSE_MS_MAX));
+    }
+
+    fn dial_later(&mut self, now: Time, hub: HubId, pause_ms: u64) {
+        if !self.is_member(&hub) {
+            return;
+        }
+        // A third of chance keeps 36 hubs from knocking at the same moment after a cut.
+        let jitter_ms = self.rng.below(pause_ms / 3 + 1);
+        let dial = self.dials.entry(hub).or_default();
+        dial.since = None;
+        dial.pause_ms = pause_ms;
+        dial.next_at = now.after_ms(pause_ms + jitter_ms);
+    }
+
+    /// Dials members that are not in contact and whose turn it is.
+    pub(super) fn dial_members(&mut self, now: Time) {
+        let Some(membership) = &self.membership else { return };
+        let met: Vec<HubId> = self.contacts.values().map(|contact| contact.hub).collect();
+        let mut due = Vec::new();
+        for member in &membership.newest().epoch.hubs {
+            if member.hub == self.hub || met.contains(&member.hub) {
+                continue;
+            }
+            let dial = self.dials.entry(member.hub).or_default();
+            let is_waiting = dial.since.is_some_and(|since| now.since_ms(since) < DIAL_MS_MAX);
+            let mut addresses = dial.discovered.clone();
+            addresses.extend(dial.claimed.iter().chain(&member.addresses).cloned());
+            let mut seen = std::collections::BTreeSet::new();
+            addresses.retain(|address| seen.insert(address.clone()));
+            if !is_waiting && dial.next_at <= now && !addresses.is_empty() {
+                dial.since = Some(now);
+                due.push(Output::Dial { hub: member.hub, addresses });
+            }
+        }
+        self.outputs.extend(due);
+    }
+
+    pub(super) fn next_dial(&self) -> Option<Time> {
+        let met: Vec<HubId> = self.contacts.values().map(|contact| contact.hub).collect();
+        let epoch = &self.membership.as_ref()?.newest().epoch;
+        let due = epoch.hubs.iter().filter(|m| m.hub != self.hub && !met.contains(&m.hub));
+        let next = due.filter_map(|member| {
+            let Some(dial) = self.dials.get(&member.hub) else {
+                return (!member.addresses.is_empty()).then_some(Time(0));
+            };
+            let has_address = !(dial.discovered.is_empty() && dial.claimed.is_empty())
+                || !member.addresses.is_empty();
+            let at = dial.since.map_or(dial.next_at, |since| since.after_ms(DIAL_MS_MAX));
+            has_address.then_some(at)
+        });
+        next.min()
+    }
+
+    pub(super) fn view(&self, now: Time, id: ContactId, contact: &Contact) -> Option<ContactView> {
+        contact.is_ready().then(|| ContactView {
+            contact: id,
+            hub: contact.hub,
+            address: contact.address.clone(),
+            age_ms: now.since_ms(contact.opened_at),
+            received_bytes: contact.received_bytes,
+            sent_bytes: contact.sent_bytes,
+            receive_bytes_per_s: contact.receive_rate.bytes_per_s(now),
+            send_bytes_per_s: contact.send_rate.bytes_per_s(now),
+            rtt_ms: contact.rtt_ms,
+            waiting_envelopes: self.waiting_envelopes(contact),
+            queued_bytes: contact.outbox.queued() as u64,
+        })
+    }
+}

@@ -1,0 +1,248 @@
+//! Epochs: changes of membership, stored one at a time, and passed on.
+
+use super::{Node, Waiting};
+use crate::event::{Event, Refusal, RequestId, StoreError, StoreOp, StoreValue};
+use crate::id::{ContactId, Hash, HubId, Time};
+use crate::membership::{EpochError, Member, Membership, Revoked, SignedEpoch};
+use crate::wire::{JoinRefusal, Message};
+
+/// Most epochs that wait to be stored; more come again at the next contact.
+pub(super) const EPOCH_CHANGES_MAX: usize = 256;
+
+/// A change of membership that waits its turn; one is stored at a time.
+pub(super) enum EpochChange {
+    /// The first epoch, made here.
+    Found { request: RequestId, first: Box<SignedEpoch> },
+    /// A new member.
+    Add { contact: ContactId, member: Member, invitation: Hash },
+    /// Out with a member.
+    Revoke { request: RequestId, hub: HubId },
+    /// A member moved.
+    Move { hub: HubId, addresses: Vec<String> },
+    /// An epoch that the registrar wrote.
+    Accept { contact: ContactId, bytes: Vec<u8> },
+}
+
+/// An epoch that is being stored.
+pub(super) enum StoringEpoch {
+    /// It follows what is here.
+    Next { signed: Box<SignedEpoch>, change: EpochChange },
+    /// One of those that came with a join; the last has the whole.
+    Joined { whole: Option<Box<Membership>> },
+}
+
+impl Node {
+    pub(super) fn handle_epochs(&mut self, id: ContactId, epochs: Vec<Vec<u8>>) {
+        for bytes in epochs {
+            if self.epoch_changes.len() < EPOCH_CHANGES_MAX {
+                self.epoch_changes.push_back(EpochChange::Accept { contact: id, bytes });
+            }
+        }
+    }
+
+    /// Says whether epochs wait to be stored; what cites them waits too.
+    pub(super) fn has_epoch_changes(&self) -> bool {
+        self.is_epoch_busy || !self.epoch_changes.is_empty()
+    }
+
+    /// Begins the next change of membership, if none is being stored.
+    pub(super) fn advance_epochs(&mut self, now: Time) {
+        while !self.is_epoch_busy {
+            let Some(change) = self.epoch_changes.pop_front() else { return };
+            let signed = match self.prepare(now, &change) {
+                Some(signed) => signed,
+                None => continue,
+            };
+            let used_invitation = match &change {
+                EpochChange::Add { member, invitation, .. } => Some((*invitation, member.hub)),
+                _ => None,
+            };
+            self.is_epoch_busy = true;
+            let op = StoreOp::PutEpoch {
+                n: signed.epoch.n,
+                bytes: signed.bytes.clone(),
+                used_invitation,
+            };
+            let signed = Box::new(signed);
+            self.store(op, Waiting::Epoch(StoringEpoch::Next { signed, change }));
+        }
+    }
+
+    /// Makes or checks the epoch of a change; none if there is nothing to store.
+    fn prepare(&mut self, now: Time, change: &EpochChange) -> Option<SignedEpoch> {
+        if let EpochChange::Found { first, request } = change {
+            if self.membership.is_some() {
+                self.refuse(*request, Refusal::AlreadyMember);
+                return None;
+            }
+            return Some((**first).clone());
+        }
+        if let EpochChange::Accept { contact, bytes } = change {
+            return self.check_epoch(now, *contact, bytes);
+        }
+        let mut draft = self.membership.as_ref()?.draft();
+        match change {
+            EpochChange::Add { member, contact, invitation } => {
+                let is_used = self.invitations.get(invitation).is_none_or(|i| i.used_by.is_some());
+                if is_used || draft.member(&member.hub).is_some() {
+                    self.refuse_join(now, *contact, JoinRefusal::Used);
+                    return None;
+                }
+                draft.revoked.retain(|revoked| revoked.hub != member.hub);
+                draft.hubs.push(member.clone());
+            }
+            EpochChange::Revoke { hub, .. } => {
+                draft.hubs.retain(|member| member.hub != *hub);
+                let accept_upto = self.journals.of_author(hub);
+                draft.revoked.push(Revoked { hub: *hub, accept_upto });
+            }
+            EpochChange::Move { hub, addresses } => {
+                let member = draft.hubs.iter_mut().find(|member| member.hub == *hub)?;
+                member.addresses.clone_from(addresses);
+            }
+            EpochChange::Found { .. } | EpochChange::Accept { .. } => return None,
+        }
+        Some(draft.sign(&self.key))
+    }
+
+    fn check_epoch(&mut self, now: Time, contact: ContactId, bytes: &[u8]) -> Option<SignedEpoch> {
+        if self.is_frozen {
+            return None;
+        }
+        let membership = self.membership.as_ref()?;
+        let checked = SignedEpoch::decode(bytes)
+            .and_then(|signed| membership.fits(&signed).map(|is_new| (signed, is_new)));
+        match checked {
+            Ok((signed, is_new)) => {
+                if let Some(contact) = self.contacts.get_mut(&contact) {
+                    contact.epoch = contact.epoch.max(signed.epoch.n);
+                }
+                is_new.then_some(signed)
+            }
+            Err(EpochError::Order { .. }) => None,
+            Err(error @ EpochError::Equivocation { .. }) => {
+                self.freeze(&error.to_string());
+                None
+            }
+            Err(error) => {
+                self.close(now, contact, &error.to_string());
+                None
+            }
+        }
+    }
+
+    /// Stops changing membership: two histories are signed with the registrar's key.
+    pub(super) fn freeze(&mut self, reason: &str) {
+        if !self.is_frozen {
+            self.is_frozen = true;
+            self.alarm(reason.to_owned());
+        }
+    }
+
+    pub(super) fn epoch_stored(
+        &mut self,
+        now: Time,
+        storing: StoringEpoch,
+        result: Result<StoreValue, StoreError>,
+    ) {
+        match storing {
+            StoringEpoch::Joined { whole } => self.join_stored(now, whole, result),
+            StoringEpoch::Next { signed, change } => {
+                self.is_epoch_busy = false;
+                match result {
+                    Ok(_) => self.epoch_durable(now, *signed, change),
+                    Err(error) => self.epoch_not_stored(now, change, error),
+                }
+            }
+        }
+    }
+
+    fn join_stored(
+        &mut self,
+        now: Time,
+        whole: Option<Box<Membership>>,
+        result: Result<StoreValue, StoreError>,
+    ) {
+        if let Err(error) = result {
+            if let Some(joining) = self.joining.take() {
+                self.refuse(joining.request, error.into());
+            }
+            return;
+        }
+        let (Some(whole), true) = (whole, self.joining.is_some()) else { return };
+        let Some(joining) = self.joining.take() else { return };
+        self.membership = Some(*whole);
+        self.admit();
+        self.emit(Event::MembershipChanged);
+        self.done(joining.request);
+        let registrar = joining.registrar();
+        let contacts: Vec<ContactId> =
+            self.contacts.iter().filter(|(_, c)| c.hub == registrar).map(|(id, _)| *id).collect();
+        contacts.into_iter().for_each(|id| self.close(now, id, "joined; comes back as a member"));
+        self.dial_members(now);
+    }
+
+    fn epoch_durable(&mut self, now: Time, signed: SignedEpoch, change: EpochChange) {
+        match &mut self.membership {
+            Some(membership) => membership.push(signed),
+            None => match Membership::start(signed) {
+                Ok(membership) => self.membership = Some(membership),
+                Err(error) => return self.alarm(error.to_string()),
+            },
+        }
+        if let EpochChange::Add { invitation, member, .. } = &change
+            && let Some(record) = self.invitations.get_mut(invitation)
+        {
+            record.used_by = Some(member.hub);
+        }
+        self.admit();
+        self.cut_non_members(now);
+        self.emit(Event::MembershipChanged);
+        match change {
+            EpochChange::Found { request, .. } | EpochChange::Revoke { request, .. } => {
+                self.done(request);
+            }
+            EpochChange::Add { contact, .. } => self.welcome(contact),
+            EpochChange::Move { .. } | EpochChange::Accept { .. } => {}
+        }
+        self.pass_epochs_on();
+        self.dial_members(now);
+    }
+
+    fn epoch_not_stored(&mut self, now: Time, change: EpochChange, error: StoreError) {
+        match change {
+            EpochChange::Found { request, .. } | EpochChange::Revoke { request, .. } => {
+                self.refuse(request, error.into());
+            }
+            EpochChange::Add { contact, .. } => self.refuse_join(now, contact, JoinRefusal::Busy),
+            // The contact brings it again when it greets the next time.
+            EpochChange::Accept { contact, .. } => self.close(now, contact, "cannot store"),
+            EpochChange::Move { .. } => {}
+        }
+    }
+
+    /// Closes contacts with hubs that are not members any more.
+    fn cut_non_members(&mut self, now: Time) {
+        let Some(membership) = &self.membership else { return };
+        let epoch = &membership.newest().epoch;
+        let cut: Vec<ContactId> = self
+            .contacts
+            .iter()
+            .filter(|(_, c)| epoch.revoked.iter().any(|revoked| revoked.hub == c.hub))
+            .map(|(id, _)| *id)
+            .collect();
+        cut.into_iter().for_each(|id| self.close(now, id, "not a member any more"));
+    }
+
+    /// Sends members in contact the epochs that they are not known to have.
+    pub(super) fn pass_epochs_on(&mut self) {
+        let Some(membership) = &self.membership else { return };
+        let newest = membership.newest().epoch.n;
+        for contact in self.contacts.values_mut().filter(|contact| contact.is_ready()) {
+            if contact.epoch < newest {
+                contact.outbox.push(&Message::Epochs(membership.bytes_from(contact.epoch + 1)));
+                contact.epoch = newest;
+            }
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! Exchange of journals with a contact: hello, vectors, batches, acknowledgements (DESIGN §6).
+
+use std::collections::BTreeMap;
+
+use super::contact::{Contact, State};
+use super::{Node, Waiting};
+use crate::event::{Event, StoreError, StoreOp, StoreValue};
+use crate::id::{CollectionId, ContactId, HubId, Time};
+use crate::membership::are_addresses;
+use crate::outbox::REFILL_BYTES;
+use crate::wire::{BATCH_BYTES, Class, Hello, Message, PROTOCOL_VERSION, VECTOR_ENTRIES_MAX};
+
+/// Batches that may be under way without an acknowledgement: two round trips' worth at 64 KiB.
+const UNACKNOWLEDGED_MAX: u32 = 8;
+
+/// How far one collection is exchanged with one contact.
+#[derive(Debug, Default)]
+pub(super) struct Exchange {
+    /// What the other side has or was sent; none until its vector is here.
+    known: Option<BTreeMap<HubId, u64>>,
+    /// What the other side has said to hold durably.
+    acknowledged: BTreeMap<HubId, u64>,
+    is_vector_sent: bool,
+    is_reading: bool,
+    unacknowledged: u32,
+}
+
+/// A journal being read for a contact.
+pub(super) struct Reading {
+    contact: ContactId,
+    collection: CollectionId,
+    author: HubId,
+    from_seq: u64,
+}
+
+impl Exchange {
+    /// Takes note that the other side holds a journal up to an entry.
+    pub fn holds(&mut self, author: HubId, seq: u64) {
+        let known = self.known.get_or_insert_default().entry(author).or_default();
+        *known = (*known).max(seq);
+        let acknowledged = self.acknowledged.entry(author).or_default();
+        *acknowledged = (*acknowledged).max(seq);
+    }
+}
+
+impl Node {
+    /// Makes the greeting of a member.
+    pub(super) fn hello(&self) -> Option<Hello> {
+        let newest = self.membership.as_ref()?.newest();
+        let readable = newest.epoch.collections.iter();
+        let readable = readable.filter(|rule| newest.epoch.may_read(&self.hub, &rule.id));
+        Some(Hello {
+            version: PROTOCOL_VERSION,
+            alliance: newest.epoch.alliance,
+            epoch: newest.epoch.n,
+            epoch_hash: newest.hash,
+            addresses: self.addresses.clone(),
+            collections: readable
+                .map(|rule| (rule.id.clone(), self.journals.fingerprint(&rule.id)))
+                .collect(),
+        })
+    }
+
+    pub(super) fn handle_hello(&mut self, now: Time, id: ContactId, hello: &Hello) {
+        let Some(membership) = &self.membership else { return };
+        let newest = membership.newest();
+        if hello.version != PROTOCOL_VERSION {
+            return self.close(now, id, "speaks another version; update both hubs");
+        }
+        if hello.alliance != newest.epoch.alliance {
+            return self.close(now, id, "belongs to another alliance");
+        }
+        if hello.epoch == newest.epoch.n && hello.epoch_hash != newest.hash {
+            self.freeze("two different memberships are signed: the registrar's key may be stolen");
+            return self.close(now, id, "has another membership with the same number");
+        }
+        let Some(contact) = self.contacts.get_mut(&id) else { return };
+        contact.state = State::Ready;
+        contact.epoch = hello.epoch;
+        let (hub, address) = (contact.hub, contact.address.clone());
+        if are_addresses(&hello.addresses) {
+            let dial = self.dials.entry(hub).or_default();
+            dial.claimed.clone_from(&hello.addresses);
+            dial.pause_ms = 0;
+            self.member_moved(hub, hello.addresses.clone());
+        }
+        self.pass_epochs_on();
+        self.begin_exchange(id, hub, hello);
+        self.serving.contact_up(id, hub);
+        let actions = self.fetches.contact_up(id);
+        self.carry_out_fetch(now, actions);
+        self.emit(Event::ContactUp { contact: id, hub, address });
+    }
+
+    fn begin_exchange(&mut self, id: ContactId, hub: HubId, hello: &Hello) {
+        let Some(membership) = &self.membership else { return };
+        let epoch = &membership.newest().epoch;
+        let shared: Vec<CollectionId> = epoch
+            .collections
+            .iter()
+            .map(|rule| rule.id.clone())
+            .filter(|c| epoch.may_read(&hub, c) && epoch.may_read(&self.hub, c))
+            .collect();
+        for collection in shared {
+            let ours = self.journals.fingerprint(&collection);
+            let is_same = hello.collections.contains(&(collection.clone(), ours));
+            if is_same {
+                let vector = self.journals.vector(&collection);
+                let exchange = self.exchange(id, &collection);
+                exchange.known = Some(BTreeMap::new());
+                vector.into_iter().for_each(|(author, seq)| exchange.holds(author, seq));
+            } else {
+                self.send_vector(id, &collection, true);
+            }
+        }
+    }
+
+    fn exchange(&mut self, id: ContactId, collection: &CollectionId) -> &mut Exchange {
+        let contact = self.contacts.get_mut(&id).expect("callers have looked the contact up");
+        contact.exchanges.entry(collection.clone()).or_default()
+    }
+
+    pub(super) fn send_vector(
+        &mut self,
+        id: ContactId,
+        collection: &CollectionId,
+        is_asking: bool,
+    ) {
+        let entries = self.journals.vector(collection);
+        let Some(contact) = self.contacts.get_mut(&id) else { return };
+        contact.exchanges.entry(collection.clone()).or_default().is_vector_sent = true;
+        let collection = collection.clone();
+        contact.outbox.push(&Message::Vector { collection, entries, is_asking });
+    }
+
+    /// Tells a contact again what is held here, in every collection.
+    pub(super) fn send_vectors(&mut self, id: ContactId) {
+        let Some(contact) = self.contacts.get(&id) else { return };
+        let collections: Vec<CollectionId> = contact.exchanges.keys().cloned().collect();
+        collections.iter().for_each(|collection| self.send_vector(id, collection, false));
+    }
+
+    pub(super) fn handle_member_message(&mut self, now: Time, id: ContactId, message: Message) {
+        match message {
+            Message::Vector { collection, entries, is_asking } => {
+                self.handle_vector(now, id, &collection, &entries, is_asking);
+            }
+            Message::Envelopes { collection, batch } => {
+                self.handle_envelopes(now, id, collection, &batch);
+            }
+            Message::Acknowledged { collection, entries } => {
+                self.handle_acknowledged(now, id, &collection, &entries);
+            }
+            other => self.handle_blob_message(now, id, other),
+        }
+    }
+
+    fn may_both_read(&self, id: ContactId, collection: &CollectionId) -> bool {
+        let (Some(membership), Some(contact)) = (&self.membership, self.contacts.get(&id)) else {
+            return false;
+        };
+        let epoch = &membership.newest().epoch;
+        epoch.may_read(&contact.hub, collection) && epoch.may_read(&self.hub, collection)
+    }
+
+    fn handle_vector(
+        &mut self,
+        now: Time,
+        id: ContactId,
+        collection: &CollectionId,
+        entries: &[(HubId, u64)],
+        is_asking: bool,
+    ) {
+        if entries.len() > VECTOR_ENTRIES_MAX || !self.may_both_read(id, collection) {
+            return self.close(now, id, "a vector that is too long or of a closed collection");
+        }
+        let exchange = self.exchange(id, collection);
+        exchange.known = Some(entries.iter().copied().collect());
+        exchange.acknowledged = entries.iter().copied().collect();
+        exchange.unacknowledged = 0;
+        if let Some((_, seq)) = entries.iter().find(|(author, _)| *author == self.hub) {
+            self.own_seq_elsewhere(collection, *seq);
+        }
+        let exchange = self.exchange(id, collection);
+        if is_asking && !exchange.is_vector_sent {
+            self.send_vector(id, collection, false);
+        }
+    }
+
+    /// Takes note of how much of our own journal others hold: more than we do, if our disk came
+    /// from a backup. Then it is fetched back before anything is written (DESIGN §5).
+    fn own_seq_elsewhere(&mut self, collection: &CollectionId, seq: u64) {
+        let ours = self.journals.head(collection, &self.hub).map_or(0, |head| head.seq);
+        let upto = self.own_upto.entry(collection.clone()).or_default();
+        if seq > ours.max(*upto) {
+            let lost = seq - ours;
+            *upto = seq;
+            self.alarm(format!(
+                "this hub's disk lacks {lost} entries that it wrote; fetching them"
+            ));
+        }
+    }
+
+    /// Says whether others hold entries of our own journal that are not here yet.
+    pub(super) fn is_own_journal_behind(&self, collection: &CollectionId) -> bool {
+        let ours = self.journals.head(collection, &self.hub).map_or(0, |head| head.seq);
+        self.own_upto.get(collection).is_some_and(|upto| *upto > ours)
+    }
+
+    fn handle_acknowledged(
+        &mut self,
+        now: Time,
+        id: ContactId,
+        collection: &CollectionId,
+        entries: &[(HubId, u64)],
+    ) {
+        if entries.len() > VECTOR_ENTRIES_MAX || !self.may_both_read(id, collection) {
+            return self.close(now, id, "an acknowledgement of a closed collection");
+        }
+        let exchange = self.exchange(id, collection);
+        exchange.unacknowledged = exchange.unacknowledged.saturating_sub(1);
+        for (author, seq) in entries {
+            let acknowledged = exchange.acknowledged.entry(*author).or_default();
+            *acknowledged = (*acknowledged).max(*seq);
+        }
+    }
+
+    /// Reads what a contact lacks, one journal at a time, while its outbox has room.
+    pub(super) fn refill_envelopes(&mut self, id: ContactId) {
+        let Some(contact) = self.contacts.get(&id).filter(|contact| contact.is_ready()) else {
+            return;
+        };
+        if contact.outbox.queued_in(Class::Documents) >= REFILL_BYTES {
+            return;
+        }
+        let behind = contact.exchanges.iter().find_map(|(collection, exchange)| {
+            let (author, from_seq) = self.next_lacking(collection, exchange)?;
+            Some(Reading { contact: id, collection: collection.clone(), author, from_seq })
+        });
+        let Some(reading) = behind else { return };
+        self.exchange(id, &reading.collection).is_reading = true;
+        let op = StoreOp::ReadEnvelopes {
+            collection: reading.collection.clone(),
+            author: reading.author,
+            from_seq: reading.from_seq,
+            bytes_max: BATCH_BYTES,
+        };
+        self.store(op, Waiting::Envelopes(reading));
+    }
+
+    fn next_lacking(&self, collection: &CollectionId, exchange: &Exchange) -> Option<(HubId, u64)> {
+        let known = exchange.known.as_ref()?;
+        if exchange.is_reading || exchange.unacknowledged >= UNACKNOWLEDGED_MAX {
+            return None;
+        }
+        let ours = self.journals.vector(collection).into_iter();
+        ours.map(|(author, seq)| (author, seq, known.get(&author).copied().unwrap_or(0)))
+            .find(|(_, seq, known)| known < seq)
+            .map(|(author, _, known)| (author, known + 1))
+    }
+
+    pub(super) fn envelopes_read(
+        &mut self,
+        reading: Reading,
+        result: Result<StoreValue, StoreError>,
+    ) {
+        let Reading { contact: id, collection, author, from_seq } = reading;
+        let Some(contact) = self.contacts.get_mut(&id).filter(|contact| contact.is_ready()) else {
+            return;
+        };
+        let exchange = contact.exchanges.entry(collection.clone()).or_default();
+        exchange.is_reading = false;
+        let envelopes = match result {
+            Ok(StoreValue::Envelopes(envelopes)) if !envelopes.is_empty() => envelopes,
+            other => {
+                // Do not ask the store again and again for what it cannot read.
+                let head = self.journals.head(&collection, &author).map_or(0, |head| head.seq);
+                exchange.known.get_or_insert_default().insert(author, head);
+                let why = other.err().map_or_else(|| "nothing found".into(), |e| e.to_string());
+                return self.alarm(format!("a stored journal cannot be read: {why}"));
+            }
+        };
+        let upto = from_seq + envelopes.len() as u64 - 1;
+        exchange.known.get_or_insert_default().insert(author, upto);
+        exchange.unacknowledged += 1;
+        let plain = postcard::to_stdvec(&envelopes).expect("bytes encode");
+        let batch = zstd::bulk::compress(&plain, 1).expect("memory compresses");
+        contact.outbox.push(&Message::Envelopes { collection, batch });
+    }
+
+    /// Counts the envelopes that a contact has not said to hold.
+    pub(super) fn waiting_envelopes(&self, contact: &Contact) -> u64 {
+        let waiting = |(collection, exchange): (&CollectionId, &Exchange)| -> u64 {
+            let ours = self.journals.vector(collection).into_iter();
+            ours.map(|(author, seq)| {
+                seq.saturating_sub(exchange.acknowledged.get(&author).copied().unwrap_or(0))
+            })
+            .sum()
+        };
+        contact.exchanges.iter().map(waiting).sum()
+    }
+}

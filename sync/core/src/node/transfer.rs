@@ -1,0 +1,187 @@
+//! Transfer of blobs: joins fetching and serving to contacts and the store.
+
+use super::{Node, Waiting};
+use crate::blob::{fetch, serve};
+use crate::event::{StoreError, StoreOp, StoreValue, StoredBlob};
+use crate::id::{BlobId, ContactId, Time};
+use crate::outbox::REFILL_BYTES;
+use crate::plan;
+use crate::wire::{Class, Message};
+
+/// How often fetching looks for what does not move; its own bounds are many seconds.
+pub(super) const TICK_MS: u64 = 1_000;
+
+/// What the store was asked for a blob.
+pub(super) enum BlobStep {
+    FetchLoad(BlobId),
+    ServeLoad(BlobId, ContactId),
+    Read(ContactId),
+    Reserve(BlobId),
+    Write(BlobId, u32),
+}
+
+impl Node {
+    pub(super) fn handle_blob_message(&mut self, now: Time, id: ContactId, message: Message) {
+        match message {
+            Message::Want { blob, collection, has_manifest } => {
+                let actions = self.serving.want(id, blob, collection, has_manifest);
+                self.carry_out_serve(now, actions);
+            }
+            Message::Unwant { blob } => self.serving.unwant(id, blob),
+            Message::Request { blob, piece, offset, is_urgent } => {
+                let actions = self.serving.request(id, blob, (piece, offset), is_urgent);
+                self.carry_out_serve(now, actions);
+            }
+            Message::Holding { blob, manifest, bitmap } => {
+                let actions = self.fetches.holding(id, blob, manifest.as_deref(), &bitmap);
+                self.carry_out_fetch(now, actions);
+            }
+            Message::NotHere { blob } => self.fetches.not_here(id, blob),
+            Message::Have { blob, pieces } => self.fetches.have(id, blob, &pieces),
+            Message::Elsewhere { blob, piece, hubs } => {
+                let ready = self.ready_hubs();
+                let is_reachable = hubs.iter().any(|hub| ready.contains(hub));
+                self.fetches.elsewhere(now, id, (blob, piece), is_reachable);
+            }
+            Message::PieceData { blob, piece, offset, bytes } => {
+                let actions = self.fetches.piece_data(now, id, blob, (piece, offset), &bytes);
+                self.carry_out_fetch(now, actions);
+            }
+            _ => self.close(now, id, "a message that is not allowed here"),
+        }
+    }
+
+    pub(super) fn carry_out_fetch(&mut self, now: Time, actions: Vec<fetch::Action>) {
+        for action in actions {
+            match action {
+                fetch::Action::Send(id, message) => {
+                    if let Some(contact) = self.contacts.get_mut(&id) {
+                        contact.outbox.push(&message);
+                    }
+                }
+                fetch::Action::SendAll(message) => {
+                    for id in self.ready_contacts() {
+                        if let Some(contact) = self.contacts.get_mut(&id) {
+                            contact.outbox.push(&message);
+                        }
+                    }
+                }
+                fetch::Action::Load(blob) => {
+                    let waiting = Waiting::Blob(BlobStep::FetchLoad(blob));
+                    self.store(StoreOp::LoadBlob { blob }, waiting);
+                }
+                fetch::Action::Reserve(blob, manifest) => {
+                    let waiting = Waiting::Blob(BlobStep::Reserve(blob));
+                    self.store(StoreOp::ReserveBlob { blob, manifest }, waiting);
+                }
+                fetch::Action::Write(blob, piece, bytes) => {
+                    let pieces = vec![(piece, bytes)];
+                    let waiting = Waiting::Blob(BlobStep::Write(blob, piece));
+                    self.store(StoreOp::WritePieces { blob, pieces }, waiting);
+                }
+                fetch::Action::Event(event) => self.emit(event),
+                fetch::Action::Close(id, reason) => self.close(now, id, reason),
+            }
+        }
+    }
+
+    pub(super) fn carry_out_serve(&mut self, now: Time, actions: Vec<serve::Action>) {
+        for action in actions {
+            match action {
+                serve::Action::Send(id, message) => {
+                    if let Some(contact) = self.contacts.get_mut(&id) {
+                        contact.outbox.push(&message);
+                    }
+                }
+                serve::Action::Load(blob, id) => {
+                    let waiting = Waiting::Blob(BlobStep::ServeLoad(blob, id));
+                    self.store(StoreOp::LoadBlob { blob }, waiting);
+                }
+                serve::Action::Read(id, blob, piece) => {
+                    let waiting = Waiting::Blob(BlobStep::Read(id));
+                    self.store(StoreOp::ReadPiece { blob, piece }, waiting);
+                }
+                serve::Action::Close(id, reason) => self.close(now, id, reason),
+            }
+        }
+    }
+
+    pub(super) fn blob_stored(
+        &mut self,
+        now: Time,
+        step: BlobStep,
+        result: Result<StoreValue, StoreError>,
+    ) {
+        match step {
+            BlobStep::FetchLoad(blob) => {
+                let actions = self.fetches.loaded(now, blob, &stored_blob(result));
+                self.carry_out_fetch(now, actions);
+            }
+            BlobStep::ServeLoad(blob, id) => {
+                let epoch = self.membership.as_ref().map(|m| &m.newest().epoch);
+                let actions =
+                    self.serving.loaded(id, blob, &stored_blob(result), |hub, collection| {
+                        epoch.is_some_and(|epoch| epoch.may_read(hub, collection))
+                    });
+                self.carry_out_serve(now, actions);
+            }
+            BlobStep::Read(id) => {
+                let bytes = match result {
+                    Ok(StoreValue::Piece(bytes)) => Some(bytes),
+                    _ => None,
+                };
+                let actions = self.serving.read(id, bytes.as_deref());
+                self.carry_out_serve(now, actions);
+            }
+            BlobStep::Reserve(blob) => {
+                let is_new = result.is_ok();
+                let actions = self.fetches.reserved(now, blob, result.map(|_| ()));
+                self.carry_out_fetch(now, actions);
+                if is_new {
+                    let actions = self.serving.appeared(blob);
+                    self.carry_out_serve(now, actions);
+                }
+            }
+            BlobStep::Write(blob, piece) => {
+                if result.is_ok() {
+                    let actions = self.serving.piece_written(blob, piece);
+                    self.carry_out_serve(now, actions);
+                }
+                let actions = self.fetches.written(now, blob, piece, result.map(|_| ()));
+                self.carry_out_fetch(now, actions);
+            }
+        }
+    }
+
+    /// Asks contacts for pieces, as much as their rate carries in a few seconds.
+    pub(super) fn ask_for_pieces(&mut self, now: Time) {
+        if !self.fetches.is_busy() {
+            return;
+        }
+        let contacts = &self.contacts;
+        let actions = self.fetches.ask(now, |id| {
+            let rate = contacts.get(&id).map_or(0, |contact| contact.receive_rate.bytes_per_s(now));
+            plan::asked_bytes(rate)
+        });
+        self.carry_out_fetch(now, actions);
+    }
+
+    /// Fills a contact's outbox from the store while it has room.
+    pub(super) fn refill(&mut self, _now: Time, id: ContactId) {
+        self.refill_envelopes(id);
+        let has_room = self
+            .contacts
+            .get(&id)
+            .is_some_and(|c| c.is_ready() && c.outbox.queued_in(Class::Blobs) < REFILL_BYTES);
+        if has_room && let Some(action) = self.serving.pump(id) {
+            self.carry_out_serve(Time(0), vec![action]);
+        }
+    }
+}
+
+fn stored_blob(result: Result<StoreValue, StoreError>) -> StoredBlob {
+    match result {
+        Ok(StoreValue::Blob(stored)) => stored,
+        _ => StoredBlob::default(),
+    }
+}

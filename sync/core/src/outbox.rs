@@ -1,0 +1,232 @@
+//! The one exit to a contact: frames in order of their class, as far as credit goes (DESIGN §3).
+//!
+//! The receiver grants credit for about two bandwidth-delay products, so that what waits, waits
+//! here, where something urgent still passes it, and not in a network's queue.
+
+use std::collections::VecDeque;
+
+use crate::id::Time;
+use crate::wire::{Class, Message, class_of};
+
+/// Credit at the start and its floor: four frames, 2 s of a 32 kB/s link.
+pub const WINDOW_BYTES_MIN: u64 = 64 << 10;
+/// Most credit: two bandwidth-delay products of 50 Mbit/s over a satellite (600 ms).
+pub const WINDOW_BYTES_MAX: u64 = 8 << 20;
+/// Refill a class from the store when less than this is queued: two windows at the floor.
+pub const REFILL_BYTES: usize = 128 << 10;
+/// Most bytes queued for a contact; past it, the contact does not read and is closed.
+pub const QUEUED_BYTES_MAX: usize = 16 << 20;
+/// Shortest time over which a rate is measured, so that a millisecond clock is exact to 1 %.
+const RATE_WINDOW_MS_MIN: u64 = 100;
+
+/// Frames that wait to leave, and what may leave.
+#[derive(Debug)]
+pub struct Outbox {
+    queues: [VecDeque<Vec<u8>>; 5],
+    queued_bytes: [usize; 5],
+    sent_bytes: u64,
+    granted_bytes: u64,
+}
+
+impl Default for Outbox {
+    fn default() -> Self {
+        Self {
+            queues: Default::default(),
+            queued_bytes: [0; 5],
+            sent_bytes: 0,
+            granted_bytes: WINDOW_BYTES_MIN,
+        }
+    }
+}
+
+impl Outbox {
+    /// Queues a message.
+    pub fn push(&mut self, message: &Message) {
+        let class = message.class() as usize;
+        for frame in message.frames() {
+            self.queued_bytes[class] += frame.len();
+            self.queues[class].push_back(frame);
+        }
+    }
+
+    /// Takes the next frame that may leave.
+    pub fn pop(&mut self) -> Option<Vec<u8>> {
+        let class =
+            Class::ALL.into_iter().find(|class| !self.queues[*class as usize].is_empty())?;
+        let queue = &mut self.queues[class as usize];
+        let bytes = queue.front().map_or(0, Vec::len);
+        if class != Class::Control {
+            if self.sent_bytes + bytes as u64 > self.granted_bytes {
+                return None;
+            }
+            self.sent_bytes += bytes as u64;
+        }
+        self.queued_bytes[class as usize] -= bytes;
+        queue.pop_front()
+    }
+
+    /// Takes note of credit; a smaller grant than before changes nothing.
+    pub fn grant(&mut self, granted_bytes: u64) {
+        self.granted_bytes = self.granted_bytes.max(granted_bytes);
+    }
+
+    /// Gives the bytes that wait in a class.
+    pub fn queued_in(&self, class: Class) -> usize {
+        self.queued_bytes[class as usize]
+    }
+
+    /// Gives the bytes that wait in all.
+    pub fn queued(&self) -> usize {
+        self.queued_bytes.iter().sum()
+    }
+}
+
+/// The receiving side of credit: how much the other side may send.
+#[derive(Debug)]
+pub struct Credit {
+    received_bytes: u64,
+    granted_bytes: u64,
+    window_bytes: u64,
+    rate: Rate,
+}
+
+impl Credit {
+    /// Starts with the credit that both sides assume.
+    pub fn new(now: Time) -> Self {
+        Self {
+            received_bytes: 0,
+            granted_bytes: WINDOW_BYTES_MIN,
+            window_bytes: WINDOW_BYTES_MIN,
+            rate: Rate::new(now),
+        }
+    }
+
+    /// Takes note of a frame; gives a grant to send, or an error if the sender exceeds its credit.
+    pub fn received(
+        &mut self,
+        now: Time,
+        frame: &[u8],
+        rtt_ms: Option<u64>,
+    ) -> Result<Option<Message>, CreditExceeded> {
+        if class_of(frame) == Some(Class::Control) {
+            return Ok(None);
+        }
+        self.received_bytes += frame.len() as u64;
+        if self.received_bytes > self.granted_bytes {
+            return Err(CreditExceeded);
+        }
+        let rtt_ms = rtt_ms.unwrap_or(RATE_WINDOW_MS_MIN).max(1);
+        if let Some(bytes_per_s) = self.rate.count(now, frame.len() as u64, rtt_ms) {
+            let two_delays = bytes_per_s.saturating_mul(2 * rtt_ms) / 1000;
+            self.window_bytes = two_delays.clamp(WINDOW_BYTES_MIN, WINDOW_BYTES_MAX);
+        }
+        if self.granted_bytes - self.received_bytes > self.window_bytes / 2 {
+            return Ok(None);
+        }
+        self.granted_bytes = self.received_bytes + self.window_bytes;
+        Ok(Some(Message::Credit { granted_bytes: self.granted_bytes }))
+    }
+}
+
+/// The sender sent more than it was granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("sent more than it was granted")]
+pub struct CreditExceeded;
+
+/// A rate of bytes, measured over windows of at least a round trip.
+#[derive(Debug)]
+pub struct Rate {
+    since: Time,
+    bytes: u64,
+    bytes_per_s: u64,
+}
+
+impl Rate {
+    /// Starts at zero.
+    pub const fn new(now: Time) -> Self {
+        Self { since: now, bytes: 0, bytes_per_s: 0 }
+    }
+
+    /// Counts bytes; gives the rate when a window has just ended.
+    pub fn count(&mut self, now: Time, bytes: u64, window_ms: u64) -> Option<u64> {
+        self.bytes += bytes;
+        let elapsed_ms = now.since_ms(self.since);
+        if elapsed_ms < window_ms.max(RATE_WINDOW_MS_MIN) {
+            return None;
+        }
+        self.bytes_per_s = self.bytes.saturating_mul(1000) / elapsed_ms;
+        (self.since, self.bytes) = (now, 0);
+        Some(self.bytes_per_s)
+    }
+
+    /// Gives the rate of the last window, or 0 if nothing was counted for 5 s.
+    pub fn bytes_per_s(&self, now: Time) -> u64 {
+        if now.since_ms(self.since) > 5_000 { 0 } else { self.bytes_per_s }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{BlobId, CollectionId};
+
+    fn piece() -> Message {
+        Message::PieceData { blob: BlobId([0; 32]), piece: 0, offset: 0, bytes: vec![0; 16_000] }
+    }
+
+    #[test]
+    fn a_document_passes_pieces_that_wait_and_credit_holds_both_back() {
+        let mut outbox = Outbox::default();
+        (0..10).for_each(|_| outbox.push(&piece()));
+        let mut sent = 0;
+        while outbox.pop().is_some() {
+            sent += 1;
+        }
+        assert_eq!(sent, 4);
+        let vector = Message::Vector {
+            collection: CollectionId("lessons".into()),
+            entries: vec![],
+            is_asking: false,
+        };
+        outbox.push(&vector);
+        outbox.grant(WINDOW_BYTES_MIN + 100);
+        assert_eq!(outbox.pop().as_deref(), Some(&vector.frames()[0][..]));
+        outbox.push(&Message::Ping(1));
+        assert!(outbox.pop().is_some(), "control needs no credit");
+        assert!(outbox.pop().is_none());
+    }
+
+    #[test]
+    fn the_window_grows_to_two_round_trips_of_what_arrives() {
+        let mut credit = Credit::new(Time(0));
+        let frame = &piece().frames()[0];
+        let mut now = 0;
+        let mut granted = WINDOW_BYTES_MIN;
+        let mut received = 0;
+        for _ in 0..2_000 {
+            // 1 MB/s over 600 ms: a frame each 16 ms, unless the credit is used up.
+            now += if received + frame.len() as u64 > granted { 600 } else { 16 };
+            received += frame.len() as u64;
+            let grant = credit.received(Time(now), frame, Some(600));
+            if let Ok(Some(Message::Credit { granted_bytes })) = grant {
+                granted = granted_bytes;
+            }
+            if grant.is_err() {
+                received -= frame.len() as u64;
+            }
+        }
+        assert!((900_000..1_400_000).contains(&credit.window_bytes), "{}", credit.window_bytes);
+    }
+
+    #[test]
+    fn sending_more_than_was_granted_is_noticed() {
+        let mut credit = Credit::new(Time(0));
+        let mut cheater = credit.received(Time(0), &piece().frames()[0], None);
+        credit.granted_bytes = 20_000;
+        for _ in 0..2 {
+            cheater = credit.received(Time(0), &[vec![4], vec![0; 16_000]].concat(), None);
+            credit.granted_bytes = 20_000;
+        }
+        assert_eq!(cheater, Err(CreditExceeded));
+    }
+}

@@ -1,0 +1,378 @@
+//! What hubs say to each other: messages, cut into frames of at most 16 KiB.
+//!
+//! A frame is one byte of header and a part of a message. The header has the message's
+//! [`Class`] and says whether the message ends here, so that messages of different classes
+//! interleave frame by frame, and an urgent one never waits for a long one.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{AllianceId, BlobId, CollectionId, Hash, HubId};
+
+/// Largest frame: 4 s of the slowest link that carries a live class (32 kbit/s).
+pub const FRAME_BYTES_MAX: usize = 16 << 10;
+/// Longest part of a message in one frame.
+pub const PART_BYTES_MAX: usize = FRAME_BYTES_MAX - 1;
+/// Bytes of a piece in one [`Message::PieceData`]: the rest of the frame is its head.
+pub const PIECE_PART_BYTES_MAX: usize = FRAME_BYTES_MAX - 64;
+/// Version of this protocol; a hub talks to the same version only.
+pub const PROTOCOL_VERSION: u16 = 1;
+/// Envelopes travel in batches of about this many bytes before compression.
+pub const BATCH_BYTES: usize = 64 << 10;
+/// Largest batch after decompression: one envelope more than [`BATCH_BYTES`].
+pub const BATCH_BYTES_MAX: usize = BATCH_BYTES + (512 << 10);
+/// Most entries of a vector: a province's hubs, twice.
+pub const VECTOR_ENTRIES_MAX: usize = 4_096;
+/// Most collections in a hello.
+pub const COLLECTIONS_MAX: usize = 64;
+/// Most addresses that a hub claims.
+pub const ADDRESSES_MAX: usize = 8;
+/// Longest address in bytes.
+pub const ADDRESS_BYTES_MAX: usize = 128;
+
+/// What kind of message a frame belongs to, in the order in which they leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    /// Greetings, credit, pings: small, and not held back by credit.
+    Control = 0,
+    /// Epochs.
+    Membership = 1,
+    /// Envelopes and what they need.
+    Documents = 2,
+    /// Manifests and pieces.
+    Blobs = 4,
+}
+
+impl Class {
+    /// All of them, the most urgent first. (3 is kept for live groups.)
+    pub const ALL: [Self; 4] = [Self::Control, Self::Membership, Self::Documents, Self::Blobs];
+
+    /// Longest message of the class in bytes.
+    pub const fn message_bytes_max(self) -> usize {
+        match self {
+            Self::Control => 4 << 10,
+            Self::Membership => 16 << 20,
+            Self::Documents => 1 << 20,
+            Self::Blobs => 4 << 20,
+        }
+    }
+
+    fn of_bits(bits: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| *class as u8 == bits)
+    }
+}
+
+/// One thing that a hub says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Message {
+    /// The first message of a member, both ways.
+    Hello(Hello),
+    /// The first message of one who joins.
+    JoinRequest(JoinRequest),
+    /// The answer to a join that fails; one that succeeds is answered by epochs.
+    JoinRefused(JoinRefusal),
+    /// The receiver of this may have sent up to so many bytes in all, not counting control.
+    Credit {
+        /// Bytes since the contact opened.
+        granted_bytes: u64,
+    },
+    /// Measures the round trip and shows life.
+    Ping(u64),
+    /// Answers a ping with its number.
+    Pong(u64),
+    /// Signed epochs without a gap.
+    Epochs(Vec<Vec<u8>>),
+    /// How far the sender holds each journal of a collection.
+    Vector {
+        /// Which collection.
+        collection: CollectionId,
+        /// Author and newest `seq` held; authors without envelopes are left out.
+        entries: Vec<(HubId, u64)>,
+        /// True if the other side has not sent its own yet and should.
+        is_asking: bool,
+    },
+    /// Envelopes in order of their journals.
+    Envelopes {
+        /// Which collection.
+        collection: CollectionId,
+        /// A zstd frame of the postcard encoding of `Vec<Vec<u8>>`.
+        batch: Vec<u8>,
+    },
+    /// These are durable here now.
+    Acknowledged {
+        /// Which collection.
+        collection: CollectionId,
+        /// Author and newest `seq` held.
+        entries: Vec<(HubId, u64)>,
+    },
+    /// The sender would like this blob; it is told what is held, now and later.
+    Want {
+        /// Which blob.
+        blob: BlobId,
+        /// The collection that names it.
+        collection: CollectionId,
+        /// True if the sender has the manifest already.
+        has_manifest: bool,
+    },
+    /// The sender does not want this blob any more, or has it whole.
+    Unwant {
+        /// Which blob.
+        blob: BlobId,
+    },
+    /// What is held of a wanted blob.
+    Holding {
+        /// Which blob.
+        blob: BlobId,
+        /// The encoded manifest, if asked for.
+        manifest: Option<Vec<u8>>,
+        /// One bit a piece, least significant first.
+        bitmap: Vec<u8>,
+    },
+    /// Nothing is held of a wanted blob, or it may not be read.
+    NotHere {
+        /// Which blob.
+        blob: BlobId,
+    },
+    /// These pieces are held as well now.
+    Have {
+        /// Which blob.
+        blob: BlobId,
+        /// Their numbers.
+        pieces: Vec<u32>,
+    },
+    /// Please send this piece from an offset on.
+    Request {
+        /// Which blob.
+        blob: BlobId,
+        /// Which piece.
+        piece: u32,
+        /// Bytes of it that are here already.
+        offset: u32,
+        /// True if nobody else who could be asked has it.
+        is_urgent: bool,
+    },
+    /// These hubs were sent the piece; ask them, or ask again as urgent.
+    Elsewhere {
+        /// Which blob.
+        blob: BlobId,
+        /// Which piece.
+        piece: u32,
+        /// Who has it or is getting it, at most four.
+        hubs: Vec<HubId>,
+    },
+    /// A part of a piece.
+    PieceData {
+        /// Which blob.
+        blob: BlobId,
+        /// Which piece.
+        piece: u32,
+        /// Where in the piece.
+        offset: u32,
+        /// At most [`PIECE_PART_BYTES_MAX`].
+        bytes: Vec<u8>,
+    },
+}
+
+/// How a member greets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// [`PROTOCOL_VERSION`] of the sender.
+    pub version: u16,
+    /// The alliance they share.
+    pub alliance: AllianceId,
+    /// Number of the newest epoch.
+    pub epoch: u64,
+    /// Hash of the newest epoch.
+    pub epoch_hash: Hash,
+    /// Where the sender can be reached.
+    pub addresses: Vec<String>,
+    /// Fingerprint of each collection that the sender reads.
+    pub collections: Vec<(CollectionId, [u8; 16])>,
+}
+
+/// How one who joins greets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinRequest {
+    /// [`PROTOCOL_VERSION`] of the sender.
+    pub version: u16,
+    /// The alliance of the invitation.
+    pub alliance: AllianceId,
+    /// The secret of the invitation.
+    pub secret: [u8; 16],
+    /// Name of the school.
+    pub school: String,
+    /// The key that couriers encrypt to.
+    pub x25519: [u8; 32],
+    /// Where it can be reached.
+    pub addresses: Vec<String>,
+}
+
+/// Why somebody may not join.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum JoinRefusal {
+    /// The invitation is of another alliance, or was never made.
+    Unknown,
+    /// Somebody else joined with it.
+    Used,
+    /// Its time is over.
+    Expired,
+    /// The name of the school or an address is not allowed.
+    OutOfBounds,
+    /// The hub that was asked does not write the membership.
+    NotRegistrar,
+    /// It could not be stored; try again later.
+    Busy,
+}
+
+/// Says what is wrong with a frame; the contact is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    /// Empty, or longer than [`FRAME_BYTES_MAX`].
+    #[error("a frame has 2 bytes to 16 KiB")]
+    Length,
+    /// An unknown class.
+    #[error("a frame of no known class")]
+    Class,
+    /// The message is longer than its class allows.
+    #[error("a message longer than its class allows")]
+    TooLong,
+    /// The message does not decode.
+    #[error("a message that does not decode")]
+    Malformed,
+    /// The message travelled in another class than its own.
+    #[error("a message in the wrong class")]
+    WrongClass,
+}
+
+const LAST: u8 = 0x80;
+
+impl Message {
+    /// Gives the class in which the message travels.
+    pub const fn class(&self) -> Class {
+        match self {
+            Self::Hello(_)
+            | Self::JoinRequest(_)
+            | Self::JoinRefused(_)
+            | Self::Credit { .. }
+            | Self::Ping(_)
+            | Self::Pong(_) => Class::Control,
+            Self::Epochs(_) => Class::Membership,
+            Self::Vector { .. }
+            | Self::Envelopes { .. }
+            | Self::Acknowledged { .. }
+            | Self::Want { .. }
+            | Self::Unwant { .. }
+            | Self::NotHere { .. }
+            | Self::Have { .. }
+            | Self::Request { .. }
+            | Self::Elsewhere { .. } => Class::Documents,
+            Self::Holding { .. } | Self::PieceData { .. } => Class::Blobs,
+        }
+    }
+
+    /// Cuts the message into frames.
+    pub fn frames(&self) -> Vec<Vec<u8>> {
+        let bytes = postcard::to_stdvec(self).expect("messages have only plain fields");
+        let class = self.class() as u8;
+        let count = bytes.len().div_ceil(PART_BYTES_MAX);
+        let frame = |(i, part): (usize, &[u8])| {
+            let mut frame = Vec::with_capacity(part.len() + 1);
+            frame.push(class | if i + 1 == count { LAST } else { 0 });
+            frame.extend_from_slice(part);
+            frame
+        };
+        bytes.chunks(PART_BYTES_MAX).enumerate().map(frame).collect()
+    }
+}
+
+/// Gives the class of a frame that we made.
+pub fn class_of(frame: &[u8]) -> Option<Class> {
+    Class::of_bits(frame.first()? & !LAST)
+}
+
+/// Puts frames together again, at most one unfinished message a class.
+#[derive(Debug, Default)]
+pub struct Reassembly {
+    parts: [Vec<u8>; 5],
+}
+
+impl Reassembly {
+    /// Takes a frame; gives the message that it ends, if it ends one.
+    ///
+    /// # Errors
+    /// If the frame breaks a bound or the message does not decode; the contact is to be closed.
+    pub fn push(&mut self, frame: &[u8]) -> Result<Option<Message>, FrameError> {
+        let (&header, part) = frame.split_first().ok_or(FrameError::Length)?;
+        if part.is_empty() || part.len() > PART_BYTES_MAX {
+            return Err(FrameError::Length);
+        }
+        let class = Class::of_bits(header & !LAST).ok_or(FrameError::Class)?;
+        let parts = &mut self.parts[class as usize];
+        if parts.len() + part.len() > class.message_bytes_max() {
+            return Err(FrameError::TooLong);
+        }
+        if header & LAST == 0 {
+            parts.extend_from_slice(part);
+            return Ok(None);
+        }
+        let whole = std::mem::take(parts);
+        let message =
+            if whole.is_empty() { decode(part) } else { decode(&[&whole, part].concat()) }?;
+        if message.class() == class { Ok(Some(message)) } else { Err(FrameError::WrongClass) }
+    }
+}
+
+fn decode(bytes: &[u8]) -> Result<Message, FrameError> {
+    match postcard::take_from_bytes(bytes) {
+        Ok((message, [])) => Ok(message),
+        _ => Err(FrameError::Malformed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_long_message_lets_a_short_one_of_another_class_pass() {
+        let long = Message::Epochs(vec![vec![7; 40_000]]);
+        let frames = long.frames();
+        assert_eq!(frames.len(), 3);
+        let mut there = Reassembly::default();
+        assert_eq!(there.push(&frames[0]), Ok(None));
+        assert_eq!(there.push(&Message::Ping(3).frames()[0]), Ok(Some(Message::Ping(3))));
+        assert_eq!(there.push(&frames[1]), Ok(None));
+        assert_eq!(there.push(&frames[2]), Ok(Some(long)));
+    }
+
+    #[test]
+    fn a_part_of_a_piece_fits_one_frame() {
+        let data = Message::PieceData {
+            blob: BlobId([0xff; 32]),
+            piece: u32::MAX,
+            offset: u32::MAX,
+            bytes: vec![0; PIECE_PART_BYTES_MAX],
+        };
+        let frames = data.frames();
+        assert_eq!(frames.len(), 1);
+        assert!(frames[0].len() <= FRAME_BYTES_MAX);
+    }
+
+    #[test]
+    fn an_endless_message_is_refused_at_its_bound() {
+        let mut there = Reassembly::default();
+        let frame = [&[Class::Documents as u8][..], &[0; 10_000]].concat();
+        let refused = (0..1_000).find_map(|_| there.push(&frame).err());
+        assert_eq!(refused, Some(FrameError::TooLong));
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_frames_never_panic(frames: Vec<Vec<u8>>) {
+            let mut there = Reassembly::default();
+            for frame in frames {
+                let _ = there.push(&frame);
+            }
+        }
+    }
+}
