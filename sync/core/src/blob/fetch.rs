@@ -1,6 +1,7 @@
 //! Fetching: which blobs are being fetched, who holds what, which piece is asked of whom.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use crate::blob::{Bitmap, Manifest, id_of};
 use crate::event::{Event, StoreError, StoredBlob, Want};
@@ -408,8 +409,8 @@ impl Fetches {
             if free == 0 {
                 break;
             }
-            if !self.active.contains_key(&want.blob) {
-                self.active.insert(want.blob, Fetch::new(place, want.collection.clone()));
+            if let Entry::Vacant(entry) = self.active.entry(want.blob) {
+                entry.insert(Fetch::new(place, want.collection.clone()));
                 actions.push(Action::Load(want.blob));
                 free -= 1;
             }
@@ -432,5 +433,110 @@ impl Fetches {
         if let Some(mut fetch) = self.active.remove(&blob) {
             release(&mut self.contacts, &mut fetch, |_, _| true);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::CollectionId;
+
+    const NOW: Time = Time(1_000);
+    const A: ContactId = ContactId(1);
+    const B: ContactId = ContactId(2);
+
+    fn content() -> Vec<u8> {
+        (0..3_000u32).map(|i| (i % 251) as u8).collect()
+    }
+
+    fn manifest() -> Manifest {
+        Manifest::of(&[1_000, 2_000], &content(), vec![]).unwrap()
+    }
+
+    /// Starts a fetch of the manifest above, held whole by the contacts given.
+    fn fetching(holders: &[ContactId]) -> (Fetches, BlobId) {
+        let (manifest, blob) = (manifest(), manifest().blob_id());
+        let mut fetches = Fetches::new(HubId([9; 32]));
+        let collection = CollectionId("lessons".into());
+        let want = Want { blob, collection, priority: 0, deadline_wall_ms: None };
+        assert_eq!(fetches.set_wants(vec![want]), [Action::Load(blob)]);
+        holders.iter().for_each(|contact| drop(fetches.contact_up(*contact)));
+        fetches.loaded(NOW, blob, &StoredBlob::default());
+        for contact in holders {
+            fetches.holding(*contact, blob, Some(&manifest.encode()), &[0b11]);
+        }
+        assert_eq!(fetches.reserved(NOW, blob, Ok(())).len(), 1);
+        (fetches, blob)
+    }
+
+    fn requests(actions: &[Action]) -> Vec<(ContactId, u32, u32, bool)> {
+        let request = |action: &Action| match action {
+            Action::Send(contact, Message::Request { piece, offset, is_urgent, .. }) => {
+                Some((*contact, *piece, *offset, *is_urgent))
+            }
+            _ => None,
+        };
+        actions.iter().filter_map(request).collect()
+    }
+
+    #[test]
+    fn a_piece_cut_off_goes_on_at_its_byte_with_somebody_else() {
+        let (mut fetches, blob) = fetching(&[A, B]);
+        assert_eq!(requests(&fetches.ask(NOW, |_| 500)), [(A, 0, 0, false), (B, 1, 0, false)]);
+        fetches.piece_data(NOW, B, blob, (1, 0), &content()[1_000..1_600]);
+        fetches.contact_down(B);
+        fetches.piece_data(NOW, A, blob, (0, 0), &content()[..1_000]);
+        assert_eq!(requests(&fetches.ask(NOW, |_| 500)), [(A, 1, 600, false)]);
+        let actions = fetches.piece_data(NOW, A, blob, (1, 600), &content()[1_600..]);
+        assert_eq!(actions, [Action::Write(blob, 1, content()[1_000..].to_vec())]);
+        fetches.written(NOW, blob, 0, Ok(()));
+        let actions = fetches.written(NOW, blob, 1, Ok(()));
+        assert!(actions.contains(&Action::Event(Event::BlobComplete { blob })));
+        assert_eq!(fetches.wanted(), 0);
+    }
+
+    #[test]
+    fn a_wrong_piece_is_dropped_and_asked_of_another() {
+        let (mut fetches, blob) = fetching(&[A, B]);
+        fetches.ask(NOW, |contact| if contact == A { 500 } else { 0 });
+        assert_eq!(fetches.piece_data(NOW, A, blob, (0, 0), &[0; 1_000]), []);
+        assert_eq!(requests(&fetches.ask(NOW, |_| 500)), [(B, 0, 0, false)]);
+    }
+
+    #[test]
+    fn a_holder_that_points_elsewhere_is_asked_again_only_when_nobody_else_can_be() {
+        let (mut fetches, blob) = fetching(&[A]);
+        fetches.ask(NOW, |_| 500);
+        fetches.elsewhere(NOW, A, (blob, 0), true);
+        assert_eq!(requests(&fetches.ask(NOW, |_| 500)), [(A, 1, 0, false)]);
+        fetches.elsewhere(NOW, A, (blob, 1), false);
+        assert_eq!(requests(&fetches.ask(NOW, |_| 500)), [(A, 1, 0, true)]);
+        let later = NOW.after_ms(ELSEWHERE_MS);
+        fetches.timeout(later);
+        assert_eq!(requests(&fetches.ask(later, |_| 5_000)), [(A, 0, 0, true)]);
+    }
+
+    #[test]
+    fn a_full_disk_is_left_alone_and_tried_again() {
+        let (mut fetches, blob) = fetching(&[A]);
+        fetches.ask(NOW, |_| 500);
+        let stalled = fetches.written(NOW, blob, 0, Err(StoreError::NoSpace));
+        assert_eq!(stalled, [Action::Event(Event::BlobStalled { blob })]);
+        assert_eq!(requests(&fetches.ask(NOW, |_| 500)), []);
+        let later = NOW.after_ms(STALL_MS);
+        assert_eq!(fetches.timeout(later), [Action::Reserve(blob, manifest().encode())]);
+    }
+
+    #[test]
+    fn a_manifest_that_is_not_the_blobs_closes_the_contact() {
+        let mut fetches = Fetches::new(HubId([9; 32]));
+        let collection = CollectionId("lessons".into());
+        let blob = BlobId([1; 32]);
+        let want = Want { blob, collection, priority: 0, deadline_wall_ms: None };
+        fetches.set_wants(vec![want]);
+        fetches.contact_up(A);
+        fetches.loaded(NOW, blob, &StoredBlob::default());
+        let actions = fetches.holding(A, blob, Some(&manifest().encode()), &[0b11]);
+        assert!(matches!(actions[..], [Action::Close(A, _)]));
     }
 }

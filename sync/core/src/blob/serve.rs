@@ -228,3 +228,67 @@ impl Serving {
         self.blobs.retain(|blob, _| is_wanted(blob));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lessons() -> CollectionId {
+        CollectionId("lessons".into())
+    }
+
+    fn stored(named_in: &[&str]) -> (BlobId, StoredBlob) {
+        let manifest = Manifest::of(&[4], b"abcd", vec![]).unwrap();
+        let collections = named_in.iter().map(|name| CollectionId((*name).into())).collect();
+        let stored = StoredBlob { manifest: Some(manifest.encode()), bitmap: vec![1], collections };
+        (manifest.blob_id(), stored)
+    }
+
+    fn serving(askers: u8) -> (Serving, BlobId) {
+        let mut serving = Serving::default();
+        let (blob, stored) = stored(&["lessons"]);
+        for n in 1..=askers {
+            let contact = ContactId(n.into());
+            serving.contact_up(contact, HubId([n; 32]));
+            serving.want(contact, blob, lessons(), false);
+            serving.loaded(contact, blob, &stored, |_, _| true);
+        }
+        (serving, blob)
+    }
+
+    #[test]
+    fn only_readers_of_a_collection_that_names_the_blob_get_it() {
+        let here = ContactId(1);
+        for (named_in, may_read) in [(&["other"][..], true), (&["lessons"][..], false)] {
+            let (blob, stored) = stored(named_in);
+            let mut serving = Serving::default();
+            serving.contact_up(here, HubId([1; 32]));
+            serving.want(here, blob, lessons(), false);
+            let refused = [Action::Send(here, Message::NotHere { blob })];
+            assert_eq!(serving.loaded(here, blob, &stored, |_, _| may_read), refused);
+            assert_eq!(serving.request(here, blob, (0, 0), true), refused);
+        }
+    }
+
+    #[test]
+    fn a_third_asker_is_pointed_to_those_who_were_sent_the_piece_unless_nobody_else_can_be() {
+        let (mut serving, blob) = serving(3);
+        assert_eq!(serving.request(ContactId(1), blob, (0, 0), false), []);
+        assert_eq!(serving.request(ContactId(2), blob, (0, 0), false), []);
+        let hubs = vec![HubId([1; 32]), HubId([2; 32])];
+        let pointed = Action::Send(ContactId(3), Message::Elsewhere { blob, piece: 0, hubs });
+        assert_eq!(serving.request(ContactId(3), blob, (0, 0), false), [pointed]);
+        assert_eq!(serving.request(ContactId(3), blob, (0, 0), true), []);
+        assert_eq!(serving.pump(ContactId(3)), Some(Action::Read(ContactId(3), blob, 0)));
+    }
+
+    #[test]
+    fn a_piece_goes_out_from_the_byte_that_was_asked_for() {
+        let (mut serving, blob) = serving(1);
+        let here = ContactId(1);
+        serving.request(here, blob, (0, 1), false);
+        serving.pump(here);
+        let data = Message::PieceData { blob, piece: 0, offset: 1, bytes: b"bcd".to_vec() };
+        assert_eq!(serving.read(here, Some(b"abcd")), [Action::Send(here, data)]);
+    }
+}

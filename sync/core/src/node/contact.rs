@@ -385,8 +385,8 @@ impl Node {
             let Some(dial) = self.dials.get(&member.hub) else {
                 return (!member.addresses.is_empty()).then_some(Time(0));
             };
-            let has_address = !(dial.discovered.is_empty() && dial.claimed.is_empty())
-                || !member.addresses.is_empty();
+            let has_address =
+                [&dial.discovered, &dial.claimed, &member.addresses].iter().any(|a| !a.is_empty());
             let at = dial.since.map_or(dial.next_at, |since| since.after_ms(DIAL_MS_MAX));
             has_address.then_some(at)
         });
