@@ -1,0 +1,301 @@
+//! The files of blobs: one file a blob, named by its id, sparse until its pieces are here.
+//!
+//! Every call blocks and belongs on a storage thread. What a call says is done is on disk: space
+//! is really reserved, pieces are fsynced before [`BlobFiles::write_pieces`] returns, a new file
+//! is in its folder after a power cut. Which pieces are held is not known here; that is the
+//! bitmap in the hub's database, committed after the pieces.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
+use yingxue_sync_core::id::BlobId;
+
+/// Where a file system cannot reserve, this part of a blob more has to be free, because others
+/// write too while it arrives.
+const UNRESERVED_MARGIN_DIVISOR: u64 = 8;
+
+/// A unit of `st_blocks` (POSIX `stat`, on Linux always 512).
+const STAT_BLOCK_BYTES: u64 = 512;
+
+/// A folder of blobs.
+#[derive(Debug, Clone)]
+pub struct BlobFiles {
+    root: PathBuf,
+    free_bytes_min: u64,
+}
+
+/// Why a call on a blob's file failed.
+#[derive(Debug, thiserror::Error)]
+pub enum BlobFileError {
+    /// The disk is full, or would be fuller than allowed. Nothing has changed.
+    #[error(
+        "no space left: {needed_bytes} bytes needed, {free_bytes} free, of which \
+         {kept_bytes} are kept free"
+    )]
+    NoSpace {
+        /// Bytes that the call would have taken.
+        needed_bytes: u64,
+        /// Bytes that are free.
+        free_bytes: u64,
+        /// Bytes that have to stay free.
+        kept_bytes: u64,
+    },
+    /// There is no file of this blob.
+    #[error("the file of blob {0} is missing")]
+    Missing(BlobId),
+    /// The bytes asked for or given are not inside the file.
+    #[error("bytes {offset} to {end} are outside of a file of {total_bytes} bytes")]
+    OutOfRange {
+        /// First byte.
+        offset: u64,
+        /// Byte after the last.
+        end: u64,
+        /// Length of the file.
+        total_bytes: u64,
+    },
+    /// Anything else that the system says.
+    #[error("the blob's file cannot be used: {0}")]
+    Io(#[source] io::Error),
+}
+
+impl BlobFiles {
+    /// Opens the folder, making it if it is not there.
+    ///
+    /// `free_bytes_min` bytes of the file system are never taken by blobs: the database, the
+    /// journals and the rest of the machine need them.
+    ///
+    /// # Errors
+    /// [`BlobFileError::Io`] if the folder cannot be made or read.
+    pub fn open(root: impl Into<PathBuf>, free_bytes_min: u64) -> Result<Self, BlobFileError> {
+        let root = root.into();
+        fs::create_dir_all(&root).map_err(BlobFileError::Io)?;
+        if let Some(parent) = root.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            sync_folder(parent).map_err(BlobFileError::Io)?;
+        }
+        Ok(Self { root, free_bytes_min })
+    }
+
+    /// Gives where a blob's file is or would be: `ab/ab….mp4`, so that no folder grows large and
+    /// a track plays by itself in any player.
+    pub fn path(&self, blob: BlobId) -> PathBuf {
+        let hex = blob.to_string();
+        self.root.join(&hex[..2]).join(format!("{hex}.mp4"))
+    }
+
+    /// Makes a blob's file of `total_bytes` and reserves its space; bytes that are there stay.
+    ///
+    /// # Errors
+    /// [`BlobFileError::NoSpace`] if it does not fit; a file made by this call is gone again.
+    pub fn reserve(&self, blob: BlobId, total_bytes: u64) -> Result<(), BlobFileError> {
+        let path = self.path(blob);
+        let folder = self.make_folder(blob)?;
+        let bytes_before = self.len(blob)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(|error| self.explain(error, blob, total_bytes))?;
+        let reserved = self.reserve_file(&file, total_bytes).and_then(|()| {
+            file.sync_all().map_err(|error| self.explain(error, blob, total_bytes))?;
+            sync_folder(&folder).map_err(BlobFileError::Io)
+        });
+        if reserved.is_err() {
+            // Best effort: the error that is returned is the one that matters.
+            let _ = match bytes_before {
+                None => fs::remove_file(&path),
+                Some(bytes) => file.set_len(bytes),
+            };
+        }
+        reserved
+    }
+
+    /// Writes pieces at their offsets; they are on disk when this returns.
+    ///
+    /// # Errors
+    /// [`BlobFileError::Missing`] if nothing was reserved, [`BlobFileError::OutOfRange`] if a
+    /// piece does not lie inside the file (then none is written).
+    pub fn write_pieces(&self, blob: BlobId, pieces: &[(u64, &[u8])]) -> Result<(), BlobFileError> {
+        let batch_bytes = pieces.iter().map(|(_, bytes)| bytes.len() as u64).sum();
+        let failed = |error| self.explain(error, blob, batch_bytes);
+        let file = OpenOptions::new().write(true).open(self.path(blob)).map_err(failed)?;
+        let total_bytes = file.metadata().map_err(failed)?.len();
+        for (offset, bytes) in pieces {
+            check_range(*offset, bytes.len() as u64, total_bytes)?;
+        }
+        for (offset, bytes) in pieces {
+            file.write_all_at(bytes, *offset).map_err(failed)?;
+        }
+        file.sync_data().map_err(failed)
+    }
+
+    /// Reads `len` bytes from `offset` on, as they are on disk: zeros where nothing was written.
+    ///
+    /// # Errors
+    /// [`BlobFileError::Missing`], or [`BlobFileError::OutOfRange`] if the file ends before.
+    pub fn read_at(&self, blob: BlobId, offset: u64, len: usize) -> Result<Vec<u8>, BlobFileError> {
+        let file = self.open_file(blob)?;
+        let total_bytes = file.metadata().map_err(BlobFileError::Io)?.len();
+        check_range(offset, len as u64, total_bytes)?;
+        let mut bytes = vec![0; len];
+        file.read_exact_at(&mut bytes, offset).map_err(BlobFileError::Io)?;
+        Ok(bytes)
+    }
+
+    /// Opens a blob's file for reading.
+    ///
+    /// # Errors
+    /// [`BlobFileError::Missing`] if there is none.
+    pub fn open_file(&self, blob: BlobId) -> Result<File, BlobFileError> {
+        File::open(self.path(blob)).map_err(|error| self.explain(error, blob, 0))
+    }
+
+    /// Takes a finished local file over as a blob, in the place of what was there.
+    ///
+    /// It is renamed if it lies on the same file system, else copied and then removed.
+    ///
+    /// # Errors
+    /// [`BlobFileError::NoSpace`] if a copy does not fit; `from` is untouched then.
+    pub fn adopt(&self, blob: BlobId, from: &Path) -> Result<(), BlobFileError> {
+        let failed = |error| self.explain(error, blob, 0);
+        let folder = self.make_folder(blob)?;
+        File::open(from).and_then(|file| file.sync_all()).map_err(failed)?;
+        match fs::rename(from, self.path(blob)) {
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+                self.adopt_copy(blob, from, &folder)?;
+            }
+            renamed => renamed.map_err(failed)?,
+        }
+        sync_folder(&folder).map_err(BlobFileError::Io)
+    }
+
+    /// Removes a blob's file; nothing happens if there is none.
+    ///
+    /// # Errors
+    /// [`BlobFileError::Io`] if the system refuses.
+    pub fn remove(&self, blob: BlobId) -> Result<(), BlobFileError> {
+        match fs::remove_file(self.path(blob)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed.map_err(BlobFileError::Io),
+        }
+    }
+
+    /// Says whether there is a file of this blob, whole or not.
+    pub fn exists(&self, blob: BlobId) -> bool {
+        self.path(blob).is_file()
+    }
+
+    /// Gives the length of a blob's file, or nothing if there is none.
+    ///
+    /// # Errors
+    /// [`BlobFileError::Io`] if the system refuses.
+    pub fn len(&self, blob: BlobId) -> Result<Option<u64>, BlobFileError> {
+        match fs::metadata(self.path(blob)) {
+            Ok(metadata) => Ok(Some(metadata.len())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(BlobFileError::Io(error)),
+        }
+    }
+
+    /// Gives the bytes that blobs may still take.
+    ///
+    /// # Errors
+    /// [`BlobFileError::Io`] if the file system does not say.
+    pub fn available_bytes(&self) -> Result<u64, BlobFileError> {
+        Ok(self.free_bytes()?.saturating_sub(self.free_bytes_min))
+    }
+
+    fn free_bytes(&self) -> Result<u64, BlobFileError> {
+        let stat = rustix::fs::statvfs(&self.root).map_err(|e| BlobFileError::Io(e.into()))?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    fn make_folder(&self, blob: BlobId) -> Result<PathBuf, BlobFileError> {
+        let path = self.path(blob);
+        let folder = path.parent().expect("a blob's file lies in a folder").to_owned();
+        if !folder.is_dir() {
+            let made = fs::create_dir_all(&folder).and_then(|()| sync_folder(&self.root));
+            made.map_err(|error| self.explain(error, blob, 0))?;
+        }
+        Ok(folder)
+    }
+
+    fn reserve_file(&self, file: &File, total_bytes: u64) -> Result<(), BlobFileError> {
+        let metadata = file.metadata().map_err(BlobFileError::Io)?;
+        let held_bytes = metadata.blocks() * STAT_BLOCK_BYTES;
+        let needed_bytes = total_bytes.saturating_sub(held_bytes);
+        self.check_room(needed_bytes)?;
+        let reserved = match total_bytes {
+            0 => Ok(()), // fallocate wants at least one byte
+            bytes => rustix::fs::fallocate(file, FallocateFlags::empty(), 0, bytes),
+        };
+        match reserved {
+            Ok(()) => {}
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
+                self.check_room(needed_bytes + needed_bytes / UNRESERVED_MARGIN_DIVISOR)?;
+            }
+            Err(error) => return Err(self.explain_space(error.into(), needed_bytes)),
+        }
+        let sized = file.set_len(total_bytes); // fallocate never shortens
+        sized.map_err(|error| self.explain_space(error, needed_bytes))
+    }
+
+    fn check_room(&self, needed_bytes: u64) -> Result<(), BlobFileError> {
+        let (free_bytes, kept_bytes) = (self.free_bytes()?, self.free_bytes_min);
+        if needed_bytes > 0 && free_bytes.saturating_sub(kept_bytes) < needed_bytes {
+            return Err(BlobFileError::NoSpace { needed_bytes, free_bytes, kept_bytes });
+        }
+        Ok(())
+    }
+
+    fn adopt_copy(&self, blob: BlobId, from: &Path, folder: &Path) -> Result<(), BlobFileError> {
+        let total_bytes = fs::metadata(from).map_err(BlobFileError::Io)?.len();
+        self.check_room(total_bytes)?;
+        let part = folder.join(format!("{blob}.part"));
+        let copied = fs::copy(from, &part)
+            .and_then(|_| File::open(&part)?.sync_all())
+            .and_then(|()| fs::rename(&part, self.path(blob)))
+            .and_then(|()| sync_folder(folder));
+        if let Err(error) = copied {
+            let _ = fs::remove_file(&part); // the error that is returned is the one that matters
+            return Err(self.explain(error, blob, total_bytes));
+        }
+        fs::remove_file(from).map_err(BlobFileError::Io)
+    }
+
+    fn explain(&self, error: io::Error, blob: BlobId, needed_bytes: u64) -> BlobFileError {
+        match error.kind() {
+            io::ErrorKind::NotFound => BlobFileError::Missing(blob),
+            _ => self.explain_space(error, needed_bytes),
+        }
+    }
+
+    fn explain_space(&self, error: io::Error, needed_bytes: u64) -> BlobFileError {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => BlobFileError::NoSpace {
+                needed_bytes,
+                free_bytes: self.free_bytes().unwrap_or(0),
+                kept_bytes: self.free_bytes_min,
+            },
+            _ => BlobFileError::Io(error),
+        }
+    }
+}
+
+fn check_range(offset: u64, len: u64, total_bytes: u64) -> Result<(), BlobFileError> {
+    let end = offset.saturating_add(len);
+    if end > total_bytes {
+        return Err(BlobFileError::OutOfRange { offset, end, total_bytes });
+    }
+    Ok(())
+}
+
+/// Makes the names in a folder survive a power cut.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
