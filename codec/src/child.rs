@@ -1,0 +1,306 @@
+//! A child process on a leash: bounded memory, bounded output, watched progress, killed on drop.
+//!
+//! Everything a child makes comes through its standard output, so that a child whose hub was
+//! killed dies of the closed pipe. Limits are set by `prlimit(2)` on the running child instead of
+//! between fork and exec: that needs no unsafe code, and a child has read nothing by then.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::io::Read;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Resource, Rlimit, prlimit, setpriority_process};
+
+use crate::ffmpeg::Limits;
+
+/// One read of the pipe. A Linux pipe holds 64 KiB; larger reads would come back short.
+const READ_BYTES: usize = 64 << 10;
+/// Reads that may wait: 1 MiB in all, enough to keep both sides busy.
+const READS_WAITING: usize = 16;
+/// What is kept of the child's complaints: the last lines say what was wrong.
+const STDERR_BYTES_MAX: usize = 8 << 10;
+/// How often a wait looks whether it was cancelled. Below what a person notices.
+const POLL: Duration = Duration::from_millis(100);
+/// How long a child may take to exit after it closed its output.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Encoding is never in a hurry: a class on the same machine comes first.
+const NICENESS: i32 = 10;
+
+/// Why a child process did not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum ChildError {
+    /// The program could not be started.
+    #[error("cannot start {program}: {source}")]
+    Start {
+        /// The program's file name.
+        program: String,
+        /// The operating system's reason.
+        source: std::io::Error,
+    },
+    /// Nothing came out of it for the whole stall timeout; it was killed.
+    #[error("ffmpeg made no progress for {stalled_ms} ms and was stopped")]
+    Stalled {
+        /// The timeout.
+        stalled_ms: u64,
+    },
+    /// The caller asked to stop; it was killed.
+    #[error("cancelled")]
+    Cancelled,
+    /// It ended with an error.
+    #[error("ffmpeg failed ({status}): {complaint}")]
+    Failed {
+        /// The exit status in words.
+        status: String,
+        /// The end of its standard error, at most 8 KiB.
+        complaint: String,
+    },
+    /// It wrote more than it may.
+    #[error("ffmpeg wrote more than the {bytes_max} bytes allowed")]
+    TooMuch {
+        /// The bound.
+        bytes_max: usize,
+    },
+}
+
+/// A running child whose standard output is being read.
+pub(crate) struct Child {
+    process: std::process::Child,
+    chunks: Receiver<Vec<u8>>,
+    current: Vec<u8>,
+    current_at: usize,
+    complaint: Arc<Mutex<VecDeque<u8>>>,
+    readers: Vec<JoinHandle<()>>,
+    stall_timeout: Duration,
+}
+
+impl Child {
+    /// Starts `program` with its limits.
+    pub(crate) fn start(
+        program: &Path,
+        arguments: &[OsString],
+        limits: &Limits,
+    ) -> Result<Self, ChildError> {
+        let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mut process = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|source| ChildError::Start { program: name, source })?;
+        restrain(&process, limits);
+        let stdout = process.stdout.take().expect("stdout was asked for as a pipe");
+        let stderr = process.stderr.take().expect("stderr was asked for as a pipe");
+        let (sender, chunks) = sync_channel(READS_WAITING);
+        let complaint = Arc::new(Mutex::new(VecDeque::new()));
+        let kept = Arc::clone(&complaint);
+        let readers = vec![
+            std::thread::spawn(move || pump(stdout, &sender)),
+            std::thread::spawn(move || keep_tail(stderr, &kept)),
+        ];
+        let stall_timeout = Duration::from_millis(limits.stall_timeout_ms);
+        let (current, current_at) = (Vec::new(), 0);
+        Ok(Self { process, chunks, current, current_at, complaint, readers, stall_timeout })
+    }
+
+    /// Fills `buffer`; fewer bytes mean that the output has ended.
+    pub(crate) fn read(
+        &mut self,
+        buffer: &mut [u8],
+        is_cancelled: &dyn Fn() -> bool,
+    ) -> Result<usize, ChildError> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            if self.current_at == self.current.len() && !self.refill(is_cancelled)? {
+                break;
+            }
+            let ready = &self.current[self.current_at..];
+            let count = ready.len().min(buffer.len() - filled);
+            buffer[filled..filled + count].copy_from_slice(&ready[..count]);
+            self.current_at += count;
+            filled += count;
+        }
+        Ok(filled)
+    }
+
+    /// Reads everything and waits for a good end.
+    pub(crate) fn read_all(
+        mut self,
+        bytes_max: usize,
+        is_cancelled: &dyn Fn() -> bool,
+    ) -> Result<Vec<u8>, ChildError> {
+        let mut all = Vec::new();
+        while self.refill(is_cancelled)? {
+            if all.len() + self.current.len() > bytes_max {
+                return Err(ChildError::TooMuch { bytes_max });
+            }
+            all.append(&mut self.current);
+            self.current_at = 0;
+        }
+        self.finish()?;
+        Ok(all)
+    }
+
+    /// Waits for the exit after the output has ended; an error status is an error.
+    pub(crate) fn finish(mut self) -> Result<(), ChildError> {
+        let deadline = Instant::now() + EXIT_TIMEOUT;
+        let status = loop {
+            match self.process.try_wait() {
+                Ok(Some(status)) => break status,
+                Ok(None) if Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                _ => {
+                    let stalled_ms = EXIT_TIMEOUT.as_millis() as u64;
+                    return Err(ChildError::Stalled { stalled_ms });
+                }
+            }
+        };
+        self.join_readers();
+        if status.success() {
+            return Ok(());
+        }
+        Err(ChildError::Failed { status: status.to_string(), complaint: self.complaint() })
+    }
+
+    fn complaint(&self) -> String {
+        let kept = self.complaint.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes: Vec<u8> = kept.iter().copied().collect();
+        String::from_utf8_lossy(&bytes).trim().to_owned()
+    }
+
+    /// Waits for the next chunk; `false` means that the output has ended.
+    fn refill(&mut self, is_cancelled: &dyn Fn() -> bool) -> Result<bool, ChildError> {
+        let waiting_since = Instant::now();
+        loop {
+            if is_cancelled() {
+                return Err(ChildError::Cancelled);
+            }
+            match self.chunks.recv_timeout(POLL) {
+                Ok(chunk) => {
+                    (self.current, self.current_at) = (chunk, 0);
+                    return Ok(true);
+                }
+                Err(RecvTimeoutError::Disconnected) => return Ok(false),
+                Err(RecvTimeoutError::Timeout) if waiting_since.elapsed() < self.stall_timeout => {}
+                Err(RecvTimeoutError::Timeout) => {
+                    let stalled_ms = self.stall_timeout.as_millis() as u64;
+                    return Err(ChildError::Stalled { stalled_ms });
+                }
+            }
+        }
+    }
+
+    fn join_readers(&mut self) {
+        for reader in self.readers.drain(..) {
+            // A reader that panicked has lost only complaints; the exit status speaks.
+            let _ = reader.join();
+        }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if let Ok(Some(_)) = self.process.try_wait() {
+            return;
+        }
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn restrain(process: &std::process::Child, limits: &Limits) {
+    let Some(pid) = i32::try_from(process.id()).ok().and_then(Pid::from_raw) else { return };
+    let both = |bytes| Rlimit { current: Some(bytes), maximum: Some(bytes) };
+    let wanted = [
+        (Resource::As, both(limits.child_memory_bytes)),
+        (Resource::Core, both(0)),
+        // It writes to pipes only; a file would be a mistake or an attack.
+        (Resource::Fsize, both(0)),
+    ];
+    for (resource, limit) in wanted {
+        if let Err(error) = prlimit(Some(pid), resource, limit) {
+            tracing::warn!(?resource, %error, "a child runs without this limit");
+        }
+    }
+    if let Err(error) = setpriority_process(Some(pid), NICENESS) {
+        tracing::warn!(%error, "a child runs at normal priority");
+    }
+}
+
+fn pump(mut output: impl Read, chunks: &SyncSender<Vec<u8>>) {
+    loop {
+        let mut chunk = vec![0; READ_BYTES];
+        match output.read(&mut chunk) {
+            Ok(0) => return,
+            Ok(count) => chunk.truncate(count),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(_) => return,
+        }
+        if chunks.send(chunk).is_err() {
+            return;
+        }
+    }
+}
+
+fn keep_tail(mut output: impl Read, kept: &Mutex<VecDeque<u8>>) {
+    let mut chunk = [0; 1024];
+    while let Ok(count @ 1..) = output.read(&mut chunk) {
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.extend(&chunk[..count]);
+        let excess = kept.len().saturating_sub(STDERR_BYTES_MAX);
+        kept.drain(..excess);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str, limits: &Limits) -> Child {
+        let arguments = ["-c".into(), script.into()];
+        Child::start(Path::new("/bin/sh"), &arguments, limits).unwrap()
+    }
+
+    #[test]
+    fn a_child_that_stops_delivering_is_stopped() {
+        let limits = Limits { stall_timeout_ms: 300, ..Limits::default() };
+        let mut child = shell("echo hi; exec sleep 600", &limits);
+        let pid = child.process.id();
+        let mut buffer = [0; 16];
+        let error = child.read(&mut buffer, &|| false).unwrap_err();
+        assert!(matches!(error, ChildError::Stalled { stalled_ms: 300 }), "{error}");
+        drop(child);
+        assert!(!Path::new(&format!("/proc/{pid}")).exists());
+    }
+
+    #[test]
+    fn cancelling_stops_a_wait() {
+        let child = shell("exec sleep 600", &Limits::default());
+        assert!(matches!(child.read_all(10, &|| true), Err(ChildError::Cancelled)));
+    }
+
+    #[test]
+    fn output_complaints_and_memory_are_bounded() {
+        let many = "yes | head -c 2000000";
+        let child = shell(many, &Limits::default());
+        let error = child.read_all(1 << 20, &|| false).unwrap_err();
+        assert!(matches!(error, ChildError::TooMuch { .. }), "{error}");
+
+        let child = shell("yes | head -c 200000 >&2; echo the end >&2; exit 3", &Limits::default());
+        let Err(ChildError::Failed { complaint, .. }) = child.read_all(10, &|| false) else {
+            panic!("must fail");
+        };
+        assert!(complaint.len() <= STDERR_BYTES_MAX && complaint.ends_with("the end"));
+
+        let limits = Limits { child_memory_bytes: 1 << 30, ..Limits::default() };
+        let limit = shell("sleep 0.2; ulimit -v; ulimit -c; ulimit -f", &limits);
+        let text = limit.read_all(1000, &|| false).unwrap();
+        assert_eq!(String::from_utf8(text).unwrap(), "1048576\n0\n0\n");
+    }
+}

@@ -1,0 +1,83 @@
+//! AV1 decoding by dav1d, in process: what a viewer will see of what was encoded.
+
+use dav1d::{Decoder, PixelLayout, PlanarImageComponent, Settings};
+
+use crate::cmaf::scan::{self, ScanError};
+
+/// The largest picture that is decoded, in pixels: four times what the tracks have.
+const PIXELS_MAX: u32 = 1280 * 720;
+
+/// One decoded picture: its brightness plane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Picture {
+    /// Width in pixels.
+    pub width: u32,
+    /// Height in pixels.
+    pub height: u32,
+    /// One byte a pixel, `width` bytes a row.
+    pub luma: Vec<u8>,
+}
+
+/// Why a track's bytes do not decode.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// The boxes are not those of one AV1 track.
+    #[error(transparent)]
+    Boxes(#[from] ScanError),
+    /// The stream inside is damaged, or larger than 1280×720.
+    #[error("the AV1 stream does not decode: {0}")]
+    Stream(#[from] dav1d::Error),
+    /// Something other than 8-bit 4:2:0.
+    #[error("the picture has {bit_depth} bits in {layout}; allowed is 8 bits in I420")]
+    Format {
+        /// Bits of a sample.
+        bit_depth: usize,
+        /// The layout of the planes.
+        layout: String,
+    },
+}
+
+/// Decodes every picture of the AV1 samples in `segments`: one or more `moof`+`mdat` pairs, each
+/// beginning at a key frame; other boxes (an init segment) are passed over.
+pub fn pictures(segments: &[u8]) -> Result<Vec<Picture>, DecodeError> {
+    let mut settings = Settings::new();
+    settings.set_n_threads(1);
+    settings.set_frame_size_limit(PIXELS_MAX);
+    let mut decoder = Decoder::with_settings(&settings)?;
+    let mut decoded = Vec::new();
+    for sample in scan::samples(segments)? {
+        let mut sent = decoder.send_data(sample.to_vec(), None, None, None);
+        loop {
+            drain(&mut decoder, &mut decoded)?;
+            match sent {
+                Ok(()) => break,
+                Err(error) if error.is_again() => sent = decoder.send_pending_data(),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    drain(&mut decoder, &mut decoded)?;
+    Ok(decoded)
+}
+
+fn drain(decoder: &mut Decoder, decoded: &mut Vec<Picture>) -> Result<(), DecodeError> {
+    loop {
+        match decoder.get_picture() {
+            Ok(picture) => decoded.push(copy(&picture)?),
+            Err(error) if error.is_again() => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn copy(picture: &dav1d::Picture) -> Result<Picture, DecodeError> {
+    let (bit_depth, layout) = (picture.bit_depth(), picture.pixel_layout());
+    if bit_depth != 8 || layout != PixelLayout::I420 {
+        return Err(DecodeError::Format { bit_depth, layout: format!("{layout:?}") });
+    }
+    let (width, height) = (picture.width(), picture.height());
+    let plane = picture.plane(PlanarImageComponent::Y);
+    let rows = plane.chunks(picture.stride(PlanarImageComponent::Y) as usize);
+    let luma = rows.take(height as usize).flat_map(|row| &row[..width as usize]).copied();
+    Ok(Picture { width, height, luma: luma.collect() })
+}

@@ -1,0 +1,382 @@
+//! What a file is: asked of ffprobe, checked against the limits before anything is decoded.
+
+use std::io::Read;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::child::ChildError;
+use crate::ffmpeg::{Ffmpeg, Limits};
+
+/// What ffprobe may answer, in bytes: some 2 KB a stream, and files have a few.
+const ANSWER_BYTES_MAX: usize = 1 << 20;
+
+/// What a file holds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Probe {
+    /// The length that the file declares, or, where it declares none, the length of its packets.
+    pub duration_ms: u64,
+    /// ffmpeg's name of the container, such as `mov,mp4,m4a,3gp,3g2,mj2`.
+    pub container: String,
+    /// The first real picture stream (cover art is none).
+    pub video: Option<VideoStream>,
+    /// The first sound stream.
+    pub audio: Option<AudioStream>,
+}
+
+/// A picture stream.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VideoStream {
+    /// Its index in the file.
+    pub index: u32,
+    /// ffmpeg's name of the codec, such as `h264`.
+    pub codec: String,
+    /// The codec's profile, such as `High`; empty if unknown.
+    pub profile: String,
+    /// Coded width in pixels, before rotation.
+    pub width: u32,
+    /// Coded height in pixels, before rotation.
+    pub height: u32,
+    /// Clockwise turn for display, in degrees, 0..360.
+    pub rotation: u32,
+    /// Width and height of a pixel.
+    pub sample_aspect: (u32, u32),
+    /// Frames per second on average; 0 if unknown.
+    pub frame_rate: f64,
+    /// ffmpeg's name of the pixel format, such as `yuv420p`.
+    pub pixel_format: String,
+    /// ffmpeg's name of the colour matrix; empty if the file does not say.
+    pub color_space: String,
+    /// Whether a frame is two fields.
+    pub is_interlaced: bool,
+}
+
+/// A sound stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AudioStream {
+    /// Its index in the file.
+    pub index: u32,
+    /// ffmpeg's name of the codec, such as `aac`.
+    pub codec: String,
+    /// The codec's profile, such as `LC`; empty if unknown.
+    pub profile: String,
+    /// Channels.
+    pub channels: u32,
+    /// Samples per second.
+    pub sample_rate: u32,
+}
+
+/// Why a file cannot be a lesson.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    /// The file is empty, or text, or anything else without pictures and sound.
+    #[error("this is not a video or audio file ({reason}); allowed: mp4, mov, mkv, webm, avi, …")]
+    NotMedia {
+        /// What is wrong, in a few words.
+        reason: String,
+    },
+    /// The index of the file is missing: the recording or the copy was cut off.
+    #[error(
+        "the file is cut off: its index (moov) is missing; copy it again from the camera or \
+         recorder, whole"
+    )]
+    Truncated,
+    /// It is a container without pictures and without sound.
+    #[error("the file has neither a picture nor a sound stream; at least one is needed")]
+    NoStreams,
+    /// It is too long.
+    #[error("the file lasts {duration_ms} ms; allowed are 1 to {duration_ms_max} ms")]
+    TooLong {
+        /// Its length.
+        duration_ms: u64,
+        /// The bound.
+        duration_ms_max: u64,
+    },
+    /// Its pictures are too large.
+    #[error(
+        "the picture is {width}×{height}; allowed are 1×1 to {width_max}×{height_max} and at \
+         most {pixels_max} pixels"
+    )]
+    TooLarge {
+        /// Its width.
+        width: u32,
+        /// Its height.
+        height: u32,
+        /// The bound of the width.
+        width_max: u32,
+        /// The bound of the height.
+        height_max: u32,
+        /// The bound of their product.
+        pixels_max: u64,
+    },
+    /// The file could not be read.
+    #[error("the file cannot be read: {0}")]
+    Read(#[from] std::io::Error),
+    /// ffprobe itself failed.
+    #[error(transparent)]
+    Child(#[from] ChildError),
+}
+
+impl ProbeError {
+    /// A stable name for machines.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotMedia { .. } => "not_media",
+            Self::Truncated => "truncated",
+            Self::NoStreams => "no_streams",
+            Self::TooLong { .. } => "too_long",
+            Self::TooLarge { .. } => "too_large",
+            Self::Read(_) => "unreadable",
+            Self::Child(ChildError::Cancelled) => "cancelled",
+            Self::Child(_) => "ffmpeg_failed",
+        }
+    }
+}
+
+impl Default for VideoStream {
+    fn default() -> Self {
+        Self {
+            index: 0,
+            codec: String::new(),
+            profile: String::new(),
+            width: 1,
+            height: 1,
+            rotation: 0,
+            sample_aspect: (1, 1),
+            frame_rate: 0.0,
+            pixel_format: String::new(),
+            color_space: String::new(),
+            is_interlaced: false,
+        }
+    }
+}
+
+impl VideoStream {
+    /// Width and height as shown: turned, with square pixels.
+    pub fn shown_size(&self) -> (f64, f64) {
+        let (wide, high) = self.sample_aspect;
+        let width = f64::from(self.width) * f64::from(wide) / f64::from(high);
+        let height = f64::from(self.height);
+        if self.rotation % 180 == 90 { (height, width) } else { (width, height) }
+    }
+
+    /// The colour matrix that players assume for a file that names none: BT.709 from 720 lines.
+    pub(crate) fn unmarked_matrix(&self) -> Option<&'static str> {
+        let is_known = !matches!(self.color_space.as_str(), "" | "unknown" | "reserved");
+        let is_rgb = self.pixel_format.contains("rgb") || self.pixel_format.starts_with("gbr");
+        if is_known || is_rgb {
+            return None;
+        }
+        Some(if self.height.min(self.width) >= 720 { "bt709" } else { "bt601" })
+    }
+}
+
+/// Asks what `path` is, and refuses what is not a lesson or beyond `limits`.
+pub fn probe(ffmpeg: &Ffmpeg, path: &Path, limits: &Limits) -> Result<Probe, ProbeError> {
+    probe_unless(ffmpeg, path, limits, &|| false)
+}
+
+/// As [`probe`], giving up when `is_cancelled` says so.
+pub(crate) fn probe_unless(
+    ffmpeg: &Ffmpeg,
+    path: &Path,
+    limits: &Limits,
+    is_cancelled: &dyn Fn() -> bool,
+) -> Result<Probe, ProbeError> {
+    if std::fs::metadata(path)?.len() == 0 {
+        return Err(ProbeError::NotMedia { reason: "it is empty, 0 bytes".into() });
+    }
+    let arguments = ["-v", "error", "-of", "json", "-show_format", "-show_streams"];
+    let child = ffmpeg.inspect(path, &arguments, limits)?;
+    let json = child.read_all(ANSWER_BYTES_MAX, is_cancelled).map_err(|e| refuse(e, path))?;
+    let answer: Answer = serde_json::from_slice(&json)
+        .map_err(|_| ProbeError::NotMedia { reason: "ffprobe does not understand it".into() })?;
+    let mut probe = answer.into_probe()?;
+    if probe.duration_ms == 0 {
+        probe.duration_ms = measure_duration(ffmpeg, path, limits, is_cancelled)?;
+    }
+    check(&probe, limits)?;
+    Ok(probe)
+}
+
+fn refuse(error: ChildError, path: &Path) -> ProbeError {
+    let ChildError::Failed { complaint, .. } = &error else { return error.into() };
+    if complaint.contains("moov atom not found") {
+        // ffprobe goes by the name if the content tells it nothing.
+        return match begins_with_a_box(path) {
+            true => ProbeError::Truncated,
+            false => ProbeError::NotMedia { reason: "it is no MP4 inside, only by name".into() },
+        };
+    }
+    let last = complaint.lines().last().unwrap_or_default();
+    // ffprobe ends with "<path>: <reason>"; the path is of no use to a teacher.
+    let reason = last.rsplit(": ").next().unwrap_or_default();
+    ProbeError::NotMedia { reason: reason.chars().take(200).collect() }
+}
+
+/// Whether a file begins as MP4 and QuickTime files do (ISO/IEC 14496-12 §4.3; QuickTime's own
+/// `wide` and `pnot`).
+fn begins_with_a_box(path: &Path) -> bool {
+    let mut head = [0; 8];
+    let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut head));
+    let kinds = [b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp", b"uuid"];
+    read.is_ok() && kinds.iter().any(|kind| head[4..] == kind[..])
+}
+
+fn check(probe: &Probe, limits: &Limits) -> Result<(), ProbeError> {
+    let (duration_ms, duration_ms_max) = (probe.duration_ms, limits.duration_ms_max);
+    if duration_ms > duration_ms_max {
+        return Err(ProbeError::TooLong { duration_ms, duration_ms_max });
+    }
+    let Some(video) = &probe.video else { return Ok(()) };
+    let (width, height) = (video.width, video.height);
+    let Limits { width_max, height_max, pixels_max, .. } = *limits;
+    let is_legal = (1..=width_max).contains(&width)
+        && (1..=height_max).contains(&height)
+        && u64::from(width) * u64::from(height) <= pixels_max;
+    if !is_legal {
+        return Err(ProbeError::TooLarge { width, height, width_max, height_max, pixels_max });
+    }
+    Ok(())
+}
+
+/// Reads through the packets of a file that does not say how long it is: what a browser's
+/// `MediaRecorder` writes, for one.
+fn measure_duration(
+    ffmpeg: &Ffmpeg,
+    path: &Path,
+    limits: &Limits,
+    is_cancelled: &dyn Fn() -> bool,
+) -> Result<u64, ProbeError> {
+    let arguments = ["-c", "copy", "-f", "null", "-progress", "pipe:1", "-"];
+    let child = ffmpeg.decode(path, &arguments, limits)?;
+    let report = child.read_all(ANSWER_BYTES_MAX, is_cancelled)?;
+    let report = String::from_utf8_lossy(&report);
+    let times = report.lines().filter_map(|line| line.strip_prefix("out_time_us="));
+    Ok(times.filter_map(|time| time.trim().parse::<u64>().ok()).max().unwrap_or(0) / 1000)
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    #[serde(default)]
+    streams: Vec<Stream>,
+    #[serde(default)]
+    format: Format,
+}
+
+#[derive(Deserialize, Default)]
+struct Format {
+    #[serde(default)]
+    format_name: String,
+    #[serde(default)]
+    duration: String,
+}
+
+#[derive(Deserialize)]
+#[serde(default)]
+#[derive(Default)]
+struct Stream {
+    index: u32,
+    codec_type: String,
+    codec_name: String,
+    profile: String,
+    width: u32,
+    height: u32,
+    pix_fmt: String,
+    color_space: String,
+    field_order: String,
+    sample_aspect_ratio: String,
+    avg_frame_rate: String,
+    r_frame_rate: String,
+    sample_rate: String,
+    channels: u32,
+    duration: String,
+    disposition: Disposition,
+    side_data_list: Vec<SideData>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Disposition {
+    attached_pic: u8,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct SideData {
+    rotation: f64,
+}
+
+impl Answer {
+    fn into_probe(self) -> Result<Probe, ProbeError> {
+        let is_video =
+            |s: &&Stream| s.codec_type == "video" && s.disposition.attached_pic == 0 && s.width > 0;
+        let is_audio = |s: &&Stream| s.codec_type == "audio" && s.channels > 0;
+        let video = self.streams.iter().find(is_video);
+        let audio = self.streams.iter().find(is_audio);
+        if video.is_none() && audio.is_none() {
+            return Err(ProbeError::NoStreams);
+        }
+        let of_streams = video.into_iter().chain(audio).map(|s| milliseconds(&s.duration)).max();
+        let duration_ms = match milliseconds(&self.format.duration) {
+            0 => of_streams.unwrap_or(0),
+            declared => declared,
+        };
+        Ok(Probe {
+            duration_ms,
+            container: self.format.format_name.clone(),
+            video: video.map(Stream::to_video),
+            audio: audio.map(Stream::to_audio),
+        })
+    }
+}
+
+impl Stream {
+    fn to_video(&self) -> VideoStream {
+        // ffprobe gives the counter-clockwise turn of the picture, -180..=180.
+        let turn = self.side_data_list.iter().map(|s| s.rotation).find(|turn| *turn != 0.0);
+        let quarter_turns = (-turn.unwrap_or(0.0) / 90.0).round() as i64;
+        let average = ratio(&self.avg_frame_rate, '/');
+        let frame_rate = average.or(ratio(&self.r_frame_rate, '/')).map_or(0.0, quotient);
+        VideoStream {
+            index: self.index,
+            codec: self.codec_name.clone(),
+            profile: self.profile.clone(),
+            width: self.width,
+            height: self.height,
+            rotation: (quarter_turns.rem_euclid(4) * 90) as u32,
+            sample_aspect: ratio(&self.sample_aspect_ratio, ':')
+                .filter(|aspect| (0.1..=10.0).contains(&quotient(*aspect)))
+                .unwrap_or((1, 1)),
+            frame_rate,
+            pixel_format: self.pix_fmt.clone(),
+            color_space: self.color_space.clone(),
+            is_interlaced: matches!(self.field_order.as_str(), "tt" | "bb" | "tb" | "bt"),
+        }
+    }
+
+    fn to_audio(&self) -> AudioStream {
+        AudioStream {
+            index: self.index,
+            codec: self.codec_name.clone(),
+            profile: self.profile.clone(),
+            channels: self.channels,
+            sample_rate: self.sample_rate.parse().unwrap_or(0),
+        }
+    }
+}
+
+fn milliseconds(seconds: &str) -> u64 {
+    // `as` saturates: a negative or absurd time becomes 0 or the maximum, which `check` refuses.
+    seconds.parse::<f64>().map_or(0, |s| (s * 1000.0).round() as u64)
+}
+
+fn ratio(text: &str, separator: char) -> Option<(u32, u32)> {
+    let (over, under) = text.split_once(separator)?;
+    let pair: (u32, u32) = (over.parse().ok()?, under.parse().ok()?);
+    (pair.0 > 0 && pair.1 > 0).then_some(pair)
+}
+
+fn quotient((over, under): (u32, u32)) -> f64 {
+    f64::from(over) / f64::from(under)
+}
