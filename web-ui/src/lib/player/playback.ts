@@ -1,0 +1,139 @@
+import type Hls from 'hls.js';
+import type { ErrorData, HlsConfig } from 'hls.js';
+import type { LessonDetail, TierName } from '$lib/api/types';
+
+/** What the player page is told while a tier plays. */
+export interface Ears {
+  /** A segment that is not on this hub was met at this place. */
+  gap(at_s: number): void;
+  /** The hub cannot be read just now; tried again by itself. */
+  waiting(): void;
+  /** Media flows (again). */
+  flowing(): void;
+  /** This tier cannot be played in this browser. */
+  failed(): void;
+}
+
+const RETRY_MS_MIN = 1_000;
+const RETRY_MS_MAX = 10_000;
+/** Two decoder failures nearer than this are one that cannot be recovered. */
+const RECOVER_AGAIN_MS = 5_000;
+
+const CONFIG: Partial<HlsConfig> = {
+  autoStartLoad: false,
+  // A panel has 4 GB for everything: half a minute back, a minute ahead.
+  backBufferLength: 30,
+  maxBufferLength: 60,
+  // A segment comes from a disk in the same building.
+  fragLoadPolicy: {
+    default: {
+      maxTimeToFirstByteMs: 10_000,
+      maxLoadTimeMs: 60_000,
+      timeoutRetry: { maxNumRetry: 2, retryDelayMs: 0, maxRetryDelayMs: 0 },
+      errorRetry: { maxNumRetry: 3, retryDelayMs: 500, maxRetryDelayMs: 4_000 },
+    },
+  },
+};
+
+/** One tier of one lesson on one video element. To change the tier, stop it and start another. */
+export class Playback {
+  #hls: Hls | null = null;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #retry_ms = RETRY_MS_MIN;
+  #recovered_at = -Infinity;
+  #isStopped = false;
+
+  constructor(
+    private readonly video: HTMLVideoElement,
+    private readonly ears: Ears,
+  ) {}
+
+  /** Starts loading at `at_s`; playing is the caller's. hls.js is fetched here, at first use. */
+  async start(lesson: LessonDetail, tier: TierName, at_s: number): Promise<void> {
+    const { default: HlsClass } = await import('hls.js');
+    if (this.#isStopped) return;
+    if (!HlsClass.isSupported()) return this.#startPlain(lesson, tier, at_s);
+    const hls = new HlsClass(CONFIG);
+    this.#hls = hls;
+    hls.on(HlsClass.Events.MANIFEST_PARSED, () => {
+      keepOnly(hls, tier);
+      hls.startLoad(at_s);
+    });
+    hls.on(HlsClass.Events.FRAG_BUFFERED, () => this.#flows());
+    hls.on(HlsClass.Events.ERROR, (_, error) => this.#heard(HlsClass, error));
+    hls.attachMedia(this.video);
+    hls.loadSource(playlistOf(lesson, tier));
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+    clearTimeout(this.#timer);
+    this.#hls?.destroy();
+    this.#hls = null;
+  }
+
+  /** A track file plays by itself, so a browser without media source extensions gets the file. */
+  #startPlain(lesson: LessonDetail, tier: TierName, at_s: number): void {
+    const kind = tier === 't1' ? 'source' : tier;
+    const track = lesson.tracks.find((one) => one.kind === kind && one.is_complete);
+    if (!track) return this.ears.failed();
+    this.video.onerror = () => this.ears.failed();
+    this.video.src = `/media/blob/${track.blob_id}#t=${at_s}`;
+  }
+
+  #flows(): void {
+    this.#retry_ms = RETRY_MS_MIN;
+    this.ears.flowing();
+  }
+
+  #heard(HlsClass: typeof Hls, error: ErrorData): void {
+    if (error.details === HlsClass.ErrorDetails.FRAG_GAP || isMissing(error)) {
+      this.ears.gap(error.frag?.start ?? this.video.currentTime);
+    }
+    if (!error.fatal) return;
+    if (error.type === HlsClass.ErrorTypes.NETWORK_ERROR) this.#loadLater(error);
+    else if (error.type === HlsClass.ErrorTypes.MEDIA_ERROR) this.#recover();
+    else this.ears.failed();
+  }
+
+  #loadLater(error: ErrorData): void {
+    this.ears.waiting();
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      if (error.url && !this.#hls?.levels.length) this.#hls?.loadSource(this.#hls.url ?? error.url);
+      else this.#hls?.startLoad(this.video.currentTime);
+    }, this.#retry_ms);
+    this.#retry_ms = Math.min(this.#retry_ms * 2, RETRY_MS_MAX);
+  }
+
+  #recover(): void {
+    const now = performance.now();
+    if (now - this.#recovered_at < RECOVER_AGAIN_MS) return this.ears.failed();
+    this.#recovered_at = now;
+    this.#hls?.recoverMediaError();
+  }
+}
+
+/** One track is its own playlist; picture beside sound needs the master, which joins the two. */
+function playlistOf(lesson: LessonDetail, tier: TierName): string {
+  return tier === 't1' ? lesson.master_url : `/media/${lesson.id}/${tier}.m3u8`;
+}
+
+/** Takes the other tiers out, so that nothing but the viewer changes the tier. */
+function keepOnly(hls: Hls, tier: TierName): void {
+  if (tier !== 't1') return;
+  for (let index = hls.levels.length - 1; index >= 0; index -= 1) {
+    const isWanted = hls.levels[index]?.uri.split('?')[0]?.endsWith('/video-360.m3u8');
+    if (!isWanted && hls.levels.length > 1) hls.removeLevel(index);
+  }
+}
+
+function isMissing(error: ErrorData): boolean {
+  return error.response?.code === 404 && error.frag !== undefined;
+}
+
+/** Can this browser decode it here? */
+export function canPlay(mime: string): boolean {
+  if (typeof MediaSource !== 'undefined') return MediaSource.isTypeSupported(mime);
+  return document.createElement('video').canPlayType(mime) !== '';
+}

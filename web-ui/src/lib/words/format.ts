@@ -1,0 +1,62 @@
+const UNITS = ['B', 'KB', 'MB', 'GB', 'TB'] as const;
+
+/** `1.2 MB`; decimal units, as disks and links are sold; at most three digits. */
+export function bytes(count: number): string {
+  let value = Math.max(0, count);
+  let unit = 0;
+  while (value >= 999.5 && unit < UNITS.length - 1) {
+    value /= 1000;
+    unit += 1;
+  }
+  const digits = unit === 0 || value >= 99.95 ? 0 : 1;
+  return `${value.toFixed(digits)} ${UNITS[unit]}`;
+}
+
+export function bytesPerSecond(rate: number): string {
+  return `${bytes(rate)}/s`;
+}
+
+/** `8:05` or `1:02:09`: a place in a lesson or its length. */
+export function clock(ms: number): string {
+  const total = Math.max(0, Math.floor(ms / 1000));
+  const seconds = String(total % 60).padStart(2, '0');
+  const minutes = Math.floor(total / 60) % 60;
+  const hours = Math.floor(total / 3600);
+  return hours > 0
+    ? `${hours}:${String(minutes).padStart(2, '0')}:${seconds}`
+    : `${minutes}:${seconds}`;
+}
+
+/** Whole percent that reaches 100 only when nothing is missing. */
+export function percent(part: number, whole: number): number {
+  if (whole <= 0) return 0;
+  const value = Math.floor((part / whole) * 100);
+  return part < whole ? Math.min(value, 99) : 100;
+}
+
+const TAGS: Record<string, string> = { zh: 'zh-CN', en: 'en-GB' };
+
+/** Day and time, without the year when it is this one. */
+export function moment(at_ms: number, language: string, now_ms: number): string {
+  const at = new Date(at_ms);
+  const now = new Date(now_ms);
+  const isToday = at.toDateString() === now.toDateString();
+  const time: Intl.DateTimeFormatOptions = { hour: '2-digit', minute: '2-digit' };
+  const day: Intl.DateTimeFormatOptions = isToday ? {} : { month: 'short', day: 'numeric' };
+  const year: Intl.DateTimeFormatOptions =
+    at.getFullYear() === now.getFullYear() ? {} : { year: 'numeric' };
+  const format = { ...year, ...day, ...time, hour12: false };
+  return new Intl.DateTimeFormat(TAGS[language] ?? language, format).format(at);
+}
+
+/** How long something takes, in the largest fitting unit: `3 分钟`, `45 seconds`. */
+export function span(seconds: number, language: string): string {
+  const [value, unit] =
+    seconds < 60
+      ? [Math.ceil(seconds), 'second']
+      : seconds < 5400
+        ? [Math.round(seconds / 60), 'minute']
+        : [Math.round(seconds / 3600), 'hour'];
+  const format = { style: 'unit', unit, unitDisplay: 'long' } as Intl.NumberFormatOptions;
+  return new Intl.NumberFormat(TAGS[language] ?? language, format).format(value as number);
+}
