@@ -82,6 +82,7 @@ pub struct Node {
     writes: VecDeque<WriteJob>,
     is_writing: bool,
     docs: BTreeMap<DocKey, DocTask>,
+    failed_docs: BTreeSet<DocKey>,
 
     fetches: Fetches,
     serving: Serving,
@@ -133,6 +134,7 @@ impl Node {
             writes: VecDeque::new(),
             is_writing: false,
             docs: BTreeMap::new(),
+            failed_docs: BTreeSet::new(),
             fetches: Fetches::new(hub),
             serving: Serving::default(),
             next_blob_tick: Time(0),
@@ -213,6 +215,7 @@ impl Node {
         let is_first = self.clock.is_none();
         self.clock = Some((now, wall_ms));
         self.admit();
+        std::mem::take(&mut self.failed_docs).into_iter().for_each(|key| self.touch_doc(key));
         if is_first {
             self.dial_members(now);
         }

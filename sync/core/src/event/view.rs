@@ -32,7 +32,9 @@ pub struct MemberView {
     pub addresses: Vec<String>,
 }
 
-/// What is happening with one hub, for the contacts screen. See [`Node::contacts`](crate::Node::contacts).
+/// What is happening with one hub, for the contacts screen.
+///
+/// See [`Node::contacts`](crate::Node::contacts).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContactView {
     /// Which.

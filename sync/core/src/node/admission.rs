@@ -19,6 +19,9 @@ const JOIN_MS_MAX: u64 = 90_000;
 /// Most invitations that are kept: a province's schools.
 const INVITATIONS_MAX: usize = 5_000;
 
+/// A used or expired invitation is answered in words for so long; then the door is closed.
+const INVITATION_ANSWERED_MS: u64 = 7 * 86_400_000;
+
 /// A join under way.
 pub(super) struct Joining {
     pub request: RequestId,
@@ -29,6 +32,7 @@ pub(super) struct Joining {
 }
 
 impl Joining {
+    /// Whom we asked.
     pub fn registrar(&self) -> HubId {
         self.invitation.registrar
     }
@@ -323,7 +327,9 @@ impl Node {
         }
         hubs.extend(self.joining.as_ref().map(Joining::registrar));
         let wall_ms = self.clock.map_or(0, |(_, wall_ms)| wall_ms);
-        let is_open = |i: &InvitationRecord| i.used_by.is_none() && i.expires_wall_ms > wall_ms;
+        let is_open = |i: &InvitationRecord| {
+            i.expires_wall_ms.saturating_add(INVITATION_ANSWERED_MS) > wall_ms
+        };
         let are_strangers_admitted = is_registrar && self.invitations.values().any(is_open);
         let admitted = Some((hubs.clone(), are_strangers_admitted));
         if self.admitted != admitted {

@@ -63,6 +63,8 @@ pub(super) struct Contact {
     pub rtt_ms: Option<u64>,
     pub epoch: u64,
     pub exchanges: BTreeMap<CollectionId, Exchange>,
+    /// Journals or what the other side has of them changed since it was last looked for more.
+    pub may_lack_envelopes: bool,
     /// When to tell again what is held here, because something could not be stored.
     pub retry_at: Option<Time>,
     pub why_closing: Option<String>,
@@ -99,6 +101,7 @@ impl Contact {
             rtt_ms: None,
             epoch: 0,
             exchanges: BTreeMap::new(),
+            may_lack_envelopes: false,
             retry_at: None,
             why_closing: None,
         }
@@ -276,8 +279,10 @@ impl Node {
             self.join_failed(now, reason);
         }
         if self.is_member(&hub) {
-            let pause_ms = if was_ready { 0 } else { DIAL_PAUSE_MS_MIN };
-            self.dial_later(now, hub, pause_ms);
+            // A hub that opens and closes at once does not know us as a member yet.
+            let pause_ms = self.dials.get(&hub).map_or(0, |dial| dial.pause_ms);
+            let longer_ms = (pause_ms * 2).clamp(DIAL_PAUSE_MS_MIN, DIAL_PAUSE_MS_MAX);
+            self.dial_later(now, hub, if was_ready { 0 } else { longer_ms });
         }
     }
 

@@ -6,6 +6,7 @@ use super::contact::{Contact, State};
 use super::{Node, Waiting};
 use crate::event::{Event, StoreError, StoreOp, StoreValue};
 use crate::id::{CollectionId, ContactId, HubId, Time};
+use crate::journal::Journals;
 use crate::membership::are_addresses;
 use crate::outbox::REFILL_BYTES;
 use crate::wire::{BATCH_BYTES, Class, Hello, Message, PROTOCOL_VERSION, VECTOR_ENTRIES_MAX};
@@ -115,8 +116,10 @@ impl Node {
         }
     }
 
+    /// Gives the exchange with a contact, to be changed.
     fn exchange(&mut self, id: ContactId, collection: &CollectionId) -> &mut Exchange {
         let contact = self.contacts.get_mut(&id).expect("callers have looked the contact up");
+        contact.may_lack_envelopes = true;
         contact.exchanges.entry(collection.clone()).or_default()
     }
 
@@ -230,14 +233,20 @@ impl Node {
         let Some(contact) = self.contacts.get(&id).filter(|contact| contact.is_ready()) else {
             return;
         };
-        if contact.outbox.queued_in(Class::Documents) >= REFILL_BYTES {
+        let is_full = contact.outbox.queued_in(Class::Documents) >= REFILL_BYTES;
+        if is_full || !contact.may_lack_envelopes {
             return;
         }
         let behind = contact.exchanges.iter().find_map(|(collection, exchange)| {
             let (author, from_seq) = self.next_lacking(collection, exchange)?;
             Some(Reading { contact: id, collection: collection.clone(), author, from_seq })
         });
-        let Some(reading) = behind else { return };
+        let Some(reading) = behind else {
+            if let Some(contact) = self.contacts.get_mut(&id) {
+                contact.may_lack_envelopes = false;
+            }
+            return;
+        };
         self.exchange(id, &reading.collection).is_reading = true;
         let op = StoreOp::ReadEnvelopes {
             collection: reading.collection.clone(),
@@ -268,10 +277,16 @@ impl Node {
         let Some(contact) = self.contacts.get_mut(&id).filter(|contact| contact.is_ready()) else {
             return;
         };
+        contact.may_lack_envelopes = true;
         let exchange = contact.exchanges.entry(collection.clone()).or_default();
         exchange.is_reading = false;
+        let head_seq = self.journals.head(&collection, &author).map_or(0, |head| head.seq);
         let envelopes = match result {
-            Ok(StoreValue::Envelopes(envelopes)) if !envelopes.is_empty() => envelopes,
+            Ok(StoreValue::Envelopes(mut envelopes)) if !envelopes.is_empty() => {
+                // A read sees writes that are not durable yet; those are not announced.
+                envelopes.truncate((head_seq + 1).saturating_sub(from_seq) as usize);
+                envelopes
+            }
             other => {
                 // Do not ask the store again and again for what it cannot read.
                 let head = self.journals.head(&collection, &author).map_or(0, |head| head.seq);
@@ -286,6 +301,12 @@ impl Node {
         let plain = postcard::to_stdvec(&envelopes).expect("bytes encode");
         let batch = zstd::bulk::compress(&plain, 1).expect("memory compresses");
         contact.outbox.push(&Message::Envelopes { collection, batch });
+    }
+
+    /// Takes over journals that are durable now; every contact may lack something new.
+    pub(super) fn journals_grew(&mut self, journals: Journals) {
+        self.journals = journals;
+        self.contacts.values_mut().for_each(|contact| contact.may_lack_envelopes = true);
     }
 
     /// Counts the envelopes that a contact has not said to hold.

@@ -247,7 +247,7 @@ impl Node {
                 self.append_own(at, request, key, author, &edits, loaded);
             }
             (Writing::Own { request, key, journals }, Ok(_)) => {
-                self.journals = *journals;
+                self.journals_grew(*journals);
                 self.docs.entry(key.clone()).or_default().requests.push(request);
                 self.touch_doc(key);
             }
@@ -255,7 +255,7 @@ impl Node {
                 Writing::Received { contact, collection, keys, heads, journals, is_cut_short },
                 Ok(_),
             ) => {
-                self.journals = *journals;
+                self.journals_grew(*journals);
                 self.acknowledge(contact, &collection, heads, is_cut_short);
                 keys.into_iter().for_each(|key| self.touch_doc(key));
             }
@@ -409,7 +409,8 @@ impl Node {
     }
 
     fn doc_failed(&mut self, key: &DocKey, error: &StoreError) {
-        // The envelopes stay unapplied in the store; the next change or start tries again.
+        // The envelopes stay unapplied in the store; the next minute, change or start tries again.
+        self.failed_docs.insert(key.clone());
         tracing::warn!(doc = %key.1, %error, "a document could not be brought up to date");
     }
 }

@@ -1,0 +1,284 @@
+//! From documents to rows. Whatever another hub wrote, this does not fail because of it:
+//! a bad field gets its default, a document that is no lesson and no thread leaves no rows.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, OptionalExtension, params};
+use yingxue_sync_core::doc;
+use yingxue_sync_core::event::DocValue;
+use yingxue_sync_core::id::{BlobId, CollectionId, DocId};
+
+use super::bounds;
+
+/// The rows that a document became.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Projected {
+    /// A lesson, by its id.
+    Lesson(DocId),
+    /// The thread of this lesson.
+    Thread(DocId),
+    /// None: the document is of another kind.
+    Nothing,
+}
+
+type Fields = BTreeMap<String, DocValue>;
+
+/// Replaces the rows of one saved document. Call it in the transaction that saves it.
+///
+/// # Errors
+/// Only if the database fails.
+pub fn project(
+    db: &Connection,
+    collection: &CollectionId,
+    doc: &DocId,
+    snapshot: &[u8],
+) -> rusqlite::Result<Projected> {
+    if collection.0 != super::COLLECTION {
+        return Ok(Projected::Nothing);
+    }
+    let fields = match doc::read(snapshot) {
+        Ok(DocValue::Map(fields)) => fields,
+        Ok(_) => return Ok(Projected::Nothing),
+        Err(error) => {
+            tracing::warn!(doc = %doc, %error, "a document cannot be read; it is not shown");
+            return Ok(Projected::Nothing);
+        }
+    };
+    match fields.get("kind") {
+        Some(DocValue::Str(kind)) if kind == "lesson" => project_lesson(db, doc, &fields),
+        Some(DocValue::Str(kind)) if kind == "thread" => project_thread(db, doc, &fields),
+        _ => Ok(Projected::Nothing),
+    }
+}
+
+/// Drops every row that comes from documents and makes them again from the saved documents.
+///
+/// # Errors
+/// If the database fails; call it in a transaction, so that nothing is lost then.
+pub fn rebuild(db: &Connection) -> rusqlite::Result<()> {
+    db.execute_batch(
+        "delete from comments; delete from lesson_tracks; delete from blob_refs; \
+         delete from lesson_posters; delete from lessons where is_published = 1;",
+    )?;
+    let mut saved = db.prepare("select collection, doc, snapshot from docs")?;
+    let mut rows = saved.query([])?;
+    while let Some(row) = rows.next()? {
+        let collection = CollectionId(row.get(0)?);
+        project(db, &collection, &DocId(row.get(1)?), row.get_ref(2)?.as_blob()?)?;
+    }
+    Ok(())
+}
+
+fn project_lesson(db: &Connection, lesson: &DocId, doc: &Fields) -> rusqlite::Result<Projected> {
+    const UPSERT: &str = "insert into lessons (lesson, is_published, is_deleted, title, subject, \
+         grade, teacher, school, school_hub, filename, duration_ms, created_at_ms, has_poster) \
+         values (?1, 1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) \
+         on conflict (lesson) do update set is_published = 1, is_deleted = ?2, title = ?3, \
+         subject = ?4, grade = ?5, teacher = ?6, school = ?7, school_hub = ?8, filename = ?9, \
+         duration_ms = ?10, created_at_ms = ?11, has_poster = ?12";
+    let Some(school_hub) = bytes::<32>(doc, "school_hub") else {
+        tracing::warn!(lesson = %lesson, "a lesson names no school; it is not shown");
+        return Ok(Projected::Nothing);
+    };
+    let filename = line(doc, "filename", bounds::FILENAME_CHARS_MAX);
+    let title = Some(line(doc, "title", bounds::TITLE_CHARS_MAX));
+    let title = title.filter(|title| !title.is_empty()).unwrap_or_else(|| lesson.short());
+    let is_deleted = doc.get("deleted") == Some(&DocValue::Bool(true));
+    let created_at_ms = int(doc, "created_at", bounds::TIME_MS_MAX).unwrap_or(0);
+    let poster = poster(doc);
+    db.prepare_cached(UPSERT)?.execute(params![
+        lesson.as_bytes(),
+        is_deleted,
+        title,
+        one_of(doc, "subject", &bounds::SUBJECTS, "other"),
+        one_of(doc, "grade", &bounds::GRADES, ""),
+        line(doc, "teacher", bounds::TEACHER_CHARS_MAX),
+        line(doc, "school", bounds::SCHOOL_CHARS_MAX),
+        school_hub,
+        filename,
+        int(doc, "duration_ms", bounds::DURATION_MS_MAX).unwrap_or(0),
+        created_at_ms,
+        poster.is_some(),
+    ])?;
+    project_poster(db, lesson, poster)?;
+    project_tracks(db, lesson, doc, created_at_ms, is_deleted)?;
+    Ok(Projected::Lesson(*lesson))
+}
+
+fn poster(doc: &Fields) -> Option<&[u8]> {
+    match doc.get("poster") {
+        Some(DocValue::Bytes(jpeg))
+            if jpeg.len() <= bounds::POSTER_BYTES_MAX && jpeg.starts_with(&[0xff, 0xd8]) =>
+        {
+            Some(jpeg)
+        }
+        _ => None,
+    }
+}
+
+fn project_poster(db: &Connection, lesson: &DocId, jpeg: Option<&[u8]>) -> rusqlite::Result<()> {
+    match jpeg {
+        Some(jpeg) => db
+            .prepare_cached("insert or replace into lesson_posters (lesson, jpeg) values (?1, ?2)")?
+            .execute(params![lesson.as_bytes(), jpeg])?,
+        None => db
+            .prepare_cached("delete from lesson_posters where lesson = ?1")?
+            .execute([lesson.as_bytes()])?,
+    };
+    Ok(())
+}
+
+fn project_tracks(
+    db: &Connection,
+    lesson: &DocId,
+    doc: &Fields,
+    created_at_ms: i64,
+    is_deleted: bool,
+) -> rusqlite::Result<()> {
+    for table in ["lesson_tracks", "blob_refs"] {
+        db.prepare_cached(&format!("delete from {table} where lesson = ?1"))?
+            .execute([lesson.as_bytes()])?;
+    }
+    let Some(DocValue::Map(tracks)) = doc.get("tracks") else { return Ok(()) };
+    for (kind, track) in tracks.iter().take(bounds::TRACKS_MAX) {
+        if let DocValue::Map(track) = track
+            && is_kind(kind)
+        {
+            project_track(db, lesson, kind, track, created_at_ms, is_deleted)?;
+        }
+    }
+    Ok(())
+}
+
+fn project_track(
+    db: &Connection,
+    lesson: &DocId,
+    kind: &str,
+    track: &Fields,
+    created_at_ms: i64,
+    is_deleted: bool,
+) -> rusqlite::Result<()> {
+    const TRACK: &str = "insert into lesson_tracks (lesson, kind, blob, codecs, width, height, \
+         bytes, created_at_ms, class, is_wanted) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+    const REF: &str =
+        "insert or ignore into blob_refs (blob, collection, lesson) values (?1, ?2, ?3)";
+    let Some(blob) = bytes::<32>(track, "blob") else { return Ok(()) };
+    let is_wanted = !is_deleted && !is_complete(db, &BlobId(blob))?;
+    db.prepare_cached(TRACK)?.execute(params![
+        lesson.as_bytes(),
+        kind,
+        blob,
+        line(track, "codecs", bounds::CODECS_CHARS_MAX),
+        int(track, "width", bounds::PIXELS_MAX),
+        int(track, "height", bounds::PIXELS_MAX),
+        int(track, "bytes", i64::MAX).unwrap_or(0),
+        created_at_ms,
+        class_of(kind),
+        is_wanted,
+    ])?;
+    db.prepare_cached(REF)?.execute(params![blob, super::COLLECTION, lesson.as_bytes()])?;
+    Ok(())
+}
+
+fn is_complete(db: &Connection, blob: &BlobId) -> rusqlite::Result<bool> {
+    let found = db
+        .prepare_cached("select is_complete from blobs where blob = ?1")?
+        .query_row([blob.as_bytes()], |row| row.get(0))
+        .optional()?;
+    Ok(found.unwrap_or(false))
+}
+
+/// Order of fetching: sound first, because every tier needs it.
+fn class_of(kind: &str) -> u32 {
+    match kind {
+        "audio" => 0,
+        "video-360" => 1,
+        "source" => 2,
+        _ => 3,
+    }
+}
+
+fn is_kind(kind: &str) -> bool {
+    let is_allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    (1..=32).contains(&kind.len()) && kind.bytes().all(is_allowed)
+}
+
+fn project_thread(db: &Connection, thread: &DocId, doc: &Fields) -> rusqlite::Result<Projected> {
+    let lesson = bytes::<16>(doc, "lesson").map(DocId);
+    let Some(lesson) = lesson.filter(|lesson| super::thread_of(lesson) == *thread) else {
+        tracing::warn!(thread = %thread, "a thread names another lesson; it is not shown");
+        return Ok(Projected::Nothing);
+    };
+    db.prepare_cached("delete from comments where lesson = ?1")?.execute([lesson.as_bytes()])?;
+    let comments = doc.iter().filter_map(|(key, value)| match value {
+        DocValue::Map(comment) => Some((key.strip_prefix("c:")?.parse::<DocId>().ok()?, comment)),
+        _ => None,
+    });
+    for (op, comment) in comments.take(bounds::COMMENTS_MAX) {
+        project_comment(db, &lesson, &op, comment)?;
+    }
+    Ok(Projected::Thread(lesson))
+}
+
+fn project_comment(
+    db: &Connection,
+    lesson: &DocId,
+    op: &DocId,
+    comment: &Fields,
+) -> rusqlite::Result<()> {
+    // `op` may come twice, in upper and in lower case.
+    const INSERT: &str = "insert or ignore into comments (lesson, op, author, name, school, \
+         school_hub, text, at_ms, written_at_ms, is_deleted) \
+         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+    let said = string(comment, "text");
+    let said = bounds::paragraph(said, bounds::COMMENT_CHARS_MAX);
+    let Some(school_hub) = bytes::<32>(comment, "school_hub").filter(|_| !said.is_empty()) else {
+        return Ok(());
+    };
+    db.prepare_cached(INSERT)?.execute(params![
+        lesson.as_bytes(),
+        op.as_bytes(),
+        line(comment, "author", 64),
+        line(comment, "name", bounds::TEACHER_CHARS_MAX),
+        line(comment, "school", bounds::SCHOOL_CHARS_MAX),
+        school_hub,
+        said,
+        int(comment, "at_ms", bounds::DURATION_MS_MAX),
+        int(comment, "written_at", bounds::TIME_MS_MAX).unwrap_or(0),
+        comment.get("deleted") == Some(&DocValue::Bool(true)),
+    ])?;
+    Ok(())
+}
+
+fn string<'a>(fields: &'a Fields, key: &str) -> &'a str {
+    match fields.get(key) {
+        Some(DocValue::Str(text)) => text,
+        _ => "",
+    }
+}
+
+fn line(fields: &Fields, key: &str, chars_max: usize) -> String {
+    bounds::line(string(fields, key), chars_max)
+}
+
+fn one_of<'a>(fields: &Fields, key: &str, allowed: &[&'a str], default: &'a str) -> &'a str {
+    let value = string(fields, key);
+    allowed.iter().find(|known| **known == value).copied().unwrap_or(default)
+}
+
+fn int(fields: &Fields, key: &str, max: i64) -> Option<i64> {
+    match fields.get(key) {
+        Some(DocValue::Int(n)) => Some((*n).clamp(0, max)),
+        _ => None,
+    }
+}
+
+fn bytes<const N: usize>(fields: &Fields, key: &str) -> Option<[u8; N]> {
+    match fields.get(key) {
+        Some(DocValue::Bytes(bytes)) => bytes.as_slice().try_into().ok(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

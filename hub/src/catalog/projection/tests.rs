@@ -1,0 +1,201 @@
+use std::collections::BTreeMap;
+
+use rusqlite::Connection;
+use yingxue_sync_core::doc::Doc;
+use yingxue_sync_core::event::{DocEdit, DocValue};
+use yingxue_sync_core::id::{BlobId, DocId, HubId};
+
+use super::{Projected, project, rebuild};
+use crate::catalog::{self, NewComment, NewLesson, NewTrack, collection, thread_of};
+use crate::db::MIGRATIONS;
+
+const LESSON: DocId = DocId([1; 16]);
+
+fn database() -> Connection {
+    let db = Connection::open_in_memory().unwrap();
+    MIGRATIONS.iter().for_each(|migration| db.execute_batch(migration.sql).unwrap());
+    db
+}
+
+fn lesson() -> NewLesson {
+    NewLesson {
+        title: "光合作用".to_owned(),
+        subject: "biology".to_owned(),
+        grade: "7".to_owned(),
+        teacher: "王老师".to_owned(),
+        school: "一中".to_owned(),
+        school_hub: HubId([9; 32]),
+        filename: "光合作用.mp4".to_owned(),
+        created_at_ms: 1_000,
+    }
+}
+
+fn track(kind: &str, blob: u8) -> NewTrack {
+    NewTrack {
+        kind: kind.to_owned(),
+        blob: BlobId([blob; 32]),
+        bytes: 10,
+        codecs: "opus".to_owned(),
+        width: None,
+        height: Some(360),
+    }
+}
+
+fn comment(op: u8, text: &str) -> NewComment {
+    NewComment {
+        op: [op; 16],
+        author: "p1".to_owned(),
+        name: "李老师".to_owned(),
+        school: "二小".to_owned(),
+        school_hub: HubId([8; 32]),
+        text: text.to_owned(),
+        at_ms: Some(5),
+        written_at_ms: i64::from(op),
+    }
+}
+
+/// Saves edits as the store does.
+fn save(db: &Connection, id: &DocId, edits: &[DocEdit]) -> Projected {
+    let sql = "select snapshot from docs where doc = ?1";
+    let before: Option<Vec<u8>> = db.query_row(sql, [id.as_bytes()], |row| row.get(0)).ok();
+    let mut doc = Doc::load(before.as_deref()).unwrap();
+    doc.edit([1; 16], 0, edits).unwrap();
+    let snapshot = doc.save();
+    let sql = "insert or replace into docs (collection, doc, snapshot) values (?1, ?2, ?3)";
+    db.execute(sql, (&collection().0, id.as_bytes(), &snapshot)).unwrap();
+    project(db, &collection(), id, &snapshot).unwrap()
+}
+
+fn rows(db: &Connection) -> Vec<String> {
+    let mut all = Vec::new();
+    for table in ["lessons", "lesson_posters", "lesson_tracks", "blob_refs", "comments"] {
+        let mut statement = db.prepare(&format!("select * from {table} order by 1, 2")).unwrap();
+        let columns = statement.column_count();
+        let mut rows = statement.query([]).unwrap();
+        while let Some(row) = rows.next().unwrap() {
+            let values: Vec<_> = (0..columns).map(|i| format!("{:?}", row.get_ref(i))).collect();
+            all.push(format!("{table} {}", values.join(" ")));
+        }
+    }
+    all
+}
+
+fn total(db: &Connection) -> i64 {
+    db.query_row("select lessons from catalog_count", [], |row| row.get(0)).unwrap()
+}
+
+#[test]
+fn rows_made_again_from_documents_equal_those_made_step_by_step() {
+    let db = database();
+    let tracks = [track("audio", 1), track("source", 2)];
+    let poster = Some(vec![0xff, 0xd8, 1]);
+    let edits = catalog::lesson_edits(&lesson(), 60_000, poster, &tracks);
+    assert_eq!(save(&db, &LESSON, &edits), Projected::Lesson(LESSON));
+    let thread = thread_of(&LESSON);
+    for op in [3, 4] {
+        let edits = catalog::comment_edits(&LESSON, &comment(op, "好"));
+        assert_eq!(save(&db, &thread, &edits), Projected::Thread(LESSON));
+    }
+    save(&db, &thread, &[catalog::comment_deleted_edit(&[3; 16])]);
+    save(&db, &LESSON, &[catalog::text_edit("title", "呼吸作用")]);
+    save(&db, &DocId([2; 16]), &catalog::lesson_edits(&lesson(), 1, None, &[track("audio", 1)]));
+    save(&db, &DocId([2; 16]), &[catalog::deleted_edit(true)]);
+    let before = rows(&db);
+    assert_eq!(before.len(), 2 + 1 + 3 + 3 + 2);
+    assert_eq!(total(&db), 1);
+    rebuild(&db).unwrap();
+    assert_eq!(rows(&db), before);
+    assert_eq!(total(&db), 1);
+}
+
+#[test]
+fn a_lesson_that_is_only_being_made_survives_a_rebuild() {
+    let db = database();
+    db.execute(
+        "insert into jobs (kind, lesson_id, title, payload, state, created_at) \
+         values ('import', ?1, '力', '{\"subject\": \"physics\", \"filename\": \"a.mp4\"}', \
+         'queued', 7)",
+        [LESSON.as_bytes()],
+    )
+    .unwrap();
+    assert_eq!(total(&db), 1);
+    rebuild(&db).unwrap();
+    let sql = "select title || subject || filename from lessons where is_published = 0";
+    assert_eq!(db.query_row(sql, [], |row| row.get::<_, String>(0)).unwrap(), "力physicsa.mp4");
+    db.execute("update jobs set state = 'cancelled'", []).unwrap();
+    assert_eq!(total(&db), 0);
+    db.execute("update jobs set state = 'queued'", []).unwrap();
+    assert_eq!(total(&db), 1);
+}
+
+#[test]
+fn deleted_lessons_are_not_wanted_and_restored_ones_are_again() {
+    let db = database();
+    save(&db, &LESSON, &catalog::lesson_edits(&lesson(), 1, None, &[track("audio", 1)]));
+    let wants = || catalog::wants::wants(&db).unwrap().len();
+    assert_eq!(wants(), 1);
+    save(&db, &LESSON, &[catalog::deleted_edit(true)]);
+    assert_eq!((wants(), total(&db)), (0, 0));
+    save(&db, &LESSON, &[catalog::deleted_edit(false)]);
+    assert_eq!((wants(), total(&db)), (1, 1));
+}
+
+#[test]
+fn sound_of_every_lesson_comes_before_pictures_and_new_lessons_before_old() {
+    let db = database();
+    for n in 1..=2 {
+        let tracks = [track("source", n), track("audio", n + 10), track("video-360", n + 20)];
+        let lesson = NewLesson { created_at_ms: i64::from(n), ..lesson() };
+        save(&db, &DocId([n; 16]), &catalog::lesson_edits(&lesson, 1, None, &tracks));
+    }
+    let wants = catalog::wants::wants(&db).unwrap();
+    let order: Vec<u8> = wants.iter().map(|want| want.blob.0[0]).collect();
+    assert_eq!(order, [12, 11, 22, 21, 2, 1]);
+    assert_eq!(wants.iter().map(|want| want.priority).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
+}
+
+#[test]
+fn garbage_of_another_hub_gets_defaults_or_leaves_no_row() {
+    let db = database();
+    let put = |key: &str, value| DocEdit::Put { path: vec![key.to_owned()], value };
+    let long = DocValue::Str("长".repeat(1_000));
+    let mut edits = catalog::lesson_edits(&lesson(), 1, None, &[track("audio", 1)]);
+    edits.extend([
+        put("title", long),
+        put("subject", DocValue::Str("magic".into())),
+        put("grade", DocValue::Int(7)),
+        put("duration_ms", DocValue::Int(i64::MIN)),
+        put("created_at", DocValue::Int(i64::MAX)),
+        put("poster", DocValue::Bytes(vec![0; 17 << 10])),
+        DocEdit::Put { path: vec!["tracks".into(), "../x".into()], value: DocValue::Null },
+        DocEdit::Put {
+            path: vec!["tracks".into(), "video-360".into()],
+            value: DocValue::Map(BTreeMap::from([("blob".into(), DocValue::Int(1))])),
+        },
+    ]);
+    assert_eq!(save(&db, &LESSON, &edits), Projected::Lesson(LESSON));
+    let sql = "select length(title), subject, grade, duration_ms, created_at_ms, has_poster, \
+         (select count(*) from lesson_tracks) from lessons";
+    let row: (i64, String, String, i64, i64, bool, i64) = db
+        .query_row(sql, [], |r| {
+            Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?, r.get(4)?, r.get(5)?, r.get(6)?))
+        })
+        .unwrap();
+    assert_eq!(row, (120, "other".into(), String::new(), 0, 4_102_444_800_000, false, 1));
+
+    let nowhere = [put("kind", DocValue::Str("lesson".into()))];
+    assert_eq!(save(&db, &DocId([3; 16]), &nowhere), Projected::Nothing);
+    let stolen = catalog::comment_edits(&LESSON, &comment(1, "x"));
+    assert_eq!(save(&db, &DocId([4; 16]), &stolen), Projected::Nothing);
+    let unreadable = project(&db, &collection(), &LESSON, b"garbage").unwrap();
+    assert_eq!(unreadable, Projected::Nothing);
+    let thread = [
+        put("c:zz", DocValue::Map(BTreeMap::new())),
+        put("c:01010101010101010101010101010101", DocValue::Map(BTreeMap::new())),
+    ];
+    let mut edits = catalog::comment_edits(&LESSON, &comment(5, &"啊".repeat(3_000)));
+    edits.extend(thread);
+    save(&db, &thread_of(&LESSON), &edits);
+    let sql = "select length(text) from comments";
+    assert_eq!(db.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap(), 2_000);
+}

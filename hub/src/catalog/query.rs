@@ -1,0 +1,442 @@
+//! Lessons as the API shows them, read from the projection.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::Serialize;
+use yingxue_sync_core::id::{BlobId, DocId, HubId};
+
+use crate::jobs::Job;
+
+const COLUMNS: &str = "lesson, is_published, title, subject, grade, teacher, school, school_hub, \
+     filename, duration_ms, created_at_ms, has_poster, is_deleted";
+
+/// A lesson in a list.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct Lesson {
+    /// 32 hex characters.
+    pub id: String,
+    /// Its title.
+    pub title: String,
+    /// One of the contract's subjects.
+    pub subject: String,
+    /// `k`, `1` to `12`, or empty if another hub has said something else.
+    pub grade: String,
+    /// Who teaches.
+    pub teacher: String,
+    /// Which school has made it.
+    pub school: String,
+    /// True if that is this school.
+    pub is_own_school: bool,
+    /// 0 while it is not known.
+    pub duration_ms: i64,
+    /// Unix milliseconds.
+    pub created_at: i64,
+    /// What is happening with it here.
+    pub status: Status,
+    /// Whether it can be taught here and now.
+    pub readiness: Readiness,
+    /// Verified on this disk, of all tracks.
+    pub verified_bytes: i64,
+    /// Of all tracks.
+    pub total_bytes: i64,
+    /// Where its picture is.
+    pub poster_url: Option<String>,
+    /// Its import, while that is not done; not shown to pupils.
+    pub job: Option<Job>,
+}
+
+/// What is happening with a lesson here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// This school's hub makes its tracks.
+    Importing,
+    /// Nothing of it is here yet.
+    Waiting,
+    /// A part of it is here.
+    Receiving,
+    /// All of it is here.
+    Ready,
+    /// Its import has failed.
+    Failed,
+}
+
+/// Whether a lesson can be taught: from verified pieces on this disk, nothing else.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct Readiness {
+    /// `ready`: all of it is here; `ready_at`: `tier` is here.
+    pub state: ReadinessState,
+    /// The best tier that is wholly here: `source`, `t1` or `audio`.
+    pub tier: Option<&'static str>,
+    /// Why not: `importing`, `import_failed` or `not_arrived`.
+    pub reason: Option<&'static str>,
+}
+
+/// See [`Readiness`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ReadinessState {
+    /// Every track is here.
+    Ready,
+    /// One tier is here.
+    ReadyAt,
+    /// No tier is here.
+    NotReady,
+}
+
+/// One track of a lesson.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct Track {
+    /// `audio`, `video-360` or `source`.
+    pub kind: String,
+    /// 64 hex characters.
+    pub blob_id: String,
+    /// RFC 6381.
+    pub codecs: String,
+    /// Pixels.
+    pub width: Option<i64>,
+    /// Pixels.
+    pub height: Option<i64>,
+    /// Of the whole track.
+    pub total_bytes: i64,
+    /// Verified on this disk.
+    pub verified_bytes: i64,
+    /// In all; 0 while that is not known.
+    pub pieces: i64,
+    /// Verified on this disk.
+    pub verified_pieces: i64,
+    /// True if every piece is verified.
+    pub is_complete: bool,
+    /// Its media playlist.
+    pub url: String,
+}
+
+/// One quality of a lesson.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct Tier {
+    /// `source`, `t1` or `audio`.
+    pub name: &'static str,
+    /// True if all of it is here.
+    pub is_complete: bool,
+    /// True if something of each of its tracks is here.
+    pub is_playable: bool,
+}
+
+/// A lesson with what its page needs.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct LessonDetail {
+    /// As in a list.
+    #[serde(flatten)]
+    pub lesson: Lesson,
+    /// As it was uploaded.
+    pub filename: String,
+    /// Its tracks, in the order in which they are fetched.
+    pub tracks: Vec<Track>,
+    /// Its qualities, the best first; only those that the lesson has.
+    pub tiers: Vec<Tier>,
+    /// Its master playlist.
+    pub master_url: String,
+    /// The whole file, once the source is here.
+    pub download_url: Option<String>,
+}
+
+/// What a list of lessons is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Question {
+    /// Lessons of a page.
+    pub limit: u32,
+    /// Time and id of the last lesson of the page before.
+    pub after: Option<(i64, [u8; 16])>,
+    /// Words that title, teacher, school or file name contain; lower case, empty for all.
+    pub words: String,
+    /// One subject, or all.
+    pub subject: Option<String>,
+    /// True if jobs are not shown.
+    pub is_pupil: bool,
+}
+
+/// A page of lessons, before their jobs are known.
+#[derive(Debug)]
+pub struct Page {
+    /// Newest first.
+    pub lessons: Vec<Lesson>,
+    /// Time and id of the last one, if there are more.
+    pub next: Option<(i64, [u8; 16])>,
+    /// Lessons that fit the question, on all pages.
+    pub total: i64,
+}
+
+/// Reads one page.
+pub fn page(db: &Connection, asked: &Question, hub: &HubId) -> rusqlite::Result<Page> {
+    let sql = format!(
+        "select {COLUMNS} from lessons where is_deleted = 0 \
+         and (created_at_ms, lesson) < (?1, ?2) and {FILTER} \
+         order by created_at_ms desc, lesson desc limit ?5"
+    );
+    // Nothing is as large as a time that is not reached and the largest id.
+    let (at_ms, id) = asked.after.unwrap_or((i64::MAX, [0xff; 16]));
+    let key = params![at_ms, id, asked.subject, asked.words, asked.limit + 1];
+    let mut rows = db
+        .prepare_cached(&sql)?
+        .query_map(key, LessonRow::read)?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    let has_more = rows.len() > asked.limit as usize;
+    rows.truncate(asked.limit as usize);
+    let next = rows.last().filter(|_| has_more).map(|row| (row.created_at_ms, row.lesson.0));
+    let lessons = rows
+        .into_iter()
+        .map(|row| Ok(row.shown(&tracks(db, &row.lesson)?, hub)))
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(Page { lessons, next, total: total(db, asked)? })
+}
+
+/// Parts of the page's and the count's condition.
+const FILTER: &str = "(?3 is null or subject = ?3) and (?4 = '' or \
+     instr(lower(title || ' ' || teacher || ' ' || school || ' ' || filename), ?4) > 0)";
+
+fn total(db: &Connection, asked: &Question) -> rusqlite::Result<i64> {
+    if asked.subject.is_none() && asked.words.is_empty() {
+        return db
+            .prepare_cached("select lessons from catalog_count")?
+            .query_row([], |row| row.get(0));
+    }
+    // ?1 and ?2 have to be there for SQLite, and say nothing.
+    let sql = format!(
+        "select count(*) from lessons where is_deleted = 0 and ?1 is null and ?2 is null and {FILTER}"
+    );
+    db.prepare_cached(&sql)?
+        .query_row(params![None::<i64>, None::<i64>, asked.subject, asked.words], |row| row.get(0))
+}
+
+/// Reads one lesson; one that is deleted only for those who may restore it.
+pub fn detail(
+    db: &Connection,
+    lesson: &DocId,
+    hub: &HubId,
+    is_deleted_shown: bool,
+) -> rusqlite::Result<Option<LessonDetail>> {
+    let Some(row) = row(db, lesson)? else { return Ok(None) };
+    if row.is_deleted && !is_deleted_shown {
+        return Ok(None);
+    }
+    let tracks = tracks(db, lesson)?;
+    let source = tracks.iter().find(|track| track.kind == "source" && track.is_complete);
+    Ok(Some(LessonDetail {
+        lesson: row.shown(&tracks, hub),
+        tiers: tiers(&tracks),
+        master_url: format!("/media/{lesson}/master.m3u8"),
+        download_url: source.map(|track| {
+            format!("/media/blob/{}?download={}.mp4", track.blob_id, encoded(&row.title))
+        }),
+        filename: row.filename,
+        tracks,
+    }))
+}
+
+/// What a handler has to know before it lets somebody change a lesson.
+#[derive(Debug, Clone)]
+pub struct LessonRow {
+    /// Which.
+    pub lesson: DocId,
+    /// False while only this hub knows of it.
+    pub is_published: bool,
+    /// True if it was deleted.
+    pub is_deleted: bool,
+    /// Its title.
+    pub title: String,
+    /// Unix milliseconds.
+    pub created_at_ms: i64,
+    school_hub: HubId,
+    subject: String,
+    grade: String,
+    teacher: String,
+    school: String,
+    filename: String,
+    duration_ms: i64,
+    has_poster: bool,
+}
+
+/// Reads one lesson's row.
+pub fn row(db: &Connection, lesson: &DocId) -> rusqlite::Result<Option<LessonRow>> {
+    let sql = format!("select {COLUMNS} from lessons where lesson = ?1");
+    db.prepare_cached(&sql)?.query_row([lesson.as_bytes()], LessonRow::read).optional()
+}
+
+impl LessonRow {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            lesson: DocId(row.get(0)?),
+            is_published: row.get(1)?,
+            title: row.get(2)?,
+            subject: row.get(3)?,
+            grade: row.get(4)?,
+            teacher: row.get(5)?,
+            school: row.get(6)?,
+            school_hub: HubId(row.get(7)?),
+            filename: row.get(8)?,
+            duration_ms: row.get(9)?,
+            created_at_ms: row.get(10)?,
+            has_poster: row.get(11)?,
+            is_deleted: row.get(12)?,
+        })
+    }
+
+    /// Says whether the school of this hub has made the lesson.
+    pub fn is_own(&self, hub: &HubId) -> bool {
+        !self.is_published || self.school_hub == *hub
+    }
+
+    fn shown(&self, tracks: &[Track], hub: &HubId) -> Lesson {
+        let is_complete = !tracks.is_empty() && tracks.iter().all(|track| track.is_complete);
+        let verified_bytes = tracks.iter().map(|track| track.verified_bytes).sum();
+        let status = match (self.is_published, is_complete, verified_bytes) {
+            (false, _, _) => Status::Importing,
+            (true, true, _) => Status::Ready,
+            (true, false, 0) => Status::Waiting,
+            (true, false, _) => Status::Receiving,
+        };
+        Lesson {
+            id: self.lesson.to_string(),
+            title: self.title.clone(),
+            subject: self.subject.clone(),
+            grade: self.grade.clone(),
+            teacher: self.teacher.clone(),
+            school: self.school.clone(),
+            is_own_school: self.is_own(hub),
+            duration_ms: self.duration_ms,
+            created_at: self.created_at_ms,
+            status,
+            readiness: readiness(tracks, status),
+            verified_bytes,
+            total_bytes: tracks.iter().map(|track| track.total_bytes).sum(),
+            poster_url: self.has_poster.then(|| format!("/media/{}/poster.jpg", self.lesson)),
+            job: None,
+        }
+    }
+}
+
+impl Lesson {
+    /// Adds the import that is not done yet, and what it means for the lesson.
+    pub fn set_job(&mut self, job: Option<Job>, is_shown: bool) {
+        use crate::jobs::JobState::Failed;
+        if self.status == Status::Importing && job.as_ref().is_some_and(|job| job.state == Failed) {
+            self.status = Status::Failed;
+            self.readiness = readiness(&[], Status::Failed);
+        }
+        self.job = job.filter(|_| is_shown);
+    }
+}
+
+fn tracks(db: &Connection, lesson: &DocId) -> rusqlite::Result<Vec<Track>> {
+    const TRACKS: &str = "select t.kind, t.blob, t.codecs, t.width, t.height, \
+         coalesce(b.total_bytes, t.bytes), coalesce(b.verified_bytes, 0), coalesce(b.pieces, 0), \
+         coalesce(b.held_pieces, 0), coalesce(b.is_complete, 0) \
+         from lesson_tracks t left join blobs b on b.blob = t.blob \
+         where t.lesson = ?1 order by t.class, t.kind";
+    db.prepare_cached(TRACKS)?
+        .query_map([lesson.as_bytes()], |row| {
+            let kind: String = row.get(0)?;
+            Ok(Track {
+                url: format!("/media/{lesson}/{kind}.m3u8"),
+                kind,
+                blob_id: BlobId(row.get(1)?).to_string(),
+                codecs: row.get(2)?,
+                width: row.get(3)?,
+                height: row.get(4)?,
+                total_bytes: row.get(5)?,
+                verified_bytes: row.get(6)?,
+                pieces: row.get(7)?,
+                verified_pieces: row.get(8)?,
+                is_complete: row.get(9)?,
+            })
+        })?
+        .collect()
+}
+
+/// Gives the tiers that a lesson with these tracks has, the best first. A lesson without sound,
+/// or without a picture, has tiers without it.
+fn tiers(tracks: &[Track]) -> Vec<Tier> {
+    let has = |kind: &str| tracks.iter().any(|track| track.kind == kind);
+    let needs: [(&'static str, &[&str], &str); 3] = [
+        ("source", &["source"], "source"),
+        ("t1", &["audio", "video-360"], "video-360"),
+        ("audio", &["audio"], "audio"),
+    ];
+    let offered = needs.into_iter().filter(|(_, _, essential)| has(essential));
+    offered
+        .map(|(name, kinds, _)| {
+            let mut needed = tracks.iter().filter(|track| kinds.contains(&track.kind.as_str()));
+            Tier {
+                name,
+                is_complete: needed.clone().all(|track| track.is_complete),
+                is_playable: needed.all(|track| track.verified_pieces > 1),
+            }
+        })
+        .collect()
+}
+
+fn readiness(tracks: &[Track], status: Status) -> Readiness {
+    let tier = tiers(tracks).into_iter().find(|tier| tier.is_complete).map(|tier| tier.name);
+    let not_ready =
+        |reason| Readiness { state: ReadinessState::NotReady, tier: None, reason: Some(reason) };
+    match (status, tier) {
+        (Status::Importing, _) => not_ready("importing"),
+        (Status::Failed, _) => not_ready("import_failed"),
+        (Status::Ready, tier) => Readiness { state: ReadinessState::Ready, tier, reason: None },
+        (_, None) => not_ready("not_arrived"),
+        (_, tier) => Readiness { state: ReadinessState::ReadyAt, tier, reason: None },
+    }
+}
+
+/// Writes a title so that it can stand in a URL's query.
+fn encoded(title: &str) -> String {
+    let short: String = title.chars().take(60).collect();
+    let kept = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    short
+        .bytes()
+        .map(|byte| if kept(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn track(kind: &str, held: i64) -> Track {
+        Track {
+            kind: kind.to_owned(),
+            blob_id: String::new(),
+            codecs: String::new(),
+            width: None,
+            height: None,
+            total_bytes: 3,
+            verified_bytes: held,
+            pieces: 3,
+            verified_pieces: held,
+            is_complete: held == 3,
+            url: String::new(),
+        }
+    }
+
+    fn at(audio: i64, video: i64, source: i64, status: Status) -> Readiness {
+        let tracks = [track("audio", audio), track("video-360", video), track("source", source)];
+        readiness(&tracks, status)
+    }
+
+    #[test]
+    fn a_lesson_is_ready_at_the_best_tier_that_is_wholly_here() {
+        let ready_at = |tier| (ReadinessState::ReadyAt, Some(tier));
+        let seen = |r: Readiness| (r.state, r.tier);
+        assert_eq!(seen(at(3, 2, 2, Status::Receiving)), ready_at("audio"));
+        assert_eq!(seen(at(3, 3, 2, Status::Receiving)), ready_at("t1"));
+        assert_eq!(seen(at(2, 3, 3, Status::Receiving)), ready_at("source"));
+        assert_eq!(at(2, 3, 2, Status::Receiving).reason, Some("not_arrived"));
+        assert_eq!(seen(at(3, 3, 3, Status::Ready)), (ReadinessState::Ready, Some("source")));
+    }
+
+    #[test]
+    fn a_tier_can_be_tried_once_the_beginning_of_its_tracks_is_here() {
+        let tiers = tiers(&[track("audio", 3), track("video-360", 1)]);
+        let shown: Vec<_> = tiers.iter().map(|t| (t.name, t.is_playable, t.is_complete)).collect();
+        assert_eq!(shown, [("t1", false, false), ("audio", true, true)]);
+    }
+}

@@ -1,0 +1,312 @@
+//! Drives the sync node: the only place of the hub that touches it (DESIGN §14, invariant 11).
+//!
+//! The driver feeds the node with the clock, contacts, replies of the store and what the hub
+//! asks, carries out its outputs in order, and decides nothing. Everything else of the hub holds
+//! a [`SyncHandle`].
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use yingxue_sync_core::event::{
+    Command, ContactView, DocEdit, MembershipView, Refusal, RequestId, Want,
+};
+use yingxue_sync_core::id::{BlobId, CollectionId, DocId, HubId};
+use yingxue_sync_core::{Node, NodeConfig};
+use yingxue_sync_io::blob_files::BlobFiles;
+use yingxue_sync_io::transport::{Transport, TransportConfig};
+
+use crate::config::SyncConfig;
+use crate::db::Db;
+use crate::events::EventBus;
+use crate::store::Store;
+use news::News;
+
+pub mod history;
+mod key_file;
+pub mod news;
+mod run;
+
+/// Requests that may wait for the driver; a request waits for its place beyond that.
+const MAILBOX_MAX: usize = 256;
+/// Longest wait for the node's answer; below the HTTP time-out, so that a page is told why.
+const ANSWER_WAIT_MAX: Duration = Duration::from_secs(75);
+
+/// Bytes of the disk that blobs leave free: the database and its log have to go on growing.
+const FREE_BYTES_MIN: u64 = 256 << 20;
+
+/// Where the driver keeps things and how it is reached.
+#[derive(Debug, Clone)]
+pub struct DriverConfig {
+    /// The hub's data directory; it has to exist.
+    pub data_dir: PathBuf,
+    /// Addresses and discovery.
+    pub sync: SyncConfig,
+}
+
+/// Why the driver could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A key file could not be read or made.
+    #[error("cannot use the key file {path}: {reason}")]
+    Key {
+        /// Which file.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The store could not be read.
+    #[error("cannot read what the hub has kept: {0}")]
+    Store(String),
+    /// The node refuses what the store holds.
+    #[error("what the hub has kept does not fit together: {0}")]
+    Restore(String),
+    /// The network could not be used.
+    #[error("cannot listen for other hubs: {0}")]
+    Transport(String),
+}
+
+/// How one hub is being reached, apart from its open contact.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DialView {
+    /// True while an attempt is under way.
+    pub is_trying: bool,
+    /// What came of the last one, for people; none if it worked.
+    pub last_error: Option<String>,
+}
+
+/// What is happening with other hubs now.
+#[derive(Debug, Clone, Default)]
+pub struct ContactsView {
+    /// Open contacts.
+    pub contacts: Vec<ContactView>,
+    /// Hubs that were dialled.
+    pub dials: Vec<(HubId, DialView)>,
+}
+
+/// What a carried-out command gives back.
+#[derive(Debug)]
+enum Answer {
+    Done,
+    Invitation(String),
+}
+
+type Reply<T> = oneshot::Sender<T>;
+
+/// What a handle asks the driver.
+enum Ask {
+    Command(Box<dyn FnOnce(RequestId) -> Command + Send>, Reply<Result<Answer, Refusal>>),
+    Tell(Command),
+    Contacts(Reply<ContactsView>),
+    SetOnline(bool, Reply<()>),
+    Stop(Reply<()>),
+}
+
+/// The way to the node for the rest of the hub. Cheap to clone.
+#[derive(Clone)]
+pub struct SyncHandle {
+    mailbox: mpsc::Sender<Ask>,
+    membership: watch::Receiver<Option<Arc<MembershipView>>>,
+    is_online: watch::Receiver<bool>,
+    addresses: watch::Receiver<Vec<String>>,
+    hub: HubId,
+    data_dir: Arc<PathBuf>,
+    files: Arc<BlobFiles>,
+    news: Arc<News>,
+}
+
+/// Starts the driver on the current runtime.
+///
+/// # Errors
+/// If a key, the store or the network cannot be used.
+pub async fn start(
+    config: DriverConfig,
+    db: Db,
+    events: EventBus,
+) -> Result<SyncHandle, StartError> {
+    let secret = key_file::load_or_create(&config.data_dir.join("hub.key"))?;
+    let files = BlobFiles::open(config.data_dir.join("blobs"), FREE_BYTES_MIN)
+        .map_err(|e| StartError::Store(e.to_string()))?;
+    let files = Arc::new(files);
+    let store = Store::new(db.clone(), Arc::clone(&files));
+    let restored = store.restore().map_err(|e| StartError::Store(e.to_string()))?;
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|e| StartError::Store(e.to_string()))?;
+    let node = Node::new(NodeConfig::new(secret, seed), restored)
+        .map_err(|e| StartError::Restore(e.to_string()))?;
+
+    let news = Arc::new(News::new(db.clone(), events));
+    let told = Arc::clone(&news);
+    let store = store
+        .start(move |notice| told.tell(notice))
+        .map_err(|e| StartError::Store(e.to_string()))?;
+    let transport = TransportConfig {
+        secret,
+        listen: config.sync.listen.clone(),
+        is_mdns_on: config.sync.is_mdns,
+        ..TransportConfig::default()
+    };
+    let (transport, contacts) =
+        Transport::start(transport).await.map_err(|e| StartError::Transport(e.to_string()))?;
+
+    let (mailbox, asks) = mpsc::channel(MAILBOX_MAX);
+    let (membership, membership_seen) = watch::channel(node.membership().map(Arc::new));
+    let (is_online, is_online_seen) = watch::channel(true);
+    let (addresses, addresses_seen) = watch::channel(Vec::new());
+    let handle = SyncHandle {
+        mailbox,
+        membership: membership_seen,
+        is_online: is_online_seen,
+        addresses: addresses_seen,
+        hub: node.hub_id(),
+        data_dir: Arc::new(config.data_dir),
+        files,
+        news: Arc::clone(&news),
+    };
+    let watches = run::Watches { membership, is_online, addresses };
+    let edge = run::Edge { transport, contacts, store, asks };
+    let driver = run::Driver::new(node, edge, watches, news, db, config.sync.announce);
+    tokio::spawn(driver.run(handle.clone()));
+    Ok(handle)
+}
+
+impl SyncHandle {
+    /// Gives this hub's key.
+    pub fn hub_id(&self) -> HubId {
+        self.hub
+    }
+
+    /// Gives who belongs to the alliance, or none if this hub belongs to none.
+    pub fn membership(&self) -> Option<Arc<MembershipView>> {
+        self.membership.borrow().clone()
+    }
+
+    /// Watches the membership; the value changes when it is durable.
+    pub fn watch_membership(&self) -> watch::Receiver<Option<Arc<MembershipView>>> {
+        self.membership.clone()
+    }
+
+    /// Watches the multiaddresses on which this hub listens.
+    pub fn watch_addresses(&self) -> watch::Receiver<Vec<String>> {
+        self.addresses.clone()
+    }
+
+    /// Gives the files of blobs.
+    pub fn files(&self) -> &Arc<BlobFiles> {
+        &self.files
+    }
+
+    /// Gives the place that hears what has changed.
+    pub fn news(&self) -> &Arc<News> {
+        &self.news
+    }
+
+    /// Founds an alliance; the root key is left in `alliance-root.key`, to be put on paper.
+    pub async fn found(&self, name: String, school: String) -> Result<(), Refusal> {
+        if self.membership().is_some() {
+            return Err(Refusal::AlreadyMember);
+        }
+        let path = self.data_dir.join("alliance-root.key");
+        let root_secret = tokio::task::spawn_blocking(move || key_file::load_or_create(&path))
+            .await
+            .map_err(|e| Refusal::Store(e.to_string()))?
+            .map_err(|e| Refusal::Store(e.to_string()))?;
+        self.done(move |request| Command::Found { request, name, school, root_secret }).await
+    }
+
+    /// Makes an invitation and gives its line of text.
+    pub async fn invite(&self, expires_wall_ms: u64) -> Result<String, Refusal> {
+        let mut secret = [0; 16];
+        getrandom::fill(&mut secret).map_err(|e| Refusal::Store(e.to_string()))?;
+        let invite = move |request| Command::Invite { request, secret, expires_wall_ms };
+        match self.ask(invite).await? {
+            Answer::Invitation(text) => Ok(text),
+            Answer::Done => Err(Refusal::Store("the invitation has no text".to_owned())),
+        }
+    }
+
+    /// Joins an alliance; returns when this hub is a member, durably.
+    pub async fn join(&self, invitation: String, school: String) -> Result<(), Refusal> {
+        self.done(move |request| Command::Join { request, invitation, school }).await
+    }
+
+    /// Takes a hub out of the alliance.
+    pub async fn revoke(&self, hub: HubId) -> Result<(), Refusal> {
+        self.done(move |request| Command::Revoke { request, hub }).await
+    }
+
+    /// Changes a document, all or nothing; returns when that is durable.
+    pub async fn edit_doc(
+        &self,
+        collection: CollectionId,
+        doc: DocId,
+        author: String,
+        edits: Vec<DocEdit>,
+    ) -> Result<(), Refusal> {
+        self.done(move |request| Command::EditDoc { request, collection, doc, author, edits }).await
+    }
+
+    /// Tells that a blob made here is whole and durable.
+    pub async fn blob_added(&self, blob: BlobId) {
+        self.tell(Command::BlobAdded(blob)).await;
+    }
+
+    /// Replaces the list of blobs to fetch.
+    pub async fn set_wants(&self, wants: Vec<Want>) {
+        self.tell(Command::SetWants(wants)).await;
+    }
+
+    /// Says what is happening with other hubs now.
+    pub async fn contacts(&self) -> ContactsView {
+        self.ask_driver(Ask::Contacts).await.unwrap_or_default()
+    }
+
+    /// Cuts every connection to other hubs, or allows them again; not kept over a restart.
+    pub async fn set_online(&self, is_online: bool) {
+        self.ask_driver(|reply| Ask::SetOnline(is_online, reply)).await;
+    }
+
+    /// Says whether connections to other hubs are allowed.
+    pub fn is_online(&self) -> bool {
+        *self.is_online.borrow()
+    }
+
+    /// Stops the driver and closes its connections; what was acknowledged is durable anyway.
+    pub async fn shutdown(&self) {
+        self.ask_driver(Ask::Stop).await;
+    }
+
+    async fn tell(&self, command: Command) {
+        // A driver that has stopped needs to hear nothing.
+        drop(self.mailbox.send(Ask::Tell(command)).await);
+    }
+
+    async fn ask_driver<T>(&self, ask: impl FnOnce(Reply<T>) -> Ask) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.mailbox.send(ask(reply)).await.ok()?;
+        answer.await.ok()
+    }
+
+    async fn done(
+        &self,
+        command: impl FnOnce(RequestId) -> Command + Send + 'static,
+    ) -> Result<(), Refusal> {
+        self.ask(command).await.map(drop)
+    }
+
+    async fn ask(
+        &self,
+        command: impl FnOnce(RequestId) -> Command + Send + 'static,
+    ) -> Result<Answer, Refusal> {
+        let asked = self.ask_driver(|reply| Ask::Command(Box::new(command), reply));
+        match tokio::time::timeout(ANSWER_WAIT_MAX, asked).await {
+            Ok(Some(answer)) => answer,
+            Ok(None) => Err(Refusal::Store("the hub is stopping".to_owned())),
+            Err(_) => Err(Refusal::Store("the node gave no answer in time".to_owned())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,87 @@
+use std::process::Command;
+
+use crate::app::trial::TrialHub;
+use crate::app::{hex, random};
+use crate::jobs::runner::ClaimedJob;
+use crate::jobs::{self, ImportJob, Observer};
+use crate::uploads;
+
+async fn claimed(hub: &TrialHub, title: &str) -> ClaimedJob {
+    let import = ImportJob {
+        upload_id: hex(&random::<16>()),
+        filename: "课.mp4".to_owned(),
+        title: title.to_owned(),
+        subject: "math".to_owned(),
+        grade: "1".to_owned(),
+        teacher: "王老师".to_owned(),
+        author: "p1".to_owned(),
+    };
+    let lesson_id = hex(&random::<16>());
+    let (lesson, queued) = (lesson_id.clone(), import.clone());
+    let enqueued = hub.app.db.write(move |tx| jobs::enqueue(tx, &lesson, &queued.title, &queued));
+    let job = enqueued.await.unwrap();
+    hub.app.jobs.committed(job.clone());
+    let observer = Observer::new(&hub.app, job.id);
+    ClaimedJob { id: job.id, lesson_id, import, observer }
+}
+
+async fn upload(hub: &TrialHub, job: &ClaimedJob, make: impl FnOnce(&std::path::Path)) {
+    let path = uploads::path(&hub.app, &job.import.upload_id);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    make(&path);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_becomes_a_lesson_that_is_ready_and_is_not_made_twice() {
+    let (hub, admin) = TrialHub::start_set_up().await;
+    let job = claimed(&hub, "光").await;
+    let listed = hub.get("/api/v1/lessons", &admin).await.json();
+    assert_eq!(listed["items"][0]["status"], "importing");
+    assert_eq!(listed["items"][0]["is_own_school"], true);
+    let early = super::run(&hub.app, &job).await.unwrap_err();
+    assert_eq!(early.code, "no_alliance");
+
+    hub.app.sync.found("萤雪".to_owned(), "一中".to_owned()).await.unwrap();
+    upload(&hub, &job, |path| {
+        let made = Command::new("ffmpeg")
+            .args(["-loglevel", "error", "-f", "lavfi", "-i", "testsrc2=s=128x96:r=10:d=2"])
+            .args(["-f", "lavfi", "-i", "sine=d=2", "-c:v", "libx264", "-c:a", "aac"])
+            .args(["-f", "mp4"])
+            .arg(path)
+            .status();
+        assert!(made.unwrap().success());
+    })
+    .await;
+    super::run(&hub.app, &job).await.unwrap();
+    let path = format!("/api/v1/lessons/{}", job.lesson_id);
+    let lesson = hub.get(&path, &admin).await.json();
+    assert_eq!((&lesson["status"], &lesson["title"]), (&"ready".into(), &"光".into()));
+    assert_eq!(lesson["tracks"].as_array().unwrap().len(), 3);
+    assert_eq!(lesson["readiness"]["tier"], "source");
+    for track in lesson["tracks"].as_array().unwrap() {
+        let playlist = hub.get(track["url"].as_str().unwrap(), &admin).await;
+        assert_eq!(playlist.outcome(), "200");
+    }
+    assert_eq!(hub.get(lesson["download_url"].as_str().unwrap(), &admin).await.outcome(), "200");
+    assert!(!super::work_root(&hub.app).join(job.id.to_string()).exists());
+    super::run(&hub.app, &job).await.unwrap();
+    assert_eq!(hub.get(&path, &admin).await.json()["tracks"], lesson["tracks"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_with_the_name_of_a_video_fails_with_a_reason() {
+    let (hub, admin) = TrialHub::start_set_up().await;
+    hub.app.sync.found("萤雪".to_owned(), "一中".to_owned()).await.unwrap();
+    let job = claimed(&hub, "文").await;
+    upload(&hub, &job, |path| std::fs::write(path, "not a video").unwrap()).await;
+    let error = super::run(&hub.app, &job).await.unwrap_err();
+    assert_ne!(error.code, "internal");
+    assert!(error.detail.ends_with('.'), "{error}");
+    assert!(!super::work_root(&hub.app).join(job.id.to_string()).exists());
+    let path = format!("/api/v1/lessons/{}", job.lesson_id);
+    assert_eq!(hub.delete(&path, &admin).await.outcome(), "409 conflict", "it may still run");
+    let failed = hub.app.db.write(|tx| tx.execute("update jobs set state = 'failed'", []));
+    failed.await.unwrap();
+    assert_eq!(hub.delete(&path, &admin).await.outcome(), "204");
+    assert_eq!(hub.get("/api/v1/lessons", &admin).await.json()["total"], 0);
+}

@@ -1,0 +1,159 @@
+//! The loop that does the jobs: claims the oldest, runs it, keeps what came of it.
+
+use rusqlite::{OptionalExtension, Transaction, params};
+
+use super::{ImportJob, Job, JobState, Observer, find};
+use crate::app::App;
+use crate::import_job;
+use crate::problem::ApiError;
+use crate::uploads;
+
+pub(crate) const CLAIM: &str = "update jobs set state = 'running', attempts = attempts + 1 \
+    where id = (select min(id) from jobs where state = 'queued') returning id, payload";
+pub(crate) const FINISH: &str = "update jobs set state = ?2, error_code = ?3, error_detail = ?4 \
+    where id = ?1 and state = 'running'";
+pub(crate) const RELEASE: &str = "update jobs set state = 'queued', attempts = attempts - 1 \
+    where id = ?1 and state = 'running'";
+pub(crate) const GIVE_UP: &str = "update jobs set state = 'failed', \
+    error_code = 'interrupted', error_detail = ?2 where state = 'running' and attempts >= ?1";
+pub(crate) const REQUEUE: &str = "update jobs set state = 'queued' where state = 'running'";
+
+/// A job that is being done.
+#[derive(Clone)]
+pub struct ClaimedJob {
+    /// Its number.
+    pub id: i64,
+    /// Which lesson it makes: 32 hex characters.
+    pub lesson_id: String,
+    /// What it needs.
+    pub import: ImportJob,
+    /// Takes the progress, says whether it is still wanted.
+    pub observer: Observer,
+}
+
+/// Why a job could not be done; shown to the teacher.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{code}: {detail}")]
+pub struct JobError {
+    /// Stable; the web UI translates it.
+    pub code: String,
+    /// One English sentence: what was wrong, what is allowed.
+    pub detail: String,
+}
+
+impl JobError {
+    /// Makes an error.
+    pub fn new(code: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { code: code.into(), detail: detail.into() }
+    }
+}
+
+impl From<ApiError> for JobError {
+    fn from(error: ApiError) -> Self {
+        Self::new(error.code, error.detail)
+    }
+}
+
+/// After a stop: what ran waits again, unless it was begun too often.
+pub(super) fn requeue_interrupted(tx: &Transaction<'_>, attempts_max: u32) -> Result<(), ApiError> {
+    let words = format!("The hub stopped {attempts_max} times while it made this lesson.");
+    tx.prepare_cached(GIVE_UP)?.execute(params![attempts_max, words])?;
+    tx.prepare_cached(REQUEUE)?.execute([])?;
+    Ok(())
+}
+
+/// Does jobs, one at a time, until the hub stops.
+pub async fn run(app: App) {
+    let mut shutdown = app.shutdown.clone();
+    loop {
+        match claim(&app).await {
+            Ok(Some(job)) => {
+                do_one(&app, job).await;
+                if shutdown.is_on() {
+                    return;
+                }
+                continue;
+            }
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "no job can be begun now"),
+        }
+        // The hour is for a queue that could not be read; otherwise every job wakes this loop.
+        let hour = tokio::time::sleep(std::time::Duration::from_secs(3_600));
+        tokio::select! {
+            () = app.jobs.wake.notified() => {}
+            () = hour => {}
+            () = shutdown.wait() => return,
+        }
+    }
+}
+
+async fn claim(app: &App) -> Result<Option<ClaimedJob>, ApiError> {
+    let claimed = app
+        .db
+        .write(|tx| -> Result<Option<(Job, String)>, ApiError> {
+            let row = tx
+                .prepare_cached(CLAIM)?
+                .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()?;
+            let Some((id, payload)) = row else { return Ok(None) };
+            Ok(find(tx, id)?.map(|job| (job, payload)))
+        })
+        .await?;
+    let Some((job, payload)) = claimed else { return Ok(None) };
+    let import = serde_json::from_str(&payload).map_err(ApiError::internal)?;
+    let (id, lesson_id) = (job.id, job.lesson_id.clone());
+    app.jobs.set(job);
+    Ok(Some(ClaimedJob { id, lesson_id, import, observer: Observer::new(app, id) }))
+}
+
+async fn do_one(app: &App, job: ClaimedJob) {
+    tracing::info!(job = job.id, lesson = job.lesson_id, "import begins");
+    let (runner, claimed) = (app.clone(), job.clone());
+    // A task of its own, so that a panic ends the job and not the loop.
+    let outcome = tokio::spawn(async move { import_job::run(&runner, &claimed).await }).await;
+    let outcome = outcome.unwrap_or_else(|error| {
+        tracing::error!(job = job.id, %error, "an import panicked");
+        Err(JobError::new("internal", "Something went wrong inside the hub; its log says what."))
+    });
+    if let Err(error) = keep_outcome(app, &job, outcome).await {
+        tracing::warn!(%error, job = job.id, "a job's outcome could not be kept; it runs again");
+    }
+    app.jobs.forget_stop_flag(job.id);
+}
+
+async fn keep_outcome(
+    app: &App,
+    job: &ClaimedJob,
+    outcome: Result<(), JobError>,
+) -> Result<(), ApiError> {
+    match &outcome {
+        Ok(()) => tracing::info!(job = job.id, lesson = job.lesson_id, "import is done"),
+        Err(_) if app.shutdown.is_on() => tracing::info!(job = job.id, "import goes on later"),
+        Err(error) => tracing::info!(job = job.id, %error, "import has failed"),
+    }
+    let (id, is_stopping) = (job.id, app.shutdown.is_on());
+    let kept = app
+        .db
+        .write(move |tx| -> Result<Option<Job>, ApiError> {
+            match outcome {
+                Err(_) if is_stopping => tx.prepare_cached(RELEASE)?.execute([id])?,
+                Ok(()) => {
+                    let done = params![id, "done", None::<String>, None::<String>];
+                    tx.prepare_cached(FINISH)?.execute(done)?
+                }
+                Err(error) => {
+                    let failed = params![id, "failed", error.code, error.detail];
+                    tx.prepare_cached(FINISH)?.execute(failed)?
+                }
+            };
+            find(tx, id)
+        })
+        .await?;
+    let Some(kept) = kept else { return Ok(()) };
+    let is_done = kept.state == JobState::Done;
+    app.jobs.set(kept);
+    if is_done {
+        uploads::discard_file(app, &job.import.upload_id).await;
+    }
+    Ok(())
+}

@@ -1,0 +1,259 @@
+//! The process: opens what is kept, starts every part, serves until it is told to stop.
+
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::Write as _;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::RwLock;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use rustix::fs::FlockOperation;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use yingxue_codec::Ffmpeg;
+
+use crate::accounts::sessions::Sessions;
+use crate::accounts::throttle::Throttle;
+use crate::app::{self, App, AppParts, Shutdown, Tries};
+use crate::config::{self, Config};
+use crate::db::Db;
+use crate::driver::{self, DriverConfig};
+use crate::events::EventBus;
+use crate::jobs::{self, Jobs};
+use crate::{health, setup, uploads};
+
+mod listener;
+
+/// The file in the data directory that holds the command line's token.
+pub const TOKEN_FILE: &str = "cli.token";
+/// The file in the data directory that says where the hub listens, as `127.0.0.1:8470`.
+pub const ADDRESS_FILE: &str = "http.addr";
+/// Longest wait for connections and for the job that runs, when the hub stops.
+const STOP_WAIT_MAX: Duration = Duration::from_secs(8);
+/// Between two foldings of what was counted.
+const FOLD_EVERY: Duration = Duration::from_secs(5);
+/// Between two rounds of removing what is old.
+const KEEP_HOUSE_EVERY: Duration = Duration::from_secs(3_600);
+/// Threads for handlers; the cores of the smallest hub. Queries and files have their own.
+const HANDLER_THREADS_MIN: usize = 2;
+
+/// What a hub needs to run.
+#[derive(Debug, Clone)]
+pub struct ServeOptions {
+    /// Where everything is kept; made if it is missing.
+    pub data_dir: PathBuf,
+    /// The configuration.
+    pub config: Config,
+}
+
+/// Runs a hub until SIGTERM or SIGINT.
+pub fn serve(options: ServeOptions) -> anyhow::Result<()> {
+    init_log();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads.max(HANDLER_THREADS_MIN))
+        .enable_all()
+        .build()
+        .context("cannot start the async runtime")?;
+    runtime.block_on(run(options))?;
+    // A query or a child that hangs must not keep the process.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    Ok(())
+}
+
+/// Sends what is logged to standard error; later calls change nothing.
+pub fn init_log() {
+    let filter = tracing_subscriber::EnvFilter::new(config::log_filter());
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    drop(log.try_init());
+}
+
+async fn run(options: ServeOptions) -> anyhow::Result<()> {
+    let ServeOptions { data_dir, config } = options;
+    let _lock = lock(&data_dir)?;
+    let listener = TcpListener::bind(&config.http.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", config.http.listen))?;
+    let address = listener.local_addr()?;
+    let (stop, shutdown) = Shutdown::channel();
+    let app = start(data_dir, config, shutdown).await?;
+    write_files(&app, address)?;
+    print_welcome(&app, address);
+    let runner = tokio::spawn(jobs::runner::run(app.clone()));
+    let house = tokio::spawn(keep_house(app.clone()));
+    tokio::spawn(stop_on_signal(stop, app.clone()));
+    let router = app::router(&app);
+    listener::accept(listener, router, &app.config.http, app.shutdown.clone()).await;
+    app.sync.shutdown().await;
+    if tokio::time::timeout(STOP_WAIT_MAX, runner).await.is_err() {
+        tracing::warn!("a job did not stop in time; it begins again at the next start");
+    }
+    house.abort();
+    drop(std::fs::remove_file(app.data_dir.join(ADDRESS_FILE)));
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Opens what is kept in `data_dir` and starts the parts, save the HTTP listener and the jobs.
+pub async fn start(data_dir: PathBuf, config: Config, shutdown: Shutdown) -> anyhow::Result<App> {
+    health::install();
+    let path = data_dir.join("hub.sqlite");
+    let (accounts, attempts_max) = (config.accounts.clone(), config.import.attempts_max);
+    let events = EventBus::default();
+    let bus = events.clone();
+    let (db, sessions, school, jobs) = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
+        let db = Db::open(&path)?;
+        let sessions = Sessions::load(&db, &accounts)?;
+        let school = db.read_blocking(setup::load)?;
+        let jobs = Jobs::load(&db, &bus, attempts_max)?;
+        Ok((db, sessions, school, jobs))
+    })
+    .await
+    .context("opening the database was interrupted")??;
+    let driver = DriverConfig { data_dir: data_dir.clone(), sync: config.sync.clone() };
+    let sync = driver::start(driver, db.clone(), events.clone()).await?;
+    let ffmpeg = Ffmpeg::find()
+        .inspect_err(|error| tracing::warn!(%error, "lessons cannot be imported"))
+        .ok();
+    let tries = Tries {
+        login: Throttle::new(config.accounts.wrong_tries_per_login),
+        address: Throttle::new(config.accounts.wrong_tries_per_address),
+        setup: Throttle::new(setup::WRONG_CODES_MAX),
+    };
+    let setup_code = RwLock::new(school.is_none().then(setup::new_code));
+    let app = App::new(AppParts {
+        db,
+        config,
+        events,
+        sessions,
+        tries,
+        school: RwLock::new(school),
+        setup_code,
+        sync,
+        data_dir,
+        jobs,
+        uploads: uploads::Uploads::default(),
+        ffmpeg,
+        shutdown,
+    });
+    let house = app.clone();
+    tokio::task::spawn_blocking(move || uploads::reconcile(&house))
+        .await
+        .context("looking at uploads was interrupted")??;
+    Ok(app)
+}
+
+/// Makes the data directory and keeps other hubs out of it, as long as the file is open.
+fn lock(data_dir: &Path) -> anyhow::Result<File> {
+    let shown = data_dir.display();
+    std::fs::create_dir_all(data_dir).with_context(|| format!("cannot make {shown}"))?;
+    std::fs::set_permissions(data_dir, Permissions::from_mode(0o700))
+        .with_context(|| format!("cannot keep other users out of {shown}"))?;
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(data_dir.join("lock"))
+        .with_context(|| format!("cannot write in {shown}"))?;
+    rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
+        anyhow::anyhow!("another hub runs in {shown}; stop it, or choose another --data directory")
+    })?;
+    Ok(file)
+}
+
+fn write_files(app: &App, address: SocketAddr) -> anyhow::Result<()> {
+    let folder = &app.data_dir;
+    write_private(&folder.join(TOKEN_FILE), app.sessions.cli_token())?;
+    write_private(&folder.join(ADDRESS_FILE), &reachable(address).to_string())?;
+    let code = app.setup_code.read().expect("never held over a panic").clone();
+    match code {
+        Some(code) => write_private(&folder.join(setup::CODE_FILE), &code)?,
+        None => drop(std::fs::remove_file(folder.join(setup::CODE_FILE))),
+    }
+    Ok(())
+}
+
+/// Replaces a file that nobody else may read, in one step.
+fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
+    let part = path.with_extension("part");
+    let shown = path.display();
+    let mut options = OpenOptions::new();
+    let file = options.create(true).truncate(true).write(true).mode(0o600).open(&part);
+    file.and_then(|mut file| file.write_all(text.as_bytes()))
+        .and_then(|()| std::fs::rename(&part, path))
+        .with_context(|| format!("cannot write {shown}"))
+}
+
+/// Gives an address that a program on this machine can connect to.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::from([127, 0, 0, 1]),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::from([127, 0, 0, 1]),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+fn print_welcome(app: &App, address: SocketAddr) {
+    println!("萤雪 Yingxue {} — http://{}", env!("CARGO_PKG_VERSION"), reachable(address));
+    if address.ip().is_unspecified()
+        && let Some(ip) = lan_address()
+    {
+        println!("  on the LAN: http://{}", SocketAddr::new(ip, address.port()));
+    }
+    let code = app.setup_code.read().expect("never held over a panic").clone();
+    if let Some(code) = code {
+        println!("  not set up yet: open the address in a browser, the set-up code is {code}");
+    }
+    // Whoever reads this through a pipe that has closed misses nothing more.
+    drop(std::io::stdout().flush());
+}
+
+/// Finds the address by which this machine would leave; nothing is sent.
+fn lan_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    // TEST-NET-1 of RFC 5737: routed like any other address, never answered.
+    socket.connect("192.0.2.1:9").ok()?;
+    socket.local_addr().ok().map(|address| address.ip()).filter(|ip| !ip.is_loopback())
+}
+
+async fn keep_house(app: App) {
+    let mut fold = tokio::time::interval(FOLD_EVERY);
+    let mut round = tokio::time::interval(KEEP_HOUSE_EVERY);
+    loop {
+        tokio::select! {
+            _ = fold.tick() => health::fold(),
+            _ = round.tick() => {
+                let done = app.sessions.remove_expired().await;
+                if let Err(error) = done.and(uploads::keep_house(&app).await) {
+                    tracing::warn!(%error, "old logins and uploads could not be removed");
+                }
+            }
+        }
+    }
+}
+
+async fn stop_on_signal(stop: watch::Sender<bool>, app: App) {
+    let (term, interrupt) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    match (term, interrupt) {
+        (Ok(mut term), Ok(mut interrupt)) => {
+            tokio::select! {
+                _ = term.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        }
+        _ => {
+            tracing::warn!("signals cannot be heard; only kill -9 stops this hub");
+            std::future::pending::<()>().await;
+        }
+    }
+    tracing::info!("stopping");
+    app.jobs.stop_all();
+    stop.send_replace(true);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,322 @@
+//! Carries out what the node asks to be kept: SQLite for journals, documents and bitmaps, plain
+//! files for the pieces of blobs.
+//!
+//! One thread takes what waits, splits it into runs of reads and runs of writes, and commits a
+//! run of writes at once; a write is answered when it would survive a power cut. Pieces are on
+//! disk (fsync) before the bitmap that names them is committed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use yingxue_sync_core::blob::Manifest;
+use yingxue_sync_core::event::{
+    Restored, StoreError, StoreId, StoreOp, StoreReply, StoreRequest, StoreValue,
+};
+use yingxue_sync_core::id::{BlobId, DocId};
+use yingxue_sync_io::blob_files::{BlobFileError, BlobFiles};
+
+use crate::db::{self, Db};
+
+pub mod blobs;
+mod journals;
+
+/// Requests that share one commit; a longer run would delay the answer of its first.
+const RUN_MAX: usize = 64;
+/// Requests that may wait; the driver waits beyond that.
+const WAITING_MAX: usize = 1_024;
+/// Manifests kept decoded; the blobs that are fetched and served at one time.
+const MANIFESTS_KEPT: usize = 64;
+
+/// What a write has changed, told after it is durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notice {
+    /// The rows of a lesson were projected anew.
+    Lesson(DocId),
+    /// The rows of this lesson's thread were projected anew.
+    Thread(DocId),
+    /// More pieces of a blob are held.
+    Pieces {
+        /// Which blob.
+        blob: BlobId,
+        /// True if it is whole.
+        is_complete: bool,
+    },
+}
+
+/// The store. Used by one thread at a time.
+pub struct Store {
+    db: Db,
+    files: Arc<BlobFiles>,
+    manifests: HashMap<BlobId, Arc<Manifest>>,
+}
+
+/// The way to a store that runs on its own thread; dropping it ends the thread.
+pub struct StoreThread {
+    requests: mpsc::Sender<StoreRequest>,
+    replies: mpsc::UnboundedReceiver<StoreReply>,
+}
+
+/// A change of the database that is ready: its files are on disk already.
+enum Change {
+    Rows(StoreOp),
+    Reserved { blob: BlobId, bytes: Vec<u8>, manifest: Arc<Manifest> },
+    Pieces { blob: BlobId, pieces: Vec<u32>, manifest: Arc<Manifest> },
+}
+
+type Answered = (StoreId, Result<(), StoreError>, Option<Notice>);
+
+impl Store {
+    /// Makes a store over an open database and the folder of blobs.
+    pub fn new(db: Db, files: Arc<BlobFiles>) -> Self {
+        Self { db, files, manifests: HashMap::new() }
+    }
+
+    /// Reads what the node has to know when it starts.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub fn restore(&self) -> Result<Restored, StoreError> {
+        self.db.read_blocking(journals::restore).map_err(failed)
+    }
+
+    /// Moves the store to a thread of its own. `notify` is called there, after each commit and
+    /// before its replies.
+    ///
+    /// # Errors
+    /// If the thread cannot be made.
+    pub fn start(
+        mut self,
+        mut notify: impl FnMut(Notice) + Send + 'static,
+    ) -> std::io::Result<StoreThread> {
+        let (requests, mut waiting) = mpsc::channel(WAITING_MAX);
+        let (answers, replies) = mpsc::unbounded_channel();
+        std::thread::Builder::new().name("store".to_owned()).spawn(move || {
+            while let Some(first) = waiting.blocking_recv() {
+                let mut batch = vec![first];
+                while batch.len() < RUN_MAX
+                    && let Ok(request) = waiting.try_recv()
+                {
+                    batch.push(request);
+                }
+                for reply in self.execute(batch, &mut notify) {
+                    // The driver may be gone already.
+                    drop(answers.send(reply));
+                }
+            }
+        })?;
+        Ok(StoreThread { requests, replies })
+    }
+
+    /// Carries out requests in order, and gives the replies in that order.
+    pub fn execute(
+        &mut self,
+        requests: Vec<StoreRequest>,
+        notify: &mut impl FnMut(Notice),
+    ) -> Vec<StoreReply> {
+        let mut replies = Vec::with_capacity(requests.len());
+        let mut waiting = requests.into_iter().peekable();
+        while let Some(first) = waiting.next() {
+            let is_read = is_read(&first.op);
+            let mut run = vec![first];
+            while let Some(next) = waiting.next_if(|next| self::is_read(&next.op) == is_read) {
+                run.push(next);
+            }
+            if is_read {
+                let read = |StoreRequest { id, op }| StoreReply { id, result: self.read(op) };
+                replies.extend(run.into_iter().map(read));
+            } else {
+                replies.extend(self.write(run, notify));
+            }
+        }
+        replies
+    }
+
+    fn read(&mut self, op: StoreOp) -> Result<StoreValue, StoreError> {
+        match op {
+            StoreOp::ReadPiece { blob, piece } => self.read_piece(&blob, piece),
+            StoreOp::LoadBlob { blob } => {
+                let found = self.db.read_blocking(|db| blobs::load(db, &blob));
+                found.map(StoreValue::Blob).map_err(failed)
+            }
+            op => self.db.read_blocking(|db| journals::read(db, &op)).map_err(failed),
+        }
+    }
+
+    fn read_piece(&mut self, blob: &BlobId, piece: u32) -> Result<StoreValue, StoreError> {
+        let manifest = self.manifest(blob)?;
+        let is_held = self.db.read_blocking(|db| blobs::is_held(db, blob, piece));
+        let info = manifest.pieces.get(piece as usize).ok_or(StoreError::Missing)?;
+        if !is_held.map_err(failed)? {
+            return Err(StoreError::Missing);
+        }
+        let bytes = self.files.read_at(*blob, manifest.offset_of(piece), info.bytes as usize);
+        bytes.map(StoreValue::Piece).map_err(file_error)
+    }
+
+    fn write(
+        &mut self,
+        run: Vec<StoreRequest>,
+        notify: &mut impl FnMut(Notice),
+    ) -> Vec<StoreReply> {
+        let ids: Vec<StoreId> = run.iter().map(|request| request.id).collect();
+        let changes: Vec<_> =
+            run.into_iter().map(|request| (request.id, self.put_files(request.op))).collect();
+        let answered = self.db.write_blocking(move |tx| {
+            changes
+                .into_iter()
+                .map(|(id, change)| apply_one(tx, id, change))
+                .collect::<rusqlite::Result<Vec<Answered>>>()
+        });
+        match answered {
+            Ok(answered) => {
+                answered.iter().filter_map(|(_, _, notice)| *notice).for_each(notify);
+                let reply = |(id, result, _): Answered| StoreReply {
+                    id,
+                    result: result.map(|()| StoreValue::Done),
+                };
+                answered.into_iter().map(reply).collect()
+            }
+            Err(error) => {
+                let error = failed(error);
+                ids.into_iter().map(|id| StoreReply { id, result: Err(error.clone()) }).collect()
+            }
+        }
+    }
+
+    /// Does the part of a write that is in files, durably.
+    fn put_files(&mut self, op: StoreOp) -> Result<Change, StoreError> {
+        match op {
+            StoreOp::ReserveBlob { blob, manifest: bytes } => {
+                let manifest =
+                    Manifest::decode(&bytes).map_err(|e| StoreError::Failed(e.to_string()))?;
+                let manifest = Arc::new(manifest);
+                self.files.reserve(blob, manifest.total_bytes()).map_err(file_error)?;
+                self.keep_manifest(blob, &manifest);
+                Ok(Change::Reserved { blob, bytes, manifest })
+            }
+            StoreOp::WritePieces { blob, pieces } => {
+                let manifest = self.manifest(&blob)?;
+                let is_known = |n: &u32| (*n as usize) < manifest.pieces.len();
+                if !pieces.iter().all(|(n, _)| is_known(n)) {
+                    return Err(StoreError::Missing);
+                }
+                let placed: Vec<(u64, &[u8])> = pieces
+                    .iter()
+                    .map(|(n, bytes)| (manifest.offset_of(*n), bytes.as_slice()))
+                    .collect();
+                self.files.write_pieces(blob, &placed).map_err(file_error)?;
+                let pieces = pieces.into_iter().map(|(n, _)| n).collect();
+                Ok(Change::Pieces { blob, pieces, manifest })
+            }
+            op => Ok(Change::Rows(op)),
+        }
+    }
+
+    fn manifest(&mut self, blob: &BlobId) -> Result<Arc<Manifest>, StoreError> {
+        if let Some(manifest) = self.manifests.get(blob) {
+            return Ok(Arc::clone(manifest));
+        }
+        let found = self.db.read_blocking(|db| blobs::load(db, blob)).map_err(failed)?;
+        let bytes = found.manifest.ok_or(StoreError::Missing)?;
+        let manifest = Manifest::decode(&bytes).map_err(|e| StoreError::Failed(e.to_string()))?;
+        let manifest = Arc::new(manifest);
+        self.keep_manifest(*blob, &manifest);
+        Ok(manifest)
+    }
+
+    fn keep_manifest(&mut self, blob: BlobId, manifest: &Arc<Manifest>) {
+        if self.manifests.len() >= MANIFESTS_KEPT {
+            self.manifests.clear();
+        }
+        self.manifests.insert(blob, Arc::clone(manifest));
+    }
+}
+
+impl StoreThread {
+    /// Hands over a request; waits while too many are waiting.
+    pub async fn submit(&self, request: StoreRequest) {
+        if self.requests.send(request).await.is_err() {
+            tracing::error!("the store's thread has ended");
+        }
+    }
+
+    /// Gives the next reply; none once the thread has ended.
+    pub async fn reply(&mut self) -> Option<StoreReply> {
+        self.replies.recv().await
+    }
+
+    /// Gives a reply that is here already.
+    pub fn try_reply(&mut self) -> Option<StoreReply> {
+        self.replies.try_recv().ok()
+    }
+}
+
+fn is_read(op: &StoreOp) -> bool {
+    matches!(
+        op,
+        StoreOp::ReadEnvelopes { .. }
+            | StoreOp::LoadDoc { .. }
+            | StoreOp::LoadBlob { .. }
+            | StoreOp::ReadPiece { .. }
+    )
+}
+
+/// Applies one change under its own savepoint: an error undoes it alone.
+///
+/// # Errors
+/// If SQLite has undone the whole transaction.
+fn apply_one(
+    tx: &rusqlite::Transaction<'_>,
+    id: StoreId,
+    change: Result<Change, StoreError>,
+) -> rusqlite::Result<Answered> {
+    let change = match change {
+        Ok(change) => change,
+        Err(error) => return Ok((id, Err(error), None)),
+    };
+    tx.prepare_cached("savepoint op")?.execute([])?;
+    let result = match change {
+        Change::Rows(op) => journals::write(tx, op),
+        Change::Reserved { blob, bytes, manifest } => {
+            blobs::reserve(tx, &blob, &bytes, &manifest).map(|()| None)
+        }
+        Change::Pieces { blob, pieces, manifest } => blobs::mark(tx, &blob, &pieces, &manifest)
+            .map(|is_complete| Some(Notice::Pieces { blob, is_complete })),
+    };
+    if tx.is_autocommit() {
+        return Err(result.err().unwrap_or(rusqlite::Error::UnwindingPanic));
+    }
+    if result.is_err() {
+        tx.prepare_cached("rollback to op")?.execute([])?;
+    }
+    tx.prepare_cached("release op")?.execute([])?;
+    Ok(match result {
+        Ok(notice) => (id, Ok(()), notice),
+        Err(error) => (id, Err(failed(error)), None),
+    })
+}
+
+fn failed(error: rusqlite::Error) -> StoreError {
+    if db::is_disk_full(&error) {
+        return StoreError::NoSpace;
+    }
+    tracing::error!(%error, "the store failed");
+    StoreError::Failed(error.to_string())
+}
+
+fn file_error(error: BlobFileError) -> StoreError {
+    match error {
+        BlobFileError::NoSpace { .. } => StoreError::NoSpace,
+        BlobFileError::Missing(_) | BlobFileError::OutOfRange { .. } => StoreError::Missing,
+        BlobFileError::Io(error) => {
+            tracing::error!(%error, "the store failed");
+            StoreError::Failed(error.to_string())
+        }
+    }
+}
+
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
+mod tests;

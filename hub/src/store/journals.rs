@@ -1,0 +1,202 @@
+//! Rows of epochs, invitations, envelopes and saved documents.
+
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use yingxue_sync_core::event::{
+    EnvelopeRecord, InvitationRecord, JournalHead, Restored, StoreOp, StoreValue,
+};
+use yingxue_sync_core::id::{CollectionId, DocId, Hash, HubId};
+use yingxue_sync_core::journal::SignedEnvelope;
+
+use super::Notice;
+use crate::catalog::projection::{self, Projected};
+
+/// Reads what the node has to know at start: rows per journal, not per envelope.
+pub(super) fn restore(db: &Connection) -> rusqlite::Result<Restored> {
+    const HEADS: &str = "select h.collection, h.author, h.seq, e.hash, e.bytes \
+         from journal_heads h join envelopes e using (collection, author, seq)";
+    Ok(Restored {
+        epochs: rows(db, "select bytes from epochs order by n", |row| row.get(0))?,
+        heads: rows(db, HEADS, head_of_row)?,
+        fingerprints: rows(
+            db,
+            "select collection, fingerprint from collection_fingerprints",
+            |row| Ok((CollectionId(row.get(0)?), row.get(1)?)),
+        )?,
+        unapplied: rows(
+            db,
+            "select distinct collection, doc from envelopes where is_applied = 0",
+            |row| Ok((CollectionId(row.get(0)?), DocId(row.get(1)?))),
+        )?,
+        invitations: rows(
+            db,
+            "select secret_hash, expires_wall_ms, used_by from invitations",
+            |row| {
+                Ok(InvitationRecord {
+                    secret_hash: Hash(row.get(0)?),
+                    expires_wall_ms: row.get(1)?,
+                    used_by: row.get::<_, Option<[u8; 32]>>(2)?.map(HubId),
+                })
+            },
+        )?,
+    })
+}
+
+fn head_of_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<JournalHead> {
+    let newest = SignedEnvelope::decode(row.get_ref(4)?.as_blob()?);
+    let newest = newest.map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(4, rusqlite::types::Type::Blob, error.into())
+    })?;
+    Ok(JournalHead {
+        collection: CollectionId(row.get(0)?),
+        author: HubId(row.get(1)?),
+        seq: row.get(2)?,
+        hash: Hash(row.get(3)?),
+        epoch: newest.envelope.epoch,
+    })
+}
+
+/// Carries out a read of journals or documents.
+pub(super) fn read(db: &Connection, op: &StoreOp) -> rusqlite::Result<StoreValue> {
+    match op {
+        StoreOp::ReadEnvelopes { collection, author, from_seq, bytes_max } => {
+            read_envelopes(db, collection, author, *from_seq, *bytes_max)
+        }
+        StoreOp::LoadDoc { collection, doc } => load_doc(db, collection, doc),
+        _ => unreachable!("the store sends only reads of journals and documents here"),
+    }
+}
+
+/// Carries out a write of journals or documents.
+pub(super) fn write(tx: &Transaction<'_>, op: StoreOp) -> rusqlite::Result<Option<Notice>> {
+    match op {
+        StoreOp::PutEpoch { n, bytes, used_invitation } => {
+            tx.prepare_cached("insert or ignore into epochs (n, bytes) values (?1, ?2)")?
+                .execute(params![n, bytes])?;
+            if let Some((secret_hash, hub)) = used_invitation {
+                tx.prepare_cached("update invitations set used_by = ?2 where secret_hash = ?1")?
+                    .execute([secret_hash.as_bytes(), hub.as_bytes()])?;
+            }
+            Ok(None)
+        }
+        StoreOp::PutInvitation(invitation) => put_invitation(tx, &invitation).map(|()| None),
+        StoreOp::AppendEnvelopes { envelopes, fingerprint } => {
+            append(tx, &envelopes, &fingerprint).map(|()| None)
+        }
+        StoreOp::SaveDoc { collection, doc, snapshot, applied } => {
+            save_doc(tx, &collection, &doc, &snapshot, &applied)
+        }
+        _ => unreachable!("the store sends only writes of journals and documents here"),
+    }
+}
+
+fn rows<T>(
+    db: &Connection,
+    sql: &str,
+    read: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Vec<T>> {
+    db.prepare_cached(sql)?.query_map([], read)?.collect()
+}
+
+fn read_envelopes(
+    db: &Connection,
+    collection: &CollectionId,
+    author: &HubId,
+    from_seq: u64,
+    bytes_max: usize,
+) -> rusqlite::Result<StoreValue> {
+    const JOURNAL: &str = "select bytes from envelopes \
+         where collection = ?1 and author = ?2 and seq >= ?3 order by seq";
+    let mut statement = db.prepare_cached(JOURNAL)?;
+    let mut found = statement.query(params![collection.0, author.as_bytes(), from_seq])?;
+    let (mut envelopes, mut bytes) = (Vec::new(), 0);
+    while bytes < bytes_max || envelopes.is_empty() {
+        let Some(row) = found.next()? else { break };
+        let envelope: Vec<u8> = row.get(0)?;
+        bytes += envelope.len();
+        envelopes.push(envelope);
+    }
+    Ok(StoreValue::Envelopes(envelopes))
+}
+
+fn load_doc(
+    db: &Connection,
+    collection: &CollectionId,
+    doc: &DocId,
+) -> rusqlite::Result<StoreValue> {
+    const SAVED: &str = "select snapshot from docs where collection = ?1 and doc = ?2";
+    const PENDING: &str = "select bytes from envelopes \
+         where collection = ?1 and doc = ?2 and is_applied = 0 order by rowid";
+    let key = params![collection.0, doc.as_bytes()];
+    let snapshot = db.prepare_cached(SAVED)?.query_row(key, |row| row.get(0)).optional()?;
+    let pending =
+        db.prepare_cached(PENDING)?.query_map(key, |row| row.get(0))?.collect::<Result<_, _>>()?;
+    Ok(StoreValue::Doc { snapshot, pending })
+}
+
+fn put_invitation(tx: &Transaction<'_>, invitation: &InvitationRecord) -> rusqlite::Result<()> {
+    const PUT: &str = "insert or replace into invitations \
+         (secret_hash, expires_wall_ms, used_by) values (?1, ?2, ?3)";
+    let used_by = invitation.used_by.as_ref().map(HubId::as_bytes);
+    tx.prepare_cached(PUT)?.execute(params![
+        invitation.secret_hash.as_bytes(),
+        invitation.expires_wall_ms,
+        used_by
+    ])?;
+    Ok(())
+}
+
+fn append(
+    tx: &Transaction<'_>,
+    envelopes: &[EnvelopeRecord],
+    fingerprint: &[u8; 16],
+) -> rusqlite::Result<()> {
+    const INSERT: &str = "insert or ignore into envelopes \
+         (collection, author, seq, hash, doc, bytes) values (?1, ?2, ?3, ?4, ?5, ?6)";
+    const FINGERPRINT: &str = "insert into collection_fingerprints (collection, fingerprint) \
+         values (?1, ?2) on conflict (collection) do update set fingerprint = ?2";
+    for envelope in envelopes {
+        tx.prepare_cached(INSERT)?.execute(params![
+            envelope.collection.0,
+            envelope.author.as_bytes(),
+            envelope.seq,
+            envelope.hash.as_bytes(),
+            envelope.doc.as_bytes(),
+            envelope.bytes,
+        ])?;
+        advance_head(tx, envelope)?;
+    }
+    if let Some(first) = envelopes.first() {
+        tx.prepare_cached(FINGERPRINT)?.execute(params![first.collection.0, fingerprint])?;
+    }
+    Ok(())
+}
+
+fn advance_head(tx: &Transaction<'_>, envelope: &EnvelopeRecord) -> rusqlite::Result<()> {
+    const ADVANCE: &str = "insert into journal_heads (collection, author, seq) values (?1, ?2, ?3) \
+         on conflict (collection, author) do update set seq = ?3 where seq < ?3";
+    let author = envelope.author.as_bytes();
+    tx.prepare_cached(ADVANCE)?.execute(params![envelope.collection.0, author, envelope.seq])?;
+    Ok(())
+}
+
+fn save_doc(
+    tx: &Transaction<'_>,
+    collection: &CollectionId,
+    doc: &DocId,
+    snapshot: &[u8],
+    applied: &[(HubId, u64)],
+) -> rusqlite::Result<Option<Notice>> {
+    const SAVE: &str = "insert into docs (collection, doc, snapshot) values (?1, ?2, ?3) \
+         on conflict (collection, doc) do update set snapshot = ?3";
+    const APPLIED: &str = "update envelopes set is_applied = 1 \
+         where collection = ?1 and author = ?2 and seq = ?3";
+    tx.prepare_cached(SAVE)?.execute(params![collection.0, doc.as_bytes(), snapshot])?;
+    for (author, seq) in applied {
+        tx.prepare_cached(APPLIED)?.execute(params![collection.0, author.as_bytes(), seq])?;
+    }
+    Ok(match projection::project(tx, collection, doc, snapshot)? {
+        Projected::Lesson(lesson) => Some(Notice::Lesson(lesson)),
+        Projected::Thread(lesson) => Some(Notice::Thread(lesson)),
+        Projected::Nothing => None,
+    })
+}
