@@ -36,9 +36,9 @@ pub fn choose_piece(
     hub: &HubId,
     blob: &BlobId,
     is_swarm: bool,
-    pieces: impl Iterator<Item = (u32, usize)>,
+    pieces: impl Iterator<Item = (u32, u32)>,
 ) -> Option<u32> {
-    let key = |(piece, holders): &(u32, usize)| {
+    let key = |(piece, holders): &(u32, u32)| {
         if is_swarm { (*holders, scatter(hub, blob, *piece)) } else { (0, u64::from(*piece)) }
     };
     pieces.min_by_key(key).map(|(piece, _)| piece)

@@ -9,6 +9,7 @@ use crate::id::{BlobId, ContactId, HubId, Time};
 use crate::plan;
 use crate::wire::Message;
 
+mod holders;
 mod one;
 
 use one::{Asked, Fetch, Stage, release};
@@ -114,7 +115,7 @@ impl Fetches {
         self.is_changed = true;
         self.contacts.remove(&contact);
         for fetch in self.active.values_mut() {
-            fetch.holders.remove(&contact);
+            fetch.holders.remove(contact);
             fetch.asked.retain(|_, asked| asked.contact != contact);
             fetch.elsewhere.retain(|(from, _), _| *from != contact);
         }
@@ -171,7 +172,7 @@ impl Fetches {
         match &fetch.manifest {
             Some(manifest) => {
                 let pieces = manifest.pieces.len();
-                fetch.holders.insert(contact, Bitmap::from_bytes(bitmap, pieces));
+                fetch.holders.set(contact, Bitmap::from_bytes(bitmap, pieces), pieces);
             }
             // It took us to have the manifest already; ask once more, with it.
             None => actions.push(Action::Send(contact, fetch.want(blob))),
@@ -183,7 +184,7 @@ impl Fetches {
     pub fn not_here(&mut self, contact: ContactId, blob: BlobId) {
         self.is_changed = true;
         if let Some(fetch) = self.active.get_mut(&blob) {
-            fetch.holders.remove(&contact);
+            fetch.holders.remove(contact);
             release(&mut self.contacts, fetch, |_, asked| asked.contact == contact);
         }
     }
@@ -191,9 +192,8 @@ impl Fetches {
     /// Takes note of pieces that a contact holds as well now.
     pub fn have(&mut self, contact: ContactId, blob: BlobId, pieces: &[u32]) {
         self.is_changed = true;
-        let fetch = self.active.get_mut(&blob);
-        if let Some(holder) = fetch.and_then(|fetch| fetch.holders.get_mut(&contact)) {
-            pieces.iter().for_each(|piece| holder.insert(*piece));
+        if let Some(fetch) = self.active.get_mut(&blob) {
+            fetch.holders.add(contact, pieces);
         }
     }
 
@@ -260,7 +260,7 @@ impl Fetches {
         }
         // Perhaps its disk rots: of this blob nothing more is asked of it.
         if let Some(fetch) = self.active.get_mut(&blob) {
-            fetch.holders.remove(&contact);
+            fetch.holders.remove(contact);
             release(&mut self.contacts, fetch, |_, asked| asked.contact == contact);
         }
         Vec::new()

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Source;
+use super::holders::Holders;
 use crate::blob::{Bitmap, Manifest};
 use crate::event::Event;
 use crate::id::{BlobId, CollectionId, ContactId, HubId, Time};
@@ -16,7 +17,7 @@ pub(super) struct Fetch {
     pub(super) manifest: Option<Manifest>,
     pub(super) held: Bitmap,
     pub(super) held_bytes: u64,
-    pub(super) holders: BTreeMap<ContactId, Bitmap>,
+    pub(super) holders: Holders,
     pub(super) asked: BTreeMap<u32, Asked>,
     pub(super) partial: BTreeMap<u32, Vec<u8>>,
     pub(super) writing: BTreeMap<u32, ContactId>,
@@ -47,7 +48,7 @@ impl Fetch {
             manifest: None,
             held: Bitmap::EMPTY,
             held_bytes: 0,
-            holders: BTreeMap::new(),
+            holders: Holders::new(),
             asked: BTreeMap::new(),
             partial: BTreeMap::new(),
             writing: BTreeMap::new(),
@@ -72,8 +73,8 @@ impl Fetch {
         contact: ContactId,
         blob: BlobId,
     ) -> Option<u32> {
-        let holder = self.holders.get(&contact)?;
-        let is_swarm = self.holders.values().any(|held| !held.is_full());
+        let holder = self.holders.of(contact)?;
+        let is_swarm = self.holders.are_some_partial();
         let is_free = |piece: &u32| {
             let later = self.elsewhere.get(&(contact, *piece));
             holder.has(*piece)
@@ -81,10 +82,7 @@ impl Fetch {
                 && !self.writing.contains_key(piece)
                 && later.is_none_or(|time| *time <= now)
         };
-        let rarity = |piece: u32| {
-            let holders = self.holders.values().filter(|held| held.has(piece)).count();
-            (piece, holders)
-        };
+        let rarity = |piece: u32| (piece, self.holders.copies(piece));
         let free = self.held.missing().filter(is_free);
         if is_swarm {
             return plan::choose_piece(hub, &blob, true, free.map(rarity));
