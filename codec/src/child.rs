@@ -59,6 +59,14 @@ pub enum ChildError {
         /// The end of its standard error, at most 8 KiB.
         complaint: String,
     },
+    /// A signal ended it, which says nothing about the file.
+    #[error(
+        "ffmpeg was ended from outside by signal {signal}, perhaps because memory ran out; try again"
+    )]
+    Killed {
+        /// The signal's number.
+        signal: i32,
+    },
     /// It wrote more than it may.
     #[error("ffmpeg wrote more than the {bytes_max} bytes allowed")]
     TooMuch {
@@ -165,7 +173,13 @@ impl Child {
         if status.success() {
             return Ok(());
         }
-        Err(ChildError::Failed { status: status.to_string(), complaint: self.complaint() })
+        match std::os::unix::process::ExitStatusExt::signal(&status) {
+            Some(signal) => Err(ChildError::Killed { signal }),
+            None => {
+                let status = status.to_string();
+                Err(ChildError::Failed { status, complaint: self.complaint() })
+            }
+        }
     }
 
     fn complaint(&self) -> String {

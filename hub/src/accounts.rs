@@ -10,6 +10,7 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, 
 use serde::{Deserialize, Serialize};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use yingxue_sync_core::id::HubId;
 
 use crate::app::App;
 use crate::problem::ApiError;
@@ -20,8 +21,11 @@ pub mod sessions;
 pub mod throttle;
 pub mod users;
 
-/// Name of the cookie that carries a login.
-pub const COOKIE: &str = "yingxue_session";
+/// Gives the name of the cookie that carries a login. It names the hub, because a browser sends
+/// a machine's cookies to each of its ports (RFC 6265 §8.5), and two hubs may share a machine.
+pub fn cookie_name(hub: &HubId) -> String {
+    format!("yingxue_session_{}", hub.short())
+}
 
 /// What a user may do; see the HTTP contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -154,19 +158,19 @@ fn authenticate(headers: &HeaderMap, app: &App) -> Result<Arc<User>, ApiError> {
         let token = value.to_str().ok().and_then(|v| v.strip_prefix("Bearer "));
         return app.sessions.user_of_token(token.ok_or_else(ApiError::not_logged_in)?);
     }
-    cookie(headers)
+    cookie(headers, &app.cookie_name)
         .and_then(|cookie| app.sessions.user_of_cookie(cookie))
         .ok_or_else(ApiError::not_logged_in)
 }
 
 /// Finds the login's cookie among those that the browser sent.
-pub(crate) fn cookie(headers: &HeaderMap) -> Option<&str> {
+pub(crate) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers
         .get_all(header::COOKIE)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(';'))
-        .find_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='))
+        .find_map(|pair| pair.trim().strip_prefix(name)?.strip_prefix('='))
 }
 
 /// The routes of this slice.

@@ -1,9 +1,10 @@
 //! What every handler shares, and the router that joins the slices.
 
+use std::net::IpAddr;
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::extract::DefaultBodyLimit;
 use axum::{Router, middleware};
@@ -14,7 +15,7 @@ use yingxue_codec::Ffmpeg;
 
 use crate::accounts::sessions::Sessions;
 use crate::accounts::throttle::Throttle;
-use crate::config::Config;
+use crate::config::{AccountsConfig, Config};
 use crate::db::Db;
 use crate::driver::SyncHandle;
 use crate::events::EventBus;
@@ -47,6 +48,8 @@ pub struct AppParts {
     pub config: Config,
     /// Tells browsers what has changed.
     pub events: EventBus,
+    /// Name of the cookie that carries a login at this hub.
+    pub cookie_name: String,
     /// Who has logged in.
     pub sessions: Sessions,
     /// Wrong passwords, by login name and by address.
@@ -71,12 +74,45 @@ pub struct AppParts {
 
 /// Wrong passwords and codes, counted.
 pub struct Tries {
-    /// By login name.
-    pub login: Throttle<String>,
+    /// By login name and address, so that whoever guesses does not keep the owner out.
+    pub login: Throttle<(String, IpAddr)>,
+    /// By login name, from all addresses.
+    pub login_everywhere: Throttle<String>,
     /// By address.
-    pub address: Throttle<std::net::IpAddr>,
+    pub address: Throttle<IpAddr>,
     /// Of the set-up code, by nobody in particular.
     pub setup: Throttle<()>,
+}
+
+impl Tries {
+    /// Makes counters that have seen nothing.
+    pub fn new(config: &AccountsConfig) -> Self {
+        Self {
+            login: Throttle::new(config.wrong_tries_per_login),
+            login_everywhere: Throttle::new(config.wrong_tries_per_login_everywhere),
+            address: Throttle::new(config.wrong_tries_per_address),
+            setup: Throttle::new(setup::WRONG_CODES_MAX),
+        }
+    }
+
+    /// Counts a try to log in. One that is refused costs no hash and counts nowhere; gives the
+    /// seconds to wait.
+    pub fn begin(&self, login: &str, address: IpAddr) -> Result<(), u64> {
+        let (now, here, login) = (Instant::now(), (login.to_owned(), address), login.to_owned());
+        self.login.begin(&here, now)?;
+        self.login_everywhere.begin(&login, now).inspect_err(|_| self.login.forgive(&here))?;
+        self.address.begin(&address, now).inspect_err(|_| {
+            self.login_everywhere.forgive(&login);
+            self.login.forgive(&here);
+        })
+    }
+
+    /// Takes a try back that was right after all.
+    pub fn forgive(&self, login: &str, address: IpAddr) {
+        self.login.forgive(&(login.to_owned(), address));
+        self.login_everywhere.forgive(&login.to_owned());
+        self.address.forgive(&address);
+    }
 }
 
 impl Deref for App {

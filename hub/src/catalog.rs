@@ -13,6 +13,7 @@ pub mod answers;
 pub mod bounds;
 pub mod projection;
 pub mod query;
+pub mod readiness;
 pub mod wants;
 
 /// The collection that holds lessons and threads; every member reads and writes it.

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::serve::{ServeOptions, serve};
 use client::HubClient;
 
@@ -197,12 +197,9 @@ fn end_with_parent(parent: i32) -> Result<()> {
     Ok(())
 }
 
-/// Gives the folder for a program's data, as the XDG base directory specification says.
+/// Gives the folder for a program's data when the command line names none.
 pub(crate) fn data_home(name: &str) -> Result<PathBuf> {
-    let absolute = |path: PathBuf| path.is_absolute().then_some(path);
-    let base = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).and_then(absolute);
-    let base = base.or_else(|| Some(std::env::home_dir()?.join(".local/share")));
-    Ok(base.context("there is no home directory; say --data DIR")?.join(name))
+    config::data_home(name).context("there is no home directory; say --data DIR")
 }
 
 fn invite(hub: &HubClient, valid_hours: u32) -> Result<()> {

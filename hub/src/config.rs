@@ -3,9 +3,11 @@
 //! The one place that reads the environment.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+
+use crate::accounts::Role;
 
 /// Everything that can be configured.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -89,8 +91,11 @@ pub struct AccountsConfig {
     pub session_days: u64,
     /// Hours that a pupil's login lasts without use; a school day, on shared computers.
     pub pupil_session_hours: u64,
-    /// Wrong passwords for one login name within five minutes.
+    /// Wrong passwords for one login name from one address within five minutes.
     pub wrong_tries_per_login: u32,
+    /// Wrong passwords for one login name from all addresses within five minutes; a guesser has
+    /// to have ten computers before the owner of the name has to wait.
+    pub wrong_tries_per_login_everywhere: u32,
     /// Wrong passwords from one address within five minutes; a whole school may share one.
     pub wrong_tries_per_address: u32,
 }
@@ -101,6 +106,7 @@ impl Default for AccountsConfig {
             session_days: 30,
             pupil_session_hours: 12,
             wrong_tries_per_login: 10,
+            wrong_tries_per_login_everywhere: 100,
             wrong_tries_per_address: 300,
         }
     }
@@ -178,8 +184,8 @@ pub struct DemoLogin {
     pub login: String,
     /// What is typed below it.
     pub password: String,
-    /// `admin`, `teacher` or `pupil`.
-    pub role: String,
+    /// What it may do.
+    pub role: Role,
     /// Name shown.
     pub name: String,
 }
@@ -258,6 +264,14 @@ fn field_words(section: &str, field: &str) -> Vec<&'static str> {
 fn capitalised(word: &str) -> String {
     let mut chars = word.chars();
     chars.next().map_or(String::new(), |first| first.to_uppercase().chain(chars).collect())
+}
+
+/// Gives the folder for a program's data, as the XDG base directory specification says:
+/// `XDG_DATA_HOME` if it is absolute, or `~/.local/share`. None without a home directory.
+pub fn data_home(name: &str) -> Option<PathBuf> {
+    let absolute = |path: PathBuf| path.is_absolute().then_some(path);
+    let base = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).and_then(absolute);
+    Some(base.or_else(|| Some(std::env::home_dir()?.join(".local/share")))?.join(name))
 }
 
 /// Gives the log filter: `YINGXUE_LOG` in the form of `tracing`'s `EnvFilter`, or `info`.

@@ -40,7 +40,7 @@ pub struct Contacts {
 /// How a hub is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum HubState {
+pub enum HubReach {
     /// There is a contact.
     Connected,
     /// An attempt is under way.
@@ -59,7 +59,7 @@ pub struct Hub {
     /// True for the lead school's.
     pub is_lead: bool,
     /// How it is reached.
-    pub state: HubState,
+    pub state: HubReach,
     /// Unix milliseconds since when it is connected, or was last.
     pub since: Option<i64>,
     /// Its address.
@@ -108,14 +108,24 @@ pub struct HistoryEntry {
     pub hub_id: String,
     /// Its school, if it is a member still.
     pub school: String,
-    /// `met` or `left`.
-    pub event: &'static str,
+    /// Which of the two.
+    pub event: MeetingEvent,
     /// While the contact lasted.
     pub received_bytes: u64,
     /// While the contact lasted.
     pub sent_bytes: u64,
     /// Of a parting.
     pub reason: Option<String>,
+}
+
+/// What happened between two hubs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MeetingEvent {
+    /// They met.
+    Met,
+    /// They parted.
+    Left,
 }
 
 /// Shows contacts, what waits, and the history.
@@ -142,7 +152,7 @@ async fn show(State(app): State<App>, _: Teacher) -> Result<Json<Contacts>, ApiE
         at: entry.at_ms,
         hub_id: entry.hub.to_string(),
         school: school(&entry.hub),
-        event: if entry.is_met { "met" } else { "left" },
+        event: if entry.is_met { MeetingEvent::Met } else { MeetingEvent::Left },
         received_bytes: entry.received_bytes,
         sent_bytes: entry.sent_bytes,
         reason: entry.reason,
@@ -160,9 +170,9 @@ fn hub(member: &MemberView, view: &ContactsView, last_seen_at: Option<i64>) -> H
         .max_by_key(|contact| contact.received_bytes + contact.sent_bytes);
     let dial = view.dials.iter().find(|(hub, _)| *hub == member.hub).map(|(_, dial)| dial);
     let state = match (contact, dial) {
-        (Some(_), _) => HubState::Connected,
-        (None, Some(DialView { is_trying: true, .. })) => HubState::Trying,
-        (None, _) => HubState::Offline,
+        (Some(_), _) => HubReach::Connected,
+        (None, Some(DialView { is_trying: true, .. })) => HubReach::Trying,
+        (None, _) => HubReach::Offline,
     };
     let count = |of: fn(&ContactView) -> u64| contact.map_or(0, of);
     let opened = |c: &ContactView| now_ms() - i64::try_from(c.age_ms).unwrap_or(0);

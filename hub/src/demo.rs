@@ -14,6 +14,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::accounts::Role;
 use crate::config::{DemoHub, DemoLogin};
 use hubs::{Hub, Hubs};
 
@@ -34,10 +35,10 @@ pub struct DemoArgs {
 /// Names and roles of the three schools; the first is the lead.
 const SCHOOLS: [&str; 3] = ["城区实验小学", "石门村小学", "云岭教学点"];
 /// What can be typed at each of them. They are shown on the demo page, so they protect nothing.
-const LOGINS: [(&str, &str, &str, &str); 3] = [
-    ("teacher", "firefly-2026", "teacher", "陈老师"),
-    ("pupil", "1234", "pupil", "小明"),
-    ("admin", "snowlight-2026", "admin", "管理员"),
+const LOGINS: [(&str, &str, Role, &str); 3] = [
+    ("teacher", "firefly-2026", Role::Teacher, "陈老师"),
+    ("pupil", "1234", Role::Pupil, "小明"),
+    ("admin", "snowlight-2026", Role::Admin, "管理员"),
 ];
 
 /// Runs the demo until Ctrl-C.
@@ -117,10 +118,10 @@ fn demo_hubs(plans: &[Hub], own: &Hub) -> Vec<DemoHub> {
 }
 
 fn demo_logins() -> Vec<DemoLogin> {
-    let login = |(login, password, role, name): (&str, &str, &str, &str)| DemoLogin {
+    let login = |(login, password, role, name): (&str, &str, Role, &str)| DemoLogin {
         login: login.to_owned(),
         password: password.to_owned(),
-        role: role.to_owned(),
+        role,
         name: name.to_owned(),
     };
     LOGINS.into_iter().map(login).collect()

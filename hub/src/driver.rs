@@ -130,6 +130,11 @@ pub async fn start(
         .map_err(|e| StartError::Store(e.to_string()))?;
     let files = Arc::new(files);
     let store = Store::new(db.clone(), Arc::clone(&files));
+    match store.remove_unnamed() {
+        Ok(0) => {}
+        Ok(count) => tracing::info!(count, "blobs that no lesson names were removed"),
+        Err(error) => tracing::warn!(%error, "blobs that no lesson names could not be removed"),
+    }
     let restored = store.restore().map_err(|e| StartError::Store(e.to_string()))?;
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(|e| StartError::Store(e.to_string()))?;

@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use yingxue_codec::import::{self, FinishedTrack, ImportError, ImportRequest, Imported, Progress};
 use yingxue_codec::{Ffmpeg, Limits};
 use yingxue_sync_core::blob::{Manifest, PieceInfo};
-use yingxue_sync_core::event::Refusal;
 use yingxue_sync_core::id::{BlobId, DocId, Hash};
 use yingxue_sync_io::blob_files::{BlobFileError, BlobFiles};
 
@@ -19,8 +18,8 @@ use crate::alliance::refused;
 use crate::app::App;
 use crate::catalog::query::{self, LessonRow};
 use crate::catalog::{self, NewLesson, NewTrack, bounds, collection};
-use crate::jobs::runner::{ClaimedJob, JobError};
-use crate::jobs::{Observer, Stage};
+use crate::jobs::runner::{ClaimedJob, JobError, WAITING_FOR_ALLIANCE};
+use crate::jobs::{JobState, Observer, Stage};
 use crate::problem::ApiError;
 use crate::store::blobs;
 use crate::uploads;
@@ -55,10 +54,10 @@ async fn make(
     row: &LessonRow,
     work_dir: &Path,
 ) -> Result<(), JobError> {
-    if app.sync.membership().is_none() {
-        return Err(JobError::from(refused(Refusal::NoAlliance)));
-    }
     let imported = encode(app, job, work_dir).await?;
+    if app.sync.membership().is_none() {
+        return Err(JobError::waiting_for_alliance());
+    }
     job.observer.report(Stage::Store, 100, None);
     let made = store(app, &imported.tracks, work_dir).await?;
     if job.observer.is_cancelled() {
@@ -69,7 +68,7 @@ async fn make(
 
 /// What is finished is worth keeping if the same import may go on soon.
 fn may_go_on(app: &App, outcome: &Result<(), JobError>) -> bool {
-    const KEPT: [&str; 4] = ["disk_full", "disk_failed", "no_alliance", "internal"];
+    const KEPT: [&str; 4] = ["disk_full", "disk_failed", WAITING_FOR_ALLIANCE, "internal"];
     outcome.as_ref().is_err_and(|e| app.shutdown.is_on() || KEPT.contains(&e.code.as_str()))
 }
 
@@ -78,28 +77,51 @@ async fn encode(app: &App, job: &ClaimedJob, work_dir: &Path) -> Result<Imported
         JobError::new("no_ffmpeg", "ffmpeg is not installed on the hub; install it, then retry.")
     })?;
     let source = uploads::path(app, &job.import.upload_id);
-    let (work_dir, observer) = (work_dir.to_owned(), job.observer.clone());
-    tokio::task::spawn_blocking(move || encode_blocking(&ffmpeg, &source, &work_dir, observer))
-        .await
-        .map_err(internal)?
-        .map_err(|error| JobError::new(error.code(), sentence(&error)))
+    let work_dir = work_dir.to_owned();
+    let (observer, reserve_bytes) = (job.observer.clone(), app.config.uploads.disk_reserve_bytes);
+    let watch = Watch { observer, folder: app.data_dir.clone(), reserve_bytes };
+    tokio::task::spawn_blocking(move || {
+        let encoded = encode_blocking(&ffmpeg, &source, &work_dir, &watch);
+        encoded.map_err(|error| {
+            let is_full = error.code() == "disk_full" || watch.is_disk_full();
+            if is_full {
+                remove_unfinished(&work_dir);
+                return ApiError::disk_full(None).into();
+            }
+            JobError::new(error.code(), sentence(&error))
+        })
+    })
+    .await
+    .map_err(internal)?
 }
 
 fn encode_blocking(
     ffmpeg: &Ffmpeg,
     source: &Path,
     work_dir: &Path,
-    observer: Observer,
+    watch: &Watch,
 ) -> Result<Imported, ImportError> {
     fs::create_dir_all(work_dir)?;
     let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let limits = Limits::default();
     let request = ImportRequest { ffmpeg, source, work_dir, workers, limits };
-    import::import(&request, &Watch(observer))
+    import::import(&request, watch)
 }
 
-/// Passes the codec's progress on.
-struct Watch(Observer);
+/// Passes the codec's progress on, and ends it before the disk is so full that the hub's
+/// database has no room to say so.
+struct Watch {
+    observer: Observer,
+    folder: PathBuf,
+    reserve_bytes: u64,
+}
+
+impl Watch {
+    fn is_disk_full(&self) -> bool {
+        rustix::fs::statvfs(&self.folder)
+            .is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < self.reserve_bytes)
+    }
+}
 
 impl import::Observer for Watch {
     fn progress(&self, progress: Progress) {
@@ -109,11 +131,11 @@ impl import::Observer for Watch {
             import::Stage::Audio => Stage::Audio,
             import::Stage::Video => Stage::Video,
         };
-        self.0.report(stage, progress.percent, progress.seconds_left);
+        self.observer.report(stage, progress.percent, progress.seconds_left);
     }
 
     fn is_cancelled(&self) -> bool {
-        self.0.is_cancelled()
+        self.observer.is_cancelled() || self.is_disk_full()
     }
 }
 
@@ -224,11 +246,25 @@ fn work_root(app: &App) -> PathBuf {
 
 /// Removes the work folders of jobs that are over.
 async fn sweep(app: &App) {
-    let open: Vec<String> = app.jobs.open().iter().map(|job| job.id.to_string()).collect();
+    let mut open = app.jobs.open();
+    open.retain(|job| job.state != JobState::Cancelled);
+    let open: Vec<String> = open.iter().map(|job| job.id.to_string()).collect();
     let Ok(mut folders) = tokio::fs::read_dir(work_root(app)).await else { return };
     while let Ok(Some(folder)) = folders.next_entry().await {
         if !open.iter().any(|id| folder.file_name().to_str() == Some(id)) {
             remove_folder(folder.path()).await;
+        }
+    }
+}
+
+/// Removes what was being written; finished tracks stay for the next try.
+fn remove_unfinished(work_dir: &Path) {
+    let Ok(entries) = fs::read_dir(work_dir) else { return };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        if path.extension().is_some_and(|extension| extension == "part")
+            && let Err(error) = fs::remove_file(&path)
+        {
+            tracing::warn!(%error, "an unfinished track cannot be removed");
         }
     }
 }

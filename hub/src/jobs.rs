@@ -65,7 +65,7 @@ pub struct Job {
     pub percent: u8,
     /// About how long it will take still.
     pub seconds_left: Option<u64>,
-    /// Why it has failed.
+    /// Why it has failed; of one that is queued, what it waits for (`waiting_for_alliance`).
     pub error: Option<JobFailure>,
     /// Unix milliseconds.
     pub created_at: i64,
@@ -103,7 +103,7 @@ pub enum Stage {
     Store,
 }
 
-/// Why a job has failed.
+/// Why a job has failed, or what it waits for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct JobFailure {
     /// Stable; the web UI translates it.

@@ -14,7 +14,8 @@ use crate::app::App;
     info(
         title = "Yingxue hub",
         description = "One school's hub. Errors are problem JSON (RFC 9457) with a stable `code`. \
-            Log in by POST /api/v1/session; the cookie `yingxue_session` carries the login."
+            Log in by POST /api/v1/session; the cookie that it sets carries the login. Its name \
+            is `yingxue_session_` and the first eight characters of the hub's id."
     ),
     components(schemas(crate::problem::Problem))
 )]

@@ -16,14 +16,13 @@ use tokio::sync::watch;
 use yingxue_codec::Ffmpeg;
 
 use crate::accounts::sessions::Sessions;
-use crate::accounts::throttle::Throttle;
 use crate::app::{self, App, AppParts, Shutdown, Tries};
 use crate::config::{self, Config};
 use crate::db::Db;
-use crate::driver::{self, DriverConfig};
+use crate::driver::{self, DriverConfig, StartError};
 use crate::events::EventBus;
 use crate::jobs::{self, Jobs};
-use crate::{health, setup, uploads};
+use crate::{accounts, health, setup, uploads};
 
 mod listener;
 
@@ -100,34 +99,48 @@ async fn run(options: ServeOptions) -> anyhow::Result<()> {
 /// Opens what is kept in `data_dir` and starts the parts, save the HTTP listener and the jobs.
 pub async fn start(data_dir: PathBuf, config: Config, shutdown: Shutdown) -> anyhow::Result<App> {
     health::install();
-    let path = data_dir.join("hub.sqlite");
+    let (path, key) = (data_dir.join("hub.sqlite"), data_dir.join("hub.key"));
+    let damaged = format!(
+        "the database {} may be damaged; restore it from a backup, or move the data directory \
+         away and join again",
+        path.display()
+    );
+    let damage = damaged.clone();
     let (accounts, attempts_max) = (config.accounts.clone(), config.import.attempts_max);
     let events = EventBus::default();
     let bus = events.clone();
     let (db, sessions, school, jobs) = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
+        check_database(&path, &key)?;
         let db = Db::open(&path)?;
-        let sessions = Sessions::load(&db, &accounts)?;
-        let school = db.read_blocking(setup::load)?;
-        let jobs = Jobs::load(&db, &bus, attempts_max)?;
+        check_key(&db, &key)?;
+        let load = || -> anyhow::Result<_> {
+            let sessions = Sessions::load(&db, &accounts)?;
+            let school = db.read_blocking(setup::load)?;
+            Ok((sessions, school, Jobs::load(&db, &bus, attempts_max)?))
+        };
+        let (sessions, school, jobs) = load().context(damage)?;
         Ok((db, sessions, school, jobs))
     })
     .await
     .context("opening the database was interrupted")??;
     let driver = DriverConfig { data_dir: data_dir.clone(), sync: config.sync.clone() };
-    let sync = driver::start(driver, db.clone(), events.clone()).await?;
+    let started = driver::start(driver, db.clone(), events.clone()).await;
+    let sync = match started {
+        Err(error @ (StartError::Store(_) | StartError::Restore(_))) => {
+            return Err(error).context(damaged);
+        }
+        started => started?,
+    };
     let ffmpeg = Ffmpeg::find()
         .inspect_err(|error| tracing::warn!(%error, "lessons cannot be imported"))
         .ok();
-    let tries = Tries {
-        login: Throttle::new(config.accounts.wrong_tries_per_login),
-        address: Throttle::new(config.accounts.wrong_tries_per_address),
-        setup: Throttle::new(setup::WRONG_CODES_MAX),
-    };
+    let tries = Tries::new(&config.accounts);
     let setup_code = RwLock::new(school.is_none().then(setup::new_code));
     let app = App::new(AppParts {
         db,
         config,
         events,
+        cookie_name: accounts::cookie_name(&sync.hub_id()),
         sessions,
         tries,
         school: RwLock::new(school),
@@ -144,6 +157,33 @@ pub async fn start(data_dir: PathBuf, config: Config, shutdown: Shutdown) -> any
         .await
         .context("looking at uploads was interrupted")??;
     Ok(app)
+}
+
+/// A hub that has lost its database must not begin again under the same key: its journal would
+/// contradict what the others have of it, and whoever comes first would be its administrator.
+fn check_database(database: &Path, key: &Path) -> anyhow::Result<()> {
+    let is_there = std::fs::metadata(database).is_ok_and(|file| file.len() > 0);
+    anyhow::ensure!(
+        is_there || !key.exists(),
+        "{} is there, but {} is missing or empty; restore a backup of it, or move the whole data \
+         directory away to begin as a new hub",
+        key.display(),
+        database.display()
+    );
+    Ok(())
+}
+
+/// A hub that has lost its key is no member of its alliance any more.
+fn check_key(db: &Db, key: &Path) -> anyhow::Result<()> {
+    const IN_ALLIANCE: &str = "select exists (select 1 from epochs)";
+    let is_in_alliance: bool = db.read_blocking(|c| c.query_row(IN_ALLIANCE, [], |r| r.get(0)))?;
+    anyhow::ensure!(
+        !is_in_alliance || key.exists(),
+        "{} is missing, but the database belongs to a hub of an alliance; restore a backup of it, \
+         or move the whole data directory away to begin as a new hub",
+        key.display()
+    );
+    Ok(())
 }
 
 /// Makes the data directory and keeps other hubs out of it, as long as the file is open.

@@ -15,6 +15,7 @@ use crate::accounts::login::{self, LoggedIn};
 use crate::accounts::sessions::is_equal;
 use crate::accounts::users::{self, NewUser};
 use crate::accounts::{Role, User, Visitor, password};
+use crate::alliance::{self, AllianceRole};
 use crate::app::{App, now_ms, random};
 use crate::catalog::bounds;
 use crate::problem::{ApiError, Body, Problem};
@@ -75,16 +76,6 @@ pub struct AllianceSummary {
     pub name: String,
     /// What this hub is in it.
     pub role: AllianceRole,
-}
-
-/// What a hub is in its alliance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum AllianceRole {
-    /// The lead school's.
-    Lead,
-    /// One of the others.
-    Member,
 }
 
 /// A school as pages show it.
@@ -153,8 +144,7 @@ async fn state(State(app): State<App>, visitor: Visitor) -> Json<HubState> {
 
 fn alliance(app: &App) -> Option<AllianceSummary> {
     let (membership, own) = (app.sync.membership()?, app.sync.hub_id());
-    let is_lead = membership.hubs.iter().any(|member| member.hub == own && member.is_lead);
-    let role = if is_lead { AllianceRole::Lead } else { AllianceRole::Member };
+    let role = alliance::role(&membership, &own);
     let (id, name) = (membership.alliance.to_string(), membership.name.clone());
     Some(AllianceSummary { id, name, role })
 }

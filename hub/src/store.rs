@@ -80,6 +80,24 @@ impl Store {
         self.db.read_blocking(journals::restore).map_err(failed)
     }
 
+    /// Removes whole blobs that nothing names; gives how many. Only before the node is made,
+    /// which may remember that it holds them.
+    ///
+    /// # Errors
+    /// If the database or a file fails; what is left goes the next time.
+    pub fn remove_unnamed(&self) -> Result<usize, StoreError> {
+        let unnamed = self.db.read_blocking(blobs::unnamed).map_err(failed)?;
+        // Files first: a row without a file is found again here, a file without a row is not.
+        for blob in &unnamed {
+            self.files.remove(*blob).map_err(file_error)?;
+        }
+        let count = unnamed.len();
+        if count > 0 {
+            self.db.write_blocking(move |tx| blobs::forget(tx, &unnamed)).map_err(failed)?;
+        }
+        Ok(count)
+    }
+
     /// Moves the store to a thread of its own. `notify` is called there, after each commit and
     /// before its replies.
     ///

@@ -6,16 +6,23 @@ import { expect, type Page } from '@playwright/test';
 /** A wall panel and a small phone. */
 const SIZES = { panel: { width: 1920, height: 1080 }, phone: { width: 360, height: 640 } };
 const FOLDER = process.env.YINGXUE_SHOTS ?? 'test-results/shots';
-const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+const AXE_PATH = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
+const AXE = readFileSync(AXE_PATH, 'utf8');
 
-/** Photographs a screen in both sizes; nothing may be wider than the screen. */
+/** Photographs a screen in both sizes, and whole if it is longer; nothing may be wider than the screen. */
 export async function look(page: Page, name: string): Promise<void> {
   mkdirSync(FOLDER, { recursive: true });
   for (const [size, viewport] of Object.entries(SIZES)) {
     await page.setViewportSize(viewport);
+    await page.evaluate(() => scrollTo(0, 0));
     const spill = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
     expect(spill, `${name} is wider than the ${size}`).toBeLessThanOrEqual(0);
-    await page.screenshot({ path: join(FOLDER, `${name}-${size}.png`), fullPage: true });
+    await page.screenshot({ path: join(FOLDER, `${name}-${size}.png`) });
+    const height = await page.evaluate(() => document.documentElement.scrollHeight);
+    if (height <= viewport.height) continue;
+    // A window as tall as the page, so that bars that stay in view do not lie across it.
+    await page.setViewportSize({ ...viewport, height });
+    await page.screenshot({ path: join(FOLDER, `${name}-${size}-whole.png`) });
   }
   await page.setViewportSize(SIZES.panel);
 }
@@ -37,6 +44,19 @@ export async function logIn(page: Page, who: { login: string; password: string }
   await page.getByLabel('登录名').fill(who.login);
   await page.getByLabel('密码').fill(who.password);
   await page.getByRole('button', { name: '登录' }).click();
+}
+
+/** Changes the language of the page by the account menu, or by the button below a form. */
+export async function chooseLanguage(page: Page, name: string): Promise<void> {
+  const account = page.locator('.account');
+  if (await account.isVisible()) {
+    await account.locator('summary').click();
+    await account.getByRole('button', { name }).click();
+    await page.keyboard.press('Escape');
+  } else {
+    await page.getByRole('button', { name }).click();
+  }
+  await expect(page.locator('html')).toHaveAttribute('lang', name === '中文' ? /^zh/ : /^en/);
 }
 
 /** Pictures decoded so far and the place in the lesson. */

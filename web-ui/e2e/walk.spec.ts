@@ -1,6 +1,13 @@
 import { expect, test, type Page } from '@playwright/test';
 import { RunningDemo } from './demo';
-import { expectAccessible, expectPlaying, logIn, look, played } from './looking';
+import {
+  chooseLanguage,
+  expectAccessible,
+  expectPlaying,
+  logIn,
+  look,
+  played,
+} from './looking';
 
 /** A lesson of a minute or two, encoded on this machine and sent over loopback. */
 const ARRIVE_MS_MAX = 6 * 60_000;
@@ -36,7 +43,7 @@ test('a lesson crosses from school to school and lives through a cut', async ({ 
     const ready = rural.locator('.lesson [data-readiness=ready]').first();
     await expect(ready).toBeVisible({ timeout: ARRIVE_MS_MAX });
     const seen = await rural.evaluate(() => (window as unknown as { seen: string[] }).seen);
-    expect(seen.length, `what was seen on the way: ${seen.join(' | ')}`).toBeGreaterThan(1);
+    expect(seen.join(' | '), 'the meter on the way').toMatch(/已收到 \S+ \S+，共 \S+ \S+/);
     await expectAccessible(rural, 'library');
     await look(rural, 'library');
   });
@@ -71,9 +78,10 @@ test('a lesson crosses from school to school and lives through a cut', async ({ 
     await chooseLanguage(rural, '中文');
   });
 
-  const [there, here] = ['主讲学校：折纸可以多给两分钟', '乡村学校：孩子们看懂了分数墙'];
+  const [there, here] = ['折纸这一步，可以多给孩子们两分钟。', '分数墙很直观，孩子们都看懂了。'];
   await test.step('cut the link, go on watching, write at both schools', async () => {
     await setLinkElsewhere(rural, false);
+    await expectContacts(rural, false);
     await rural.getByLabel('播放位置').fill('5');
     await expectPlaying(rural);
     await comment(rural, here);
@@ -91,6 +99,7 @@ test('a lesson crosses from school to school and lives through a cut', async ({ 
     await expect(lead.getByText(here)).toBeVisible({ timeout: MEET_MS_MAX });
     await expect(rural.getByText(here)).toBeVisible();
     await expect(lead.getByText(there)).toBeVisible();
+    await expectContacts(rural, true);
     await look(rural, 'lesson-comments');
   });
 });
@@ -124,12 +133,6 @@ test('a pupil sees no more than a pupil may', async ({ browser }) => {
   await expect(page.getByRole('navigation').getByRole('link', { name: '上传' })).toHaveCount(0);
 });
 
-async function chooseLanguage(page: Page, name: string) {
-  await page.locator('.account > summary').click();
-  await page.locator('.account').getByRole('button', { name }).click();
-  await page.keyboard.press('Escape');
-}
-
 /** Moves the switch on the demo page, in this tab. */
 async function setLink(page: Page, isOnline: boolean) {
   await page.goto(`${running.rural}/demo`);
@@ -141,6 +144,19 @@ async function setLink(page: Page, isOnline: boolean) {
 async function setLinkElsewhere(page: Page, isOnline: boolean) {
   const other = await page.context().newPage();
   await setLink(other, isOnline);
+  await other.close();
+}
+
+/** The contacts page, in another tab, says how things stand; cut off, no school is connected. */
+async function expectContacts(page: Page, isOnline: boolean) {
+  const other = await page.context().newPage();
+  await other.goto(`${running.rural}/contacts`);
+  await expect(other.locator(`[data-online=${isOnline}]`)).toBeVisible();
+  const connected = other.locator('[data-contact=connected]');
+  if (isOnline) await expect(connected.first()).toBeVisible({ timeout: MEET_MS_MAX });
+  else await expect(connected).toHaveCount(0);
+  await expectAccessible(other, 'contacts');
+  await look(other, isOnline ? 'contacts-met' : 'contacts-cut');
   await other.close();
 }
 

@@ -50,7 +50,11 @@ pub(super) fn make(job: &Job) -> Result<FinishedTrack, ImportError> {
 impl ImportError {
     /// Whether another way of making the same track may succeed.
     fn is_of_content(&self) -> bool {
-        matches!(self, Self::Child { .. } | Self::Boxes(_) | Self::Track(_) | Self::NothingDecoded)
+        match self {
+            Self::Child { error, .. } => matches!(error, ChildError::Failed { .. }),
+            Self::Boxes(_) | Self::Track(_) | Self::NothingDecoded => true,
+            _ => false,
+        }
     }
 }
 

@@ -1,7 +1,5 @@
 //! Logging in and out.
 
-use std::time::Instant;
-
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -9,7 +7,7 @@ use rusqlite::OptionalExtension;
 use serde::{Deserialize, Serialize};
 
 use super::password::{self, PASSWORD_CHARS_MAX};
-use super::{Anyone, COOKIE, User, cookie};
+use super::{Anyone, User, cookie};
 use crate::app::{App, ClientAddress};
 use crate::problem::{ApiError, Body, Problem};
 
@@ -47,15 +45,12 @@ pub async fn log_in(
     if login.len() > 64 || request.password.chars().count() > PASSWORD_CHARS_MAX {
         return Err(ApiError::wrong_login());
     }
-    let now = Instant::now();
-    app.tries.address.begin(&address, now).map_err(ApiError::too_many_tries)?;
-    app.tries.login.begin(&login, now).map_err(ApiError::too_many_tries)?;
+    app.tries.begin(&login, address).map_err(ApiError::too_many_tries)?;
     let name = login.clone();
     let (user, hash) = app.db.read(move |c| find(c, &name)).await?.unzip();
     let is_right = password::verify(request.password, hash).await?;
     let user = user.filter(|_| is_right).ok_or_else(ApiError::wrong_login)?;
-    app.tries.address.forgive(&address);
-    app.tries.login.forgive(&login);
+    app.tries.forgive(&login, address);
     let headers = begin(&app, &user).await?;
     Ok((headers, Json(LoggedIn { user })))
 }
@@ -69,20 +64,21 @@ pub async fn log_out(
     _: Anyone,
     headers: HeaderMap,
 ) -> Result<(StatusCode, HeaderMap), ApiError> {
-    if let Some(cookie) = cookie(&headers) {
+    if let Some(cookie) = cookie(&headers, &app.cookie_name) {
         app.sessions.end(cookie).await?;
     }
-    Ok((StatusCode::NO_CONTENT, set_cookie("", 0)))
+    Ok((StatusCode::NO_CONTENT, set_cookie(&app, "", 0)))
 }
 
 /// Makes a login that lasts; gives the headers that tell the browser.
 pub(crate) async fn begin(app: &App, user: &User) -> Result<HeaderMap, ApiError> {
     let (cookie, seconds) = app.sessions.begin(user).await?;
-    Ok(set_cookie(&cookie, seconds))
+    Ok(set_cookie(app, &cookie, seconds))
 }
 
-fn set_cookie(value: &str, seconds: u64) -> HeaderMap {
-    let text = format!("{COOKIE}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={seconds}");
+fn set_cookie(app: &App, value: &str, seconds: u64) -> HeaderMap {
+    let name = &app.cookie_name;
+    let text = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={seconds}");
     let value = HeaderValue::try_from(text).expect("a cookie is printable ASCII");
     HeaderMap::from_iter([(header::SET_COOKIE, value)])
 }

@@ -211,3 +211,17 @@ async fn bodies_that_are_too_large_or_no_json_are_refused_in_words() {
     assert_eq!(send("application/json", "{".to_owned()).await, "422 invalid_input");
     assert_eq!(send("application/json", "{}".to_owned()).await, "422 invalid_input");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_guesses_keep_neither_the_class_nor_the_owner_elsewhere_out() {
+    let (hub, _) = TrialHub::start_set_up().await;
+    let (room, home) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
+    let tries = &hub.app.tries;
+    let refused = (0..1_000).filter(|_| tries.begin("admin", room).is_err()).count();
+    assert_eq!(refused, 990);
+    (0..60).for_each(|pupil| tries.begin(&format!("pupil-{pupil}"), room).unwrap());
+    tries.begin("admin", home).unwrap();
+    let addresses = (10..30).map(|n| [192, 0, 2, n].into());
+    let tried = addresses.flat_map(|address| std::iter::repeat_n(address, 10));
+    assert_eq!(tried.filter(|address| tries.begin("admin", *address).is_ok()).count(), 89);
+}

@@ -51,17 +51,35 @@ pub const GRADES: [&str; 13] = ["k", "1", "2", "3", "4", "5", "6", "7", "8", "9"
 /// Says whether a text has 1 to `chars_max` characters, none of them a control character.
 pub fn is_line(text: &str, chars_max: usize) -> bool {
     let text = text.trim();
-    !text.is_empty() && text.chars().count() <= chars_max && !text.chars().any(char::is_control)
+    !text.is_empty() && text.chars().count() <= chars_max && text.chars().all(is_plain)
+}
+
+/// Says whether a character is neither a control character nor one that turns the direction of
+/// what follows it (Unicode Annex 9, §2), which makes a name look like another.
+fn is_plain(c: char) -> bool {
+    !c.is_control() && !matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Cuts a text from outside to a line of at most `chars_max` characters.
 pub fn line(text: &str, chars_max: usize) -> String {
-    let is_kept = |c: &char| !c.is_control();
+    let is_kept = |c: &char| is_plain(*c);
     text.chars().filter(is_kept).take(chars_max).collect::<String>().trim().to_owned()
 }
 
 /// Cuts a text from outside to at most `chars_max` characters; its lines stay lines.
 pub fn paragraph(text: &str, chars_max: usize) -> String {
-    let is_kept = |c: &char| *c == '\n' || !c.is_control();
+    let is_kept = |c: &char| *c == '\n' || is_plain(*c);
     text.chars().filter(is_kept).take(chars_max).collect::<String>().trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_turn_the_line_round() {
+        assert_eq!(line("\u{202e}gpj.\n课\u{2067}.mp4 ", 20), "gpj.课.mp4");
+        assert!(!is_line("a\u{202e}b", 20) && is_line("光合作用 🔥", 20));
+        assert_eq!(paragraph("a\nb\u{202d}c", 20), "a\nbc");
+    }
 }

@@ -76,8 +76,9 @@ fn project_lesson(db: &Connection, lesson: &DocId, doc: &Fields) -> rusqlite::Re
          on conflict (lesson) do update set is_published = 1, is_deleted = ?2, title = ?3, \
          subject = ?4, grade = ?5, teacher = ?6, school = ?7, school_hub = ?8, filename = ?9, \
          duration_ms = ?10, created_at_ms = ?11, has_poster = ?12";
-    let Some(school_hub) = bytes::<32>(doc, "school_hub") else {
-        tracing::warn!(lesson = %lesson, "a lesson names no school; it is not shown");
+    // What the document says of its school, another hub may have written.
+    let Some(school_hub) = first_author(db, lesson)? else {
+        tracing::warn!(lesson = %lesson, "a lesson has no author; it is not shown");
         return Ok(Projected::Nothing);
     };
     let filename = line(doc, "filename", bounds::FILENAME_CHARS_MAX);
@@ -103,6 +104,15 @@ fn project_lesson(db: &Connection, lesson: &DocId, doc: &Fields) -> rusqlite::Re
     project_poster(db, lesson, poster)?;
     project_tracks(db, lesson, doc, created_at_ms, is_deleted)?;
     Ok(Projected::Lesson(*lesson))
+}
+
+/// Gives the hub whose envelope for a document arrived here first.
+fn first_author(db: &Connection, doc: &DocId) -> rusqlite::Result<Option<[u8; 32]>> {
+    const FIRST: &str = "select author from envelopes where collection = ?1 and doc = ?2 \
+         order by rowid limit 1";
+    db.prepare_cached(FIRST)?
+        .query_row(params![super::COLLECTION, doc.as_bytes()], |row| row.get(0))
+        .optional()
 }
 
 fn poster(doc: &Fields) -> Option<&[u8]> {

@@ -4,6 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 use yingxue_sync_core::id::{BlobId, DocId, HubId};
 
+use super::readiness::{Readiness, Tier, TrackKind, readiness, tiers};
 use crate::jobs::Job;
 
 const COLUMNS: &str = "lesson, is_published, title, subject, grade, teacher, school, school_hub, \
@@ -60,34 +61,11 @@ pub enum Status {
     Failed,
 }
 
-/// Whether a lesson can be taught: from verified pieces on this disk, nothing else.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-pub struct Readiness {
-    /// `ready`: all of it is here; `ready_at`: `tier` is here.
-    pub state: ReadinessState,
-    /// The best tier that is wholly here: `source`, `t1` or `audio`.
-    pub tier: Option<&'static str>,
-    /// Why not: `importing`, `import_failed` or `not_arrived`.
-    pub reason: Option<&'static str>,
-}
-
-/// See [`Readiness`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ReadinessState {
-    /// Every track is here.
-    Ready,
-    /// One tier is here.
-    ReadyAt,
-    /// No tier is here.
-    NotReady,
-}
-
 /// One track of a lesson.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct Track {
-    /// `audio`, `video-360` or `source`.
-    pub kind: String,
+    /// What it holds.
+    pub kind: TrackKind,
     /// 64 hex characters.
     pub blob_id: String,
     /// RFC 6381.
@@ -108,17 +86,6 @@ pub struct Track {
     pub is_complete: bool,
     /// Its media playlist.
     pub url: String,
-}
-
-/// One quality of a lesson.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-pub struct Tier {
-    /// `source`, `t1` or `audio`.
-    pub name: &'static str,
-    /// True if all of it is here.
-    pub is_complete: bool,
-    /// True if something of each of its tracks is here.
-    pub is_playable: bool,
 }
 
 /// A lesson with what its page needs.
@@ -219,7 +186,7 @@ pub fn detail(
         return Ok(None);
     }
     let tracks = tracks(db, lesson)?;
-    let source = tracks.iter().find(|track| track.kind == "source" && track.is_complete);
+    let source = tracks.iter().find(|track| track.kind == TrackKind::Source && track.is_complete);
     Ok(Some(LessonDetail {
         lesson: row.shown(&tracks, hub),
         tiers: tiers(&tracks),
@@ -334,9 +301,10 @@ fn tracks(db: &Connection, lesson: &DocId) -> rusqlite::Result<Vec<Track>> {
          where t.lesson = ?1 order by t.class, t.kind";
     db.prepare_cached(TRACKS)?
         .query_map([lesson.as_bytes()], |row| {
-            let kind: String = row.get(0)?;
-            Ok(Track {
-                url: format!("/media/{lesson}/{kind}.m3u8"),
+            // A newer hub may have made kinds that this one keeps and passes on, no more.
+            let Some(kind) = TrackKind::of(row.get_ref(0)?.as_str()?) else { return Ok(None) };
+            Ok(Some(Track {
+                url: format!("/media/{lesson}/{}.m3u8", kind.as_str()),
                 kind,
                 blob_id: BlobId(row.get(1)?).to_string(),
                 codecs: row.get(2)?,
@@ -347,44 +315,10 @@ fn tracks(db: &Connection, lesson: &DocId) -> rusqlite::Result<Vec<Track>> {
                 pieces: row.get(7)?,
                 verified_pieces: row.get(8)?,
                 is_complete: row.get(9)?,
-            })
+            }))
         })?
+        .filter_map(Result::transpose)
         .collect()
-}
-
-/// Gives the tiers that a lesson with these tracks has, the best first. A lesson without sound,
-/// or without a picture, has tiers without it.
-fn tiers(tracks: &[Track]) -> Vec<Tier> {
-    let has = |kind: &str| tracks.iter().any(|track| track.kind == kind);
-    let needs: [(&'static str, &[&str], &str); 3] = [
-        ("source", &["source"], "source"),
-        ("t1", &["audio", "video-360"], "video-360"),
-        ("audio", &["audio"], "audio"),
-    ];
-    let offered = needs.into_iter().filter(|(_, _, essential)| has(essential));
-    offered
-        .map(|(name, kinds, _)| {
-            let mut needed = tracks.iter().filter(|track| kinds.contains(&track.kind.as_str()));
-            Tier {
-                name,
-                is_complete: needed.clone().all(|track| track.is_complete),
-                is_playable: needed.all(|track| track.verified_pieces > 1),
-            }
-        })
-        .collect()
-}
-
-fn readiness(tracks: &[Track], status: Status) -> Readiness {
-    let tier = tiers(tracks).into_iter().find(|tier| tier.is_complete).map(|tier| tier.name);
-    let not_ready =
-        |reason| Readiness { state: ReadinessState::NotReady, tier: None, reason: Some(reason) };
-    match (status, tier) {
-        (Status::Importing, _) => not_ready("importing"),
-        (Status::Failed, _) => not_ready("import_failed"),
-        (Status::Ready, tier) => Readiness { state: ReadinessState::Ready, tier, reason: None },
-        (_, None) => not_ready("not_arrived"),
-        (_, tier) => Readiness { state: ReadinessState::ReadyAt, tier, reason: None },
-    }
 }
 
 /// Writes a title so that it can stand in a URL's query.
@@ -395,48 +329,4 @@ fn encoded(title: &str) -> String {
         .bytes()
         .map(|byte| if kept(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn track(kind: &str, held: i64) -> Track {
-        Track {
-            kind: kind.to_owned(),
-            blob_id: String::new(),
-            codecs: String::new(),
-            width: None,
-            height: None,
-            total_bytes: 3,
-            verified_bytes: held,
-            pieces: 3,
-            verified_pieces: held,
-            is_complete: held == 3,
-            url: String::new(),
-        }
-    }
-
-    fn at(audio: i64, video: i64, source: i64, status: Status) -> Readiness {
-        let tracks = [track("audio", audio), track("video-360", video), track("source", source)];
-        readiness(&tracks, status)
-    }
-
-    #[test]
-    fn a_lesson_is_ready_at_the_best_tier_that_is_wholly_here() {
-        let ready_at = |tier| (ReadinessState::ReadyAt, Some(tier));
-        let seen = |r: Readiness| (r.state, r.tier);
-        assert_eq!(seen(at(3, 2, 2, Status::Receiving)), ready_at("audio"));
-        assert_eq!(seen(at(3, 3, 2, Status::Receiving)), ready_at("t1"));
-        assert_eq!(seen(at(2, 3, 3, Status::Receiving)), ready_at("source"));
-        assert_eq!(at(2, 3, 2, Status::Receiving).reason, Some("not_arrived"));
-        assert_eq!(seen(at(3, 3, 3, Status::Ready)), (ReadinessState::Ready, Some("source")));
-    }
-
-    #[test]
-    fn a_tier_can_be_tried_once_the_beginning_of_its_tracks_is_here() {
-        let tiers = tiers(&[track("audio", 3), track("video-360", 1)]);
-        let shown: Vec<_> = tiers.iter().map(|t| (t.name, t.is_playable, t.is_complete)).collect();
-        assert_eq!(shown, [("t1", false, false), ("audio", true, true)]);
-    }
 }

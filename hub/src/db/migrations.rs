@@ -21,8 +21,12 @@ macro_rules! migration {
 }
 
 /// Every migration, in order. A released one is never changed.
-pub const MIGRATIONS: &[Migration] =
-    &[migration!("0001_accounts"), migration!("0002_sync"), migration!("0003_catalog")];
+pub const MIGRATIONS: &[Migration] = &[
+    migration!("0001_accounts"),
+    migration!("0002_sync"),
+    migration!("0003_catalog"),
+    migration!("0004_first_author"),
+];
 
 /// Brings the database to the newest version.
 pub(super) fn migrate(path: &Path, connection: &mut Connection) -> Result<(), OpenError> {

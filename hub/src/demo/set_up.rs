@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::hubs::{Hub, last_lines};
 use super::{LOGINS, table};
+use crate::accounts::Role;
 use crate::cli::client::HubClient;
 use crate::cli::upload::{Lesson, upload};
 use crate::setup::CODE_FILE;
@@ -72,8 +73,8 @@ fn wait_for<T>(max: Duration, log: &Path, mut look: impl FnMut() -> Option<T>) -
     }
 }
 
-fn admin() -> &'static (&'static str, &'static str, &'static str, &'static str) {
-    LOGINS.iter().find(|login| login.2 == "admin").expect("one of the logins is the admin's")
+fn admin() -> &'static (&'static str, &'static str, Role, &'static str) {
+    LOGINS.iter().find(|login| login.2 == Role::Admin).expect("one of the logins is the admin's")
 }
 
 fn make_logins(plan: &Hub, hub: &HubClient) -> Result<()> {

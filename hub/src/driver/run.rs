@@ -181,6 +181,9 @@ impl Driver {
             }
             Ask::SetOnline(is_online, reply) => {
                 self.edge.transport.set_online(is_online);
+                if is_online {
+                    self.input(Input::Command(Command::Reconnect));
+                }
                 self.watches.is_online.send_replace(is_online);
                 self.news.publish(HubEvent::Link { is_online });
                 let _ = reply.send(()); // nobody may be waiting any more

@@ -1,8 +1,10 @@
 use std::process::Command;
+use std::time::Duration;
 
 use crate::app::trial::TrialHub;
 use crate::app::{hex, random};
-use crate::jobs::runner::ClaimedJob;
+use crate::config::Config;
+use crate::jobs::runner::{self, ClaimedJob};
 use crate::jobs::{self, ImportJob, Observer};
 use crate::uploads;
 
@@ -25,34 +27,48 @@ async fn claimed(hub: &TrialHub, title: &str) -> ClaimedJob {
     ClaimedJob { id: job.id, lesson_id, import, observer }
 }
 
+async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    for _ in 0..3_000 {
+        if is_so() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("half a minute has passed, but not: {what}");
+}
+
 async fn upload(hub: &TrialHub, job: &ClaimedJob, make: impl FnOnce(&std::path::Path)) {
     let path = uploads::path(&hub.app, &job.import.upload_id);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     make(&path);
 }
 
+fn make_video(path: &std::path::Path) {
+    let made = Command::new("ffmpeg")
+        .args(["-loglevel", "error", "-f", "lavfi", "-i", "testsrc2=s=128x96:r=10:d=2"])
+        .args(["-f", "lavfi", "-i", "sine=d=2", "-c:v", "libx264", "-c:a", "aac"])
+        .args(["-f", "mp4"])
+        .arg(path)
+        .status();
+    assert!(made.unwrap().success());
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upload_becomes_a_lesson_that_is_ready_and_is_not_made_twice() {
+async fn an_upload_waits_for_an_alliance_and_becomes_a_lesson_that_is_not_made_twice() {
     let (hub, admin) = TrialHub::start_set_up().await;
     let job = claimed(&hub, "光").await;
     let listed = hub.get("/api/v1/lessons", &admin).await.json();
     assert_eq!(listed["items"][0]["status"], "importing");
     assert_eq!(listed["items"][0]["is_own_school"], true);
-    let early = super::run(&hub.app, &job).await.unwrap_err();
-    assert_eq!(early.code, "no_alliance");
-
+    upload(&hub, &job, make_video).await;
+    let runner = tokio::spawn(runner::run(hub.app.clone()));
+    let job_seen = || hub.app.jobs.of_lesson(&job.lesson_id);
+    until("the import waits", || job_seen().is_some_and(|job| job.error.is_some())).await;
+    let waiting = hub.get("/api/v1/jobs", &admin).await.json()["items"][0].clone();
+    assert_eq!(waiting["state"], "queued");
+    assert_eq!(waiting["error"]["code"], "waiting_for_alliance");
     hub.app.sync.found("萤雪".to_owned(), "一中".to_owned()).await.unwrap();
-    upload(&hub, &job, |path| {
-        let made = Command::new("ffmpeg")
-            .args(["-loglevel", "error", "-f", "lavfi", "-i", "testsrc2=s=128x96:r=10:d=2"])
-            .args(["-f", "lavfi", "-i", "sine=d=2", "-c:v", "libx264", "-c:a", "aac"])
-            .args(["-f", "mp4"])
-            .arg(path)
-            .status();
-        assert!(made.unwrap().success());
-    })
-    .await;
-    super::run(&hub.app, &job).await.unwrap();
+    until("the import is done", || job_seen().is_none()).await;
     let path = format!("/api/v1/lessons/{}", job.lesson_id);
     let lesson = hub.get(&path, &admin).await.json();
     assert_eq!((&lesson["status"], &lesson["title"]), (&"ready".into(), &"光".into()));
@@ -66,6 +82,8 @@ async fn an_upload_becomes_a_lesson_that_is_ready_and_is_not_made_twice() {
     assert!(!super::work_root(&hub.app).join(job.id.to_string()).exists());
     super::run(&hub.app, &job).await.unwrap();
     assert_eq!(hub.get(&path, &admin).await.json()["tracks"], lesson["tracks"]);
+    hub.stop.send(true).unwrap();
+    runner.await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -84,4 +102,20 @@ async fn a_text_with_the_name_of_a_video_fails_with_a_reason() {
     failed.await.unwrap();
     assert_eq!(hub.delete(&path, &admin).await.outcome(), "204");
     assert_eq!(hub.get("/api/v1/lessons", &admin).await.json()["total"], 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_ends_before_the_disk_is_full_and_leaves_room() {
+    let mut config = Config::default();
+    config.uploads.disk_reserve_bytes = 1 << 60;
+    let hub = TrialHub::start_in(tempfile::tempdir().unwrap(), config).await;
+    hub.set_up().await;
+    let job = claimed(&hub, "大").await;
+    upload(&hub, &job, make_video).await;
+    assert_eq!(super::run(&hub.app, &job).await.unwrap_err().code, "disk_full");
+    let work_dir = super::work_root(&hub.app).join(job.id.to_string());
+    let left = std::fs::read_dir(work_dir).unwrap().flatten().map(|entry| entry.path());
+    let unfinished: Vec<_> =
+        left.filter(|path| path.extension() == Some("part".as_ref())).collect();
+    assert_eq!(unfinished, Vec::<std::path::PathBuf>::new());
 }

@@ -1,22 +1,33 @@
 //! The loop that does the jobs: claims the oldest, runs it, keeps what came of it.
 
+use std::time::Duration;
+
 use rusqlite::{OptionalExtension, Transaction, params};
 
-use super::{ImportJob, Job, JobState, Observer, find};
+use super::{ImportJob, Job, JobFailure, JobState, Observer, find};
 use crate::app::App;
 use crate::import_job;
 use crate::problem::ApiError;
 use crate::uploads;
 
-pub(crate) const CLAIM: &str = "update jobs set state = 'running', attempts = attempts + 1 \
-    where id = (select min(id) from jobs where state = 'queued') returning id, payload";
+pub(crate) const CLAIM: &str = "update jobs set state = 'running', attempts = attempts + 1, \
+    error_code = null, error_detail = null where id = (select min(id) from jobs \
+    where state = 'queued' and (?1 or error_code is null)) returning id, payload";
 pub(crate) const FINISH: &str = "update jobs set state = ?2, error_code = ?3, error_detail = ?4 \
     where id = ?1 and state = 'running'";
 pub(crate) const RELEASE: &str = "update jobs set state = 'queued', attempts = attempts - 1 \
     where id = ?1 and state = 'running'";
+pub(crate) const WAIT: &str = "update jobs set state = 'queued', attempts = attempts - 1, \
+    error_code = ?2, error_detail = ?3 where id = ?1 and state = 'running'";
 pub(crate) const GIVE_UP: &str = "update jobs set state = 'failed', \
     error_code = 'interrupted', error_detail = ?2 where state = 'running' and attempts >= ?1";
 pub(crate) const REQUEUE: &str = "update jobs set state = 'queued' where state = 'running'";
+
+/// Code of a job that has done what it can and goes on once this hub is in an alliance.
+pub const WAITING_FOR_ALLIANCE: &str = "waiting_for_alliance";
+
+/// Until an outcome that could not be kept is tried again; somebody has to delete files first.
+const KEEP_DELAY: Duration = Duration::from_secs(5);
 
 /// A job that is being done.
 #[derive(Clone)]
@@ -46,6 +57,16 @@ impl JobError {
     pub fn new(code: impl Into<String>, detail: impl Into<String>) -> Self {
         Self { code: code.into(), detail: detail.into() }
     }
+
+    /// Says that the job goes on once this hub is in an alliance.
+    pub fn waiting_for_alliance() -> Self {
+        let words = "The lesson is encoded; it is published when this school is in an alliance.";
+        Self::new(WAITING_FOR_ALLIANCE, words)
+    }
+
+    fn is_waiting(&self) -> bool {
+        self.code == WAITING_FOR_ALLIANCE
+    }
 }
 
 impl From<ApiError> for JobError {
@@ -65,6 +86,7 @@ pub(super) fn requeue_interrupted(tx: &Transaction<'_>, attempts_max: u32) -> Re
 /// Does jobs, one at a time, until the hub stops.
 pub async fn run(app: App) {
     let mut shutdown = app.shutdown.clone();
+    let mut membership = app.sync.watch_membership();
     loop {
         match claim(&app).await {
             Ok(Some(job)) => {
@@ -78,9 +100,11 @@ pub async fn run(app: App) {
             Err(error) => tracing::warn!(%error, "no job can be begun now"),
         }
         // The hour is for a queue that could not be read; otherwise every job wakes this loop.
-        let hour = tokio::time::sleep(std::time::Duration::from_secs(3_600));
+        let hour = tokio::time::sleep(Duration::from_secs(3_600));
         tokio::select! {
             () = app.jobs.wake.notified() => {}
+            // Without a driver the hub is stopping, which is heard below.
+            Ok(()) = membership.changed() => {}
             () = hour => {}
             () = shutdown.wait() => return,
         }
@@ -88,12 +112,13 @@ pub async fn run(app: App) {
 }
 
 async fn claim(app: &App) -> Result<Option<ClaimedJob>, ApiError> {
+    let is_member = app.sync.membership().is_some();
     let claimed = app
         .db
-        .write(|tx| -> Result<Option<(Job, String)>, ApiError> {
+        .write(move |tx| -> Result<Option<(Job, String)>, ApiError> {
             let row = tx
                 .prepare_cached(CLAIM)?
-                .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
+                .query_row([is_member], |row| Ok((row.get(0)?, row.get(1)?)))
                 .optional()?;
             let Some((id, payload)) = row else { return Ok(None) };
             Ok(find(tx, id)?.map(|job| (job, payload)))
@@ -115,10 +140,30 @@ async fn do_one(app: &App, job: ClaimedJob) {
         tracing::error!(job = job.id, %error, "an import panicked");
         Err(JobError::new("internal", "Something went wrong inside the hub; its log says what."))
     });
-    if let Err(error) = keep_outcome(app, &job, outcome).await {
-        tracing::warn!(%error, job = job.id, "a job's outcome could not be kept; it runs again");
-    }
+    keep_at_last(app, &job, outcome).await;
     app.jobs.forget_stop_flag(job.id);
+}
+
+/// Keeps an outcome; if that fails (a full disk) shows it, and tries until there is room. If the
+/// hub stops before, the job runs again.
+async fn keep_at_last(app: &App, job: &ClaimedJob, outcome: Result<(), JobError>) {
+    let mut shutdown = app.shutdown.clone();
+    let Err(error) = keep_outcome(app, job, outcome.clone()).await else { return };
+    tracing::warn!(%error, job = job.id, "a job's outcome cannot be kept yet");
+    if let (Err(error), Some(shown)) = (&outcome, app.jobs.of_lesson(&job.lesson_id)) {
+        let (code, detail) = (error.code.clone(), error.detail.clone());
+        let error = Some(JobFailure { code, detail });
+        app.jobs.set(Job { state: JobState::Failed, stage: None, error, ..shown });
+    }
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(KEEP_DELAY) => {}
+            () = shutdown.wait() => return,
+        }
+        if keep_outcome(app, job, outcome.clone()).await.is_ok() {
+            return;
+        }
+    }
 }
 
 async fn keep_outcome(
@@ -129,6 +174,7 @@ async fn keep_outcome(
     match &outcome {
         Ok(()) => tracing::info!(job = job.id, lesson = job.lesson_id, "import is done"),
         Err(_) if app.shutdown.is_on() => tracing::info!(job = job.id, "import goes on later"),
+        Err(error) if error.is_waiting() => tracing::info!(job = job.id, "import waits"),
         Err(error) => tracing::info!(job = job.id, %error, "import has failed"),
     }
     let (id, is_stopping) = (job.id, app.shutdown.is_on());
@@ -140,6 +186,9 @@ async fn keep_outcome(
                 Ok(()) => {
                     let done = params![id, "done", None::<String>, None::<String>];
                     tx.prepare_cached(FINISH)?.execute(done)?
+                }
+                Err(error) if error.is_waiting() => {
+                    tx.prepare_cached(WAIT)?.execute(params![id, error.code, error.detail])?
                 }
                 Err(error) => {
                     let failed = params![id, "failed", error.code, error.detail];

@@ -83,7 +83,9 @@ async fn what_a_stop_interrupts_waits_again_until_it_was_begun_too_often() {
     let mut hub = TrialHub::start().await;
     let id = add(&hub.app).await;
     for attempt in 1..=3 {
-        let claim = |tx: &Transaction<'_>| Ok::<_, ApiError>(tx.execute_batch(runner::CLAIM)?);
+        let claim = |tx: &Transaction<'_>| {
+            Ok::<_, ApiError>(tx.query_row(runner::CLAIM, [true], |_| Ok(()))?)
+        };
         hub.app.db.write(claim).await.unwrap();
         assert_eq!(state(&hub.app, id).await, JobState::Running);
         hub.app.sync.shutdown().await;

@@ -1,8 +1,10 @@
 //! Accepts connections: a bound on their number, on the time of headers, on silent readers.
 
+use std::collections::HashMap;
 use std::io;
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -44,6 +46,7 @@ pub(super) async fn accept(
     http.timer(TokioTimer::new())
         .header_read_timeout(Duration::from_secs(config.header_timeout_s))
         .max_buf_size(HEADER_BYTES_MAX);
+    let clients = Clients { counts: Arc::default(), each_max: (places_max / 2).max(1) };
     loop {
         let place = Arc::clone(&places).acquire_owned().await.expect("never closed");
         let accepted = tokio::select! {
@@ -54,17 +57,58 @@ pub(super) async fn accept(
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
+        let Some(seat) = clients.admit(address.ip()) else { continue };
         // A client that has gone already needs no speed.
         drop(stream.set_nodelay(true));
         let (http, router, shutdown) = (http.clone(), router.clone(), shutdown.clone());
         tokio::spawn(async move {
             serve(&http, stream, ClientAddress(address.ip()), router, shutdown).await;
+            drop(seat);
             drop(place);
         });
     }
     drop(listener);
     let all = u32::try_from(places_max).expect("clamped above");
     drop(tokio::time::timeout(DRAIN_MAX, places.acquire_many(all)).await);
+}
+
+/// Connections by address. One address has at most half of the places, so that no single
+/// computer keeps the others out; a class behind one router needs fewer.
+#[derive(Clone)]
+struct Clients {
+    counts: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    each_max: usize,
+}
+
+/// One connection of an address, as long as it lives.
+struct Seat {
+    clients: Clients,
+    address: IpAddr,
+}
+
+impl Clients {
+    fn admit(&self, address: IpAddr) -> Option<Seat> {
+        let mut counts = self.counts.lock().expect("never held over a panic");
+        let count = counts.entry(address).or_default();
+        if *count >= self.each_max {
+            tracing::debug!(%address, "a computer has too many connections; one was closed");
+            return None;
+        }
+        *count += 1;
+        drop(counts);
+        Some(Seat { clients: self.clone(), address })
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut counts = self.clients.counts.lock().expect("never held over a panic");
+        let count = counts.get_mut(&self.address).expect("a seat is counted");
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(&self.address);
+        }
+    }
 }
 
 async fn serve(

@@ -85,6 +85,27 @@ async fn connections_beyond_the_bound_wait_for_a_place() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_computer_takes_at_most_half_of_the_places() {
+    let hub = TrialHub::start().await;
+    let config = HttpConfig { connections_max: 4, header_timeout_s: 60, ..HttpConfig::default() };
+    let (address, _serving) = listen(&hub, config).await;
+    let mut silent = Vec::new();
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+        silent.push(stream);
+    }
+    assert_eq!(ask(address, HEALTH).await, "", "a third connection is closed at once");
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let mut other = socket.connect(address).await.unwrap();
+    other.write_all(HEALTH).await.unwrap();
+    let mut head = [0; 15];
+    other.read_exact(&mut head).await.unwrap();
+    assert_eq!(&head, b"HTTP/1.1 200 OK");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stop_ends_event_streams_and_the_listener() {
     let hub = TrialHub::start().await;
     let cookie = hub.set_up().await;
@@ -101,4 +122,30 @@ async fn a_stop_ends_event_streams_and_the_listener() {
     let mut rest = String::new();
     stream.read_to_string(&mut rest).await.unwrap();
     assert!(rest.contains("event: lesson\ndata: {\"lesson_id\":\"ab\"}"), "{rest}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hub_that_lost_its_database_or_its_key_does_not_begin_as_another_one() {
+    let hub = TrialHub::start().await;
+    hub.set_up().await;
+    hub.app.sync.found("萤雪".to_owned(), "一中".to_owned()).await.unwrap();
+    hub.app.sync.shutdown().await;
+    let dir = hub.dir;
+    drop(hub.app);
+    let (database, key) = (dir.path().join("hub.sqlite"), dir.path().join("hub.key"));
+    let aside = dir.path().join("aside");
+    let says = async |words: &str| {
+        let (_stop, shutdown) = crate::app::Shutdown::channel();
+        let mut config = crate::config::Config::default();
+        config.sync.listen = vec!["/ip4/127.0.0.1/tcp/0".to_owned()];
+        let started = super::start(dir.path().to_owned(), config, shutdown).await;
+        let error = started.err().map(|error| format!("{error:#}")).unwrap_or_default();
+        assert!(error.contains(words), "{error:?}");
+    };
+    std::fs::rename(&database, &aside).unwrap();
+    std::fs::write(&database, "").unwrap();
+    says("hub.sqlite is missing or empty; restore a backup").await;
+    std::fs::rename(&aside, &database).unwrap();
+    std::fs::remove_file(&key).unwrap();
+    says("hub.key is missing").await;
 }

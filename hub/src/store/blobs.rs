@@ -5,6 +5,9 @@ use yingxue_sync_core::blob::{Bitmap, Manifest};
 use yingxue_sync_core::event::StoredBlob;
 use yingxue_sync_core::id::{BlobId, CollectionId};
 
+/// Blobs that are removed at one start, so that it stays quick; three of each cancelled import.
+const UNNAMED_MAX: usize = 256;
+
 /// Reads what is known of a blob; all empty if nothing is.
 pub fn load(db: &Connection, blob: &BlobId) -> rusqlite::Result<StoredBlob> {
     const BLOB: &str = "select manifest, bitmap from blobs where blob = ?1";
@@ -62,6 +65,23 @@ pub fn insert_complete(
     let all: Vec<u32> = (0..).take(manifest.pieces.len()).collect();
     reserve(db, blob, &manifest.encode(), manifest)?;
     mark(db, blob, &all, manifest).map(|_| ())
+}
+
+/// Finds whole blobs that no document names: what an import has left that was cancelled at its
+/// end. None while a document is still to be saved or a lesson to be made, which may name them.
+pub(super) fn unnamed(db: &Connection) -> rusqlite::Result<Vec<BlobId>> {
+    const UNNAMED: &str = "select blob from blobs where is_complete = 1 \
+         and not exists (select 1 from blob_refs where blob_refs.blob = blobs.blob) \
+         and not exists (select 1 from envelopes where is_applied = 0) \
+         and not exists (select 1 from jobs where state in ('queued', 'running')) limit ?1";
+    let mut statement = db.prepare_cached(UNNAMED)?;
+    statement.query_map([UNNAMED_MAX], |row| row.get(0).map(BlobId))?.collect()
+}
+
+/// Forgets blobs whose files are gone.
+pub(super) fn forget(db: &Connection, blobs: &[BlobId]) -> rusqlite::Result<()> {
+    let mut statement = db.prepare_cached("delete from blobs where blob = ?1")?;
+    blobs.iter().try_for_each(|blob| statement.execute([blob.as_bytes()]).map(drop))
 }
 
 /// Adds pieces to the bitmap; says whether the blob is whole now.

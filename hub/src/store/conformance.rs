@@ -23,6 +23,7 @@ pub(super) trait Executor {
 pub(super) fn check_all<S: Executor>(fresh: impl Fn() -> S) {
     an_empty_store_restores_nothing(fresh());
     epochs_and_invitations_come_back(fresh());
+    epochs_that_begin_anew_replace_the_old_ones(fresh());
     journals_come_back_with_their_heads(fresh());
     envelopes_that_are_there_already_are_left_alone(fresh());
     a_read_gives_at_least_one_envelope_and_then_stops(fresh());
@@ -51,6 +52,20 @@ fn epochs_and_invitations_come_back<S: Executor>(mut store: S) {
     let used_by = Some(HubId([9; 32]));
     let used = InvitationRecord { secret_hash, expires_wall_ms: 7, used_by };
     assert_eq!(restored.invitations, [used]);
+}
+
+fn epochs_that_begin_anew_replace_the_old_ones<S: Executor>(mut store: S) {
+    let put = |store: &mut S, n, byte: u8| {
+        done(store.carry_out(StoreOp::PutEpoch { n, bytes: vec![byte], used_invitation: None }));
+    };
+    (0..3).for_each(|n| put(&mut store, n, n as u8));
+    put(&mut store, 2, 2);
+    assert_eq!(store.restore().epochs, [vec![0], vec![1], vec![2]]);
+    put(&mut store, 0, 10);
+    assert_eq!(store.restore().epochs, [vec![10]]);
+    put(&mut store, 1, 11);
+    put(&mut store, 1, 12);
+    assert_eq!(store.reopened().restore().epochs, [vec![10], vec![12]]);
 }
 
 fn journals_come_back_with_their_heads<S: Executor>(mut store: S) {

@@ -70,8 +70,7 @@ pub(super) fn read(db: &Connection, op: &StoreOp) -> rusqlite::Result<StoreValue
 pub(super) fn write(tx: &Transaction<'_>, op: StoreOp) -> rusqlite::Result<Option<Notice>> {
     match op {
         StoreOp::PutEpoch { n, bytes, used_invitation } => {
-            tx.prepare_cached("insert or ignore into epochs (n, bytes) values (?1, ?2)")?
-                .execute(params![n, bytes])?;
+            put_epoch(tx, n, &bytes)?;
             if let Some((secret_hash, hub)) = used_invitation {
                 tx.prepare_cached("update invitations set used_by = ?2 where secret_hash = ?1")?
                     .execute([secret_hash.as_bytes(), hub.as_bytes()])?;
@@ -131,6 +130,17 @@ fn load_doc(
     let pending =
         db.prepare_cached(PENDING)?.query_map(key, |row| row.get(0))?.collect::<Result<_, _>>()?;
     Ok(StoreValue::Doc { snapshot, pending })
+}
+
+/// What follows an epoch that is replaced belongs to another chain. A join that was cut short
+/// begins anew with epoch 0, maybe in another alliance.
+fn put_epoch(tx: &Transaction<'_>, n: u64, bytes: &[u8]) -> rusqlite::Result<()> {
+    const FORGET: &str = "delete from epochs where n >= ?1 \
+         and (?1 = 0 or (select bytes from epochs where n = ?1) <> ?2)";
+    tx.prepare_cached(FORGET)?.execute(params![n, bytes])?;
+    tx.prepare_cached("insert or ignore into epochs (n, bytes) values (?1, ?2)")?
+        .execute(params![n, bytes])?;
+    Ok(())
 }
 
 fn put_invitation(tx: &Transaction<'_>, invitation: &InvitationRecord) -> rusqlite::Result<()> {

@@ -102,3 +102,31 @@ fn a_blob_that_does_not_fit_is_refused_and_leaves_nothing() {
     let loaded = full.carry_out(StoreOp::LoadBlob { blob });
     assert!(matches!(loaded, Ok(StoreValue::Blob(b)) if b.manifest.is_none()));
 }
+
+#[test]
+fn a_whole_blob_that_nothing_names_goes_at_start_and_no_other() {
+    let store = OnDisk::fresh().store;
+    let made = |fill: u8| {
+        let manifest = Manifest::of(&[1], &[fill], vec![]).unwrap();
+        let blob = manifest.blob_id();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        store.files.adopt(blob, &file.into_temp_path().keep().unwrap()).unwrap();
+        store.db.write_blocking(move |tx| blobs::insert_complete(tx, &blob, &manifest)).unwrap();
+        blob
+    };
+    let (named, unnamed) = (made(1), made(2));
+    let batch = |sql: String| store.db.write_blocking(move |tx| tx.execute_batch(&sql)).unwrap();
+    batch(format!("insert into blob_refs values (x'{named}', 'lessons', zeroblob(16))"));
+    let job = "insert into jobs (kind, lesson_id, title, payload, state, created_at) \
+         values ('import', zeroblob(16), '', '{}', 'running', 0)";
+    batch(job.to_owned());
+    assert_eq!(store.remove_unnamed(), Ok(0), "the lesson that is being made may name it");
+    batch("update jobs set state = 'cancelled'".to_owned());
+    assert_eq!(store.remove_unnamed(), Ok(1));
+    assert!(store.files.exists(named) && !store.files.exists(unnamed));
+    let left: i64 = store
+        .db
+        .read_blocking(|db| db.query_row("select count(*) from blobs", [], |row| row.get(0)))
+        .unwrap();
+    assert_eq!((left, store.remove_unnamed()), (1, Ok(0)));
+}

@@ -130,6 +130,8 @@ pub enum Command {
     SetWants(Vec<Want>),
     /// Tells that a blob made here is durable, so that contacts that asked for it hear of it.
     BlobAdded(BlobId),
+    /// Tells that the link is back: members are dialled at once, whatever failed before.
+    Reconnect,
     /// Tells under which multiaddresses this hub can be reached.
     SetAddresses(Vec<String>),
 }

@@ -244,6 +244,7 @@ impl Node {
                 let actions = self.serving.appeared(blob);
                 self.carry_out_serve(now, actions);
             }
+            Command::Reconnect => self.reconnect(now),
             Command::SetAddresses(addresses) => self.set_addresses(addresses),
         }
     }

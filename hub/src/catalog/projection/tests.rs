@@ -63,7 +63,15 @@ fn save(db: &Connection, id: &DocId, edits: &[DocEdit]) -> Projected {
     let snapshot = doc.save();
     let sql = "insert or replace into docs (collection, doc, snapshot) values (?1, ?2, ?3)";
     db.execute(sql, (&collection().0, id.as_bytes(), &snapshot)).unwrap();
+    written(db, id, [9; 32]);
     project(db, &collection(), id, &snapshot).unwrap()
+}
+
+/// Appends an envelope of `author`, as far as the projection looks at it.
+fn written(db: &Connection, id: &DocId, author: [u8; 32]) {
+    let sql = "insert into envelopes (collection, author, seq, hash, doc, bytes) values (?1, ?2, \
+         (select count(*) + 1 from envelopes), x'', ?3, x'')";
+    db.execute(sql, (&collection().0, author, id.as_bytes())).unwrap();
 }
 
 fn rows(db: &Connection) -> Vec<String> {
@@ -141,6 +149,20 @@ fn deleted_lessons_are_not_wanted_and_restored_ones_are_again() {
 }
 
 #[test]
+fn a_lesson_belongs_to_the_school_whose_hub_wrote_it_first() {
+    let db = database();
+    save(&db, &LESSON, &catalog::lesson_edits(&lesson(), 1, None, &[]));
+    written(&db, &LESSON, [7; 32]);
+    let stolen = NewLesson { school_hub: HubId([7; 32]), ..lesson() };
+    save(&db, &LESSON, &catalog::lesson_edits(&stolen, 1, None, &[]));
+    let sql = "select school_hub from lessons";
+    let owner: [u8; 32] = db.query_row(sql, [], |row| row.get(0)).unwrap();
+    assert_eq!(owner, [9; 32]);
+    rebuild(&db).unwrap();
+    assert_eq!(db.query_row(sql, [], |row| row.get::<_, [u8; 32]>(0)).unwrap(), owner);
+}
+
+#[test]
 fn sound_of_every_lesson_comes_before_pictures_and_new_lessons_before_old() {
     let db = database();
     for n in 1..=2 {
@@ -183,8 +205,8 @@ fn garbage_of_another_hub_gets_defaults_or_leaves_no_row() {
         .unwrap();
     assert_eq!(row, (120, "other".into(), String::new(), 0, 4_102_444_800_000, false, 1));
 
-    let nowhere = [put("kind", DocValue::Str("lesson".into()))];
-    assert_eq!(save(&db, &DocId([3; 16]), &nowhere), Projected::Nothing);
+    let other = [put("kind", DocValue::Str("lessons".into()))];
+    assert_eq!(save(&db, &DocId([3; 16]), &other), Projected::Nothing);
     let stolen = catalog::comment_edits(&LESSON, &comment(1, "x"));
     assert_eq!(save(&db, &DocId([4; 16]), &stolen), Projected::Nothing);
     let unreadable = project(&db, &collection(), &LESSON, b"garbage").unwrap();

@@ -116,7 +116,7 @@ impl Fetches {
         self.contacts.remove(&contact);
         for fetch in self.active.values_mut() {
             fetch.holders.remove(contact);
-            fetch.asked.retain(|_, asked| asked.contact != contact);
+            release(&mut self.contacts, fetch, |_, asked| asked.contact == contact);
             fetch.elsewhere.retain(|(from, _), _| *from != contact);
         }
     }
@@ -132,10 +132,9 @@ impl Fetches {
             fetch.stage = Stage::Asking;
             return vec![Action::SendAll(fetch.want(blob))];
         };
-        fetch.held = Bitmap::from_bytes(&stored.bitmap, manifest.pieces.len());
-        fetch.held_bytes = manifest.held_bytes(&fetch.held);
         let encoded = manifest.encode();
-        fetch.manifest = Some(manifest);
+        let held = Bitmap::from_bytes(&stored.bitmap, manifest.pieces.len());
+        fetch.describe(manifest, held);
         if fetch.held.is_full() {
             return self.complete(now, blob);
         }
@@ -162,8 +161,8 @@ impl Fetches {
             let Some(decoded) = decoded else {
                 return vec![Action::Close(contact, "sent a manifest that is not the blob's")];
             };
-            fetch.held = Bitmap::new(decoded.pieces.len());
-            fetch.manifest = Some(decoded);
+            let nothing = Bitmap::new(decoded.pieces.len());
+            fetch.describe(decoded, nothing);
             if fetch.stage == Stage::Asking {
                 fetch.stage = Stage::Reserving;
                 actions.push(Action::Reserve(blob, bytes.to_vec()));
@@ -246,6 +245,7 @@ impl Fetches {
         let is_right = manifest.verifies(piece, &whole);
         release(&mut self.contacts, fetch, |number, _| *number == piece);
         if is_right {
+            fetch.free.remove(&piece);
             fetch.writing.insert(piece, contact);
             return vec![Action::Write(blob, piece, whole)];
         }
@@ -280,6 +280,7 @@ impl Fetches {
         fetch.elsewhere.retain(|(_, number), _| *number != piece);
         if result.is_err() {
             fetch.stage = Stage::Stalled { until: now.after_ms(STALL_MS) };
+            fetch.free.insert(piece);
             release(&mut self.contacts, fetch, |_, _| true);
             return vec![Action::Event(Event::BlobStalled { blob })];
         }
@@ -360,6 +361,7 @@ impl Fetches {
         let bytes = u64::from(piece_bytes - offset);
         source.asked_bytes += bytes;
         source.asked_pieces += 1;
+        fetch.free.remove(&piece);
         fetch.asked.insert(piece, Asked { contact, moved_at: now, bytes });
         let is_urgent = fetch.elsewhere.contains_key(&(contact, piece));
         Some(Message::Request { blob, piece, offset, is_urgent })

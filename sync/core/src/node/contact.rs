@@ -23,6 +23,8 @@ const STRANGERS_MAX: usize = 16;
 const DIAL_PAUSE_MS_MIN: u64 = 1_000;
 /// Longest pause: a returned link is used within half a minute.
 const DIAL_PAUSE_MS_MAX: u64 = 30_000;
+/// A contact that lasted so long was of use.
+const USEFUL_MS_MIN: u64 = 10_000;
 /// A dial that is not answered by the driver for so long counts as failed.
 const DIAL_MS_MAX: u64 = 120_000;
 /// Addresses seen on the LAN that are remembered for a hub.
@@ -261,33 +263,31 @@ impl Node {
         self.drain(now, id);
         self.outputs.push_back(Output::Close { contact: id, reason: reason.to_owned() });
         if was_ready {
-            self.contact_down(now, id);
+            self.contact_down(id);
         }
     }
 
     pub(super) fn handle_closed(&mut self, now: Time, id: ContactId, reason: &str) {
         let Some(contact) = self.contacts.get(&id) else { return };
         let (hub, was_ready, state) = (contact.hub, contact.is_ready(), contact.state);
+        let age_ms = now.since_ms(contact.opened_at);
         if was_ready {
             if let Some(contact) = self.contacts.get_mut(&id) {
                 contact.why_closing = Some(reason.to_owned());
             }
-            self.contact_down(now, id);
+            self.contact_down(id);
         }
         self.contacts.remove(&id);
         if state == State::Joining {
             self.join_failed(now, reason);
         }
         if self.is_member(&hub) {
-            // A hub that opens and closes at once does not know us as a member yet.
-            let pause_ms = self.dials.get(&hub).map_or(0, |dial| dial.pause_ms);
-            let longer_ms = (pause_ms * 2).clamp(DIAL_PAUSE_MS_MIN, DIAL_PAUSE_MS_MAX);
-            self.dial_later(now, hub, if was_ready { 0 } else { longer_ms });
+            self.dial_after(now, hub, age_ms);
         }
     }
 
     /// Tells everybody that a member is not in contact any more.
-    fn contact_down(&mut self, now: Time, id: ContactId) {
+    fn contact_down(&mut self, id: ContactId) {
         let Some(contact) = self.contacts.get(&id) else { return };
         let event = Event::ContactDown {
             contact: id,
@@ -296,11 +296,9 @@ impl Node {
             received_bytes: contact.received_bytes,
             sent_bytes: contact.sent_bytes,
         };
-        let hub = contact.hub;
         self.fetches.contact_down(id);
         self.serving.contact_down(id);
         self.emit(event);
-        self.dial_later(now, hub, DIAL_PAUSE_MS_MIN);
     }
 
     /// Looks after contacts whose time has come.
@@ -345,6 +343,22 @@ impl Node {
         }
         let pause_ms = self.dials.get(&hub).map_or(0, |dial| dial.pause_ms);
         self.dial_later(now, hub, (pause_ms * 2).clamp(DIAL_PAUSE_MS_MIN, DIAL_PAUSE_MS_MAX));
+    }
+
+    /// Forgets pauses and dials whoever is not in contact.
+    pub(super) fn reconnect(&mut self, now: Time) {
+        for dial in self.dials.values_mut() {
+            (dial.pause_ms, dial.next_at, dial.since) = (0, now, None);
+        }
+        self.dial_members(now);
+    }
+
+    /// Plans the next dial after a contact: at once if it was of use, else after longer and
+    /// longer pauses (it does not know us yet; or two hubs have one key and part us again).
+    fn dial_after(&mut self, now: Time, hub: HubId, age_ms: u64) {
+        let pause_ms = self.dials.get(&hub).map_or(0, |dial| dial.pause_ms);
+        let longer_ms = (pause_ms * 2).clamp(DIAL_PAUSE_MS_MIN, DIAL_PAUSE_MS_MAX);
+        self.dial_later(now, hub, if age_ms >= USEFUL_MS_MIN { 0 } else { longer_ms });
     }
 
     fn dial_later(&mut self, now: Time, hub: HubId, pause_ms: u64) {

@@ -82,7 +82,6 @@ impl Node {
         if are_addresses(&hello.addresses) {
             let dial = self.dials.entry(hub).or_default();
             dial.claimed.clone_from(&hello.addresses);
-            dial.pause_ms = 0;
             self.member_moved(hub, hello.addresses.clone());
         }
         self.pass_epochs_on();

@@ -31,6 +31,23 @@ export const PROBLEM_CODES = [
   'internal',
 ] as const;
 
+/** Why a job can fail, beside the codes above. */
+export const JOB_CODES = [
+  'not_media',
+  'truncated',
+  'no_streams',
+  'nothing_decoded',
+  'too_little',
+  'too_long',
+  'too_large',
+  'unreadable',
+  'ffmpeg_failed',
+  'no_ffmpeg',
+  'too_many_segments',
+  'encoder_failed',
+  'disk_failed',
+] as const;
+
 /** An answer of the hub that is not a success (RFC 9457), or `unreachable` when none came. */
 export class Problem extends Error {
   constructor(

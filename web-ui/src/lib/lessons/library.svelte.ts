@@ -2,7 +2,7 @@ import { hub } from '$lib/api/client';
 import type { Events } from '$lib/api/events';
 import type { Job, Lesson } from '$lib/api/types';
 
-/** The hub may tell of many lessons at once; the list is asked for once for all of them. */
+/** The hub may tell of many lessons at once; after the first, the list is asked for all of them. */
 const GATHER_MS = 300;
 
 /** The lessons on the screen: what was asked for, page by page, kept true by the hub's events. */
@@ -15,6 +15,7 @@ export class Library {
   #q = '';
   #subject = '';
   #turn = 0;
+  #renewed_at = -Infinity;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   /** Shows the first page of what fits. */
@@ -76,10 +77,12 @@ export class Library {
   /** Asks again for the first page, and keeps further ones that were already loaded. */
   #soon(): void {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => void this.#renew(), GATHER_MS);
+    const since_ms = performance.now() - this.#renewed_at;
+    this.#timer = setTimeout(() => void this.#renew(), Math.max(0, GATHER_MS - since_ms));
   }
 
   async #renew(): Promise<void> {
+    this.#renewed_at = performance.now();
     const turn = ++this.#turn;
     try {
       const page = await hub.lessons({ q: this.#q, subject: this.#subject });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { bytes, clock, moment, percent, span } from './format';
+import { bytes, clock, codecNames, moment, paragraph, percent, span } from './format';
 
 describe('bytes', () => {
   it.each([
@@ -53,4 +53,18 @@ describe('span', () => {
   ])('%d s in %s is %s', (seconds, language, words) => {
     expect(span(seconds, language).replace(/\s(?=[^\d\w])/g, '')).toBe(words);
   });
+});
+
+describe('codecNames', () => {
+  it.each([
+    ['avc1.64001f,mp4a.40.2', 'H.264, AAC'],
+    ['av01.0.01M.08', 'AV1'],
+    ['opus', 'Opus'],
+    ['vp09.00.10.08', 'vp09.00.10.08'],
+  ])('%s is %s', (codecs, words) => expect(codecNames(codecs)).toBe(words));
+});
+
+it('puts a space between English sentences only', () => {
+  expect(paragraph(['好。', '', '走。'], 'zh')).toBe('好。走。');
+  expect(paragraph(['Good.', 'Go.'], 'en')).toBe('Good. Go.');
 });

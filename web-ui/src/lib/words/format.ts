@@ -34,6 +34,25 @@ export function percent(part: number, whole: number): number {
   return part < whole ? Math.min(value, 99) : 100;
 }
 
+const CODECS: [RegExp, string][] = [
+  [/^avc[13]/, 'H.264'],
+  [/^(hvc|hev)1/, 'H.265'],
+  [/^av01/, 'AV1'],
+  [/^mp4a\.40/, 'AAC'],
+  [/^opus/i, 'Opus'],
+];
+
+/** `H.264, AAC` for `avc1.64001f,mp4a.40.2` (RFC 6381); what is unknown stays as it is. */
+export function codecNames(codecs: string): string {
+  const name = (one: string) => CODECS.find(([sign]) => sign.test(one))?.[1] ?? one;
+  return codecs.split(',').map((one) => name(one.trim())).join(', ');
+}
+
+/** Sentences one after another: Chinese full stops carry their own space. */
+export function paragraph(sentences: string[], language: string): string {
+  return sentences.filter(Boolean).join(language === 'zh' ? '' : ' ');
+}
+
 const TAGS: Record<string, string> = { zh: 'zh-CN', en: 'en-GB' };
 
 /** Day and time, without the year when it is this one. */

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import en from '../../../messages/en.json';
 import zh from '../../../messages/zh.json';
-import { PROBLEM_CODES, Problem, problemWords } from '$lib/api/problem';
+import { JOB_CODES, PROBLEM_CODES, Problem, problemWords } from '$lib/api/problem';
 import { GRADES, SUBJECTS } from './subjects';
 
 const chinese: Record<string, string> = zh;
@@ -23,7 +23,7 @@ describe('both languages', () => {
 
   it('name every problem, subject and grade', () => {
     const keys = [
-      ...[...PROBLEM_CODES, 'unreachable'].map((code) => `problem_${code}`),
+      ...[...PROBLEM_CODES, ...JOB_CODES, 'unreachable'].map((code) => `problem_${code}`),
       ...SUBJECTS.flatMap((subject) => [`subject_${subject}`, `glyph_${subject}`]),
       ...GRADES.map((grade) => `grade_${grade}`),
     ];

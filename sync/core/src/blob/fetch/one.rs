@@ -18,6 +18,8 @@ pub(super) struct Fetch {
     pub(super) held: Bitmap,
     pub(super) held_bytes: u64,
     pub(super) holders: Holders,
+    /// Pieces that are missing, not asked for and not being written.
+    pub(super) free: BTreeSet<u32>,
     pub(super) asked: BTreeMap<u32, Asked>,
     pub(super) partial: BTreeMap<u32, Vec<u8>>,
     pub(super) writing: BTreeMap<u32, ContactId>,
@@ -49,11 +51,20 @@ impl Fetch {
             held: Bitmap::EMPTY,
             held_bytes: 0,
             holders: Holders::new(),
+            free: BTreeSet::new(),
             asked: BTreeMap::new(),
             partial: BTreeMap::new(),
             writing: BTreeMap::new(),
             elsewhere: BTreeMap::new(),
         }
+    }
+
+    /// Takes over a manifest and what is held of it.
+    pub(super) fn describe(&mut self, manifest: Manifest, held: Bitmap) {
+        self.free = held.missing().collect();
+        self.held_bytes = manifest.held_bytes(&held);
+        self.held = held;
+        self.manifest = Some(manifest);
     }
 
     pub(super) fn want(&self, blob: BlobId) -> Message {
@@ -77,13 +88,10 @@ impl Fetch {
         let is_swarm = self.holders.are_some_partial();
         let is_free = |piece: &u32| {
             let later = self.elsewhere.get(&(contact, *piece));
-            holder.has(*piece)
-                && !self.asked.contains_key(piece)
-                && !self.writing.contains_key(piece)
-                && later.is_none_or(|time| *time <= now)
+            later.is_none_or(|time| *time <= now)
         };
         let rarity = |piece: u32| (piece, self.holders.copies(piece));
-        let free = self.held.missing().filter(is_free);
+        let free = self.free.iter().copied().filter(|piece| holder.has(*piece)).filter(is_free);
         if is_swarm {
             return plan::choose_piece(hub, &blob, true, free.map(rarity));
         }
@@ -101,6 +109,7 @@ pub(super) fn release(
         fetch.asked.iter().filter(|(piece, a)| is_released(piece, a)).map(|(p, _)| *p).collect();
     for piece in gone {
         let Some(asked) = fetch.asked.remove(&piece) else { continue };
+        fetch.free.insert(piece);
         if let Some(source) = contacts.get_mut(&asked.contact) {
             source.asked_bytes = source.asked_bytes.saturating_sub(asked.bytes);
             source.asked_pieces = source.asked_pieces.saturating_sub(1);
