@@ -60,9 +60,7 @@ pub enum ChildError {
         complaint: String,
     },
     /// A signal ended it, which says nothing about the file.
-    #[error(
-        "ffmpeg was ended from outside by signal {signal}, perhaps because memory ran out; try again"
-    )]
+    #[error("ffmpeg was ended from outside by signal {signal} (out of memory?); try again")]
     Killed {
         /// The signal's number.
         signal: i32,

@@ -1,6 +1,9 @@
 //! Three real hubs on loopback, killed with `kill -9` while they work: nothing that one of them
 //! has acknowledged is lost, and in the end all have the same.
 
+// clippy.toml allows it in test functions only; these are what the story is told with.
+#![allow(clippy::unwrap_used)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;

@@ -9,7 +9,10 @@ const FOLDER = process.env.YINGXUE_SHOTS ?? 'test-results/shots';
 const AXE_PATH = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
 const AXE = readFileSync(AXE_PATH, 'utf8');
 
-/** Photographs a screen in both sizes, and whole if it is longer; nothing may be wider than the screen. */
+/**
+ * Photographs a screen in both sizes, and whole if it is longer.
+ * Nothing may be wider than the screen.
+ */
 export async function look(page: Page, name: string): Promise<void> {
   mkdirSync(FOLDER, { recursive: true });
   for (const [size, viewport] of Object.entries(SIZES)) {
