@@ -1,6 +1,6 @@
 //! Whom this hub has met, what has moved, what waits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::Json;
 use axum::extract::State;
@@ -9,11 +9,11 @@ use serde::Serialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use yingxue_sync_core::event::{ContactView, MemberView};
-use yingxue_sync_core::id::{DocId, HubId};
+use yingxue_sync_core::id::{BlobId, DocId, HubId};
 
 use crate::accounts::Teacher;
 use crate::app::{App, now_ms};
-use crate::driver::{ContactsView, DialView, history};
+use crate::driver::{ContactsView, history};
 use crate::problem::{ApiError, Problem};
 
 /// Tracks that are shown as waiting; a screen.
@@ -43,9 +43,9 @@ pub struct Contacts {
 pub enum HubReach {
     /// There is a contact.
     Connected,
-    /// An attempt is under way.
+    /// There is none; this hub tries again and again.
     Trying,
-    /// Neither.
+    /// This hub itself is cut off.
     Offline,
 }
 
@@ -97,6 +97,16 @@ pub struct WaitingTrack {
     pub verified_bytes: i64,
     /// In all.
     pub total_bytes: i64,
+    /// Why it does not move, if this hub itself is why.
+    pub reason: Option<WaitingReason>,
+}
+
+/// Why this hub does not fetch a track now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WaitingReason {
+    /// Its disk has no room; it goes on by itself when there is.
+    DiskFull,
 }
 
 /// A meeting or a parting.
@@ -134,10 +144,11 @@ pub enum MeetingEvent {
 ))]
 async fn show(State(app): State<App>, _: Teacher) -> Result<Json<Contacts>, ApiError> {
     let view = app.sync.contacts().await;
+    let stalled = view.stalled.clone();
     let (waiting, entries, last_seen) = app
         .db
-        .read(|db| -> rusqlite::Result<_> {
-            Ok((waiting(db)?, history::newest(db)?, history::last_seen(db)?))
+        .read(move |db| -> rusqlite::Result<_> {
+            Ok((waiting(db, &stalled)?, history::newest(db)?, history::last_seen(db)?))
         })
         .await?;
     let members = app.sync.membership().map_or_else(Vec::new, |m| m.hubs.clone());
@@ -147,7 +158,9 @@ async fn show(State(app): State<App>, _: Teacher) -> Result<Json<Contacts>, ApiE
     };
     let last_seen: BTreeMap<HubId, i64> = last_seen.into_iter().collect();
     let others = members.iter().filter(|member| member.hub != app.sync.hub_id());
-    let hubs = others.map(|m| hub(m, &view, last_seen.get(&m.hub).copied())).collect();
+    let is_online = app.sync.is_online();
+    let seen_at = |m: &MemberView| last_seen.get(&m.hub).copied();
+    let hubs = others.map(|m| hub(m, &view, is_online, seen_at(m))).collect();
     let history = entries.into_iter().map(|entry| HistoryEntry {
         at: entry.at_ms,
         hub_id: entry.hub.to_string(),
@@ -158,21 +171,26 @@ async fn show(State(app): State<App>, _: Teacher) -> Result<Json<Contacts>, ApiE
         reason: entry.reason,
     });
     let history = history.collect();
-    Ok(Json(Contacts { is_online: app.sync.is_online(), hubs, waiting, history }))
+    Ok(Json(Contacts { is_online, hubs, waiting, history }))
 }
 
-fn hub(member: &MemberView, view: &ContactsView, last_seen_at: Option<i64>) -> Hub {
+fn hub(
+    member: &MemberView,
+    view: &ContactsView,
+    is_online: bool,
+    last_seen_at: Option<i64>,
+) -> Hub {
     // Two contacts with one hub live side by side for a moment; the one in use moves bytes.
     let contact = view
         .contacts
         .iter()
         .filter(|contact| contact.hub == member.hub)
         .max_by_key(|contact| contact.received_bytes + contact.sent_bytes);
-    let dial = view.dials.iter().find(|(hub, _)| *hub == member.hub).map(|(_, dial)| dial);
-    let state = match (contact, dial) {
+    let error = view.dial_errors.iter().find(|(hub, _)| *hub == member.hub);
+    let state = match (contact, is_online) {
         (Some(_), _) => HubReach::Connected,
-        (None, Some(DialView { is_trying: true, .. })) => HubReach::Trying,
-        (None, _) => HubReach::Offline,
+        (None, true) => HubReach::Trying,
+        (None, false) => HubReach::Offline,
     };
     let count = |of: fn(&ContactView) -> u64| contact.map_or(0, of);
     let opened = |c: &ContactView| now_ms() - i64::try_from(c.age_ms).unwrap_or(0);
@@ -191,16 +209,17 @@ fn hub(member: &MemberView, view: &ContactsView, last_seen_at: Option<i64>) -> H
         waiting_comments: count(|c| c.waiting_envelopes),
         queued_bytes: count(|c| c.queued_bytes),
         last_seen_at,
-        last_error: dial.filter(|_| contact.is_none()).and_then(|d| d.last_error.clone()),
+        last_error: error.filter(|_| contact.is_none()).map(|(_, error)| error.clone()),
     }
 }
 
-fn waiting(db: &Connection) -> rusqlite::Result<Vec<WaitingTrack>> {
+fn waiting(db: &Connection, stalled: &BTreeSet<BlobId>) -> rusqlite::Result<Vec<WaitingTrack>> {
     const WAITING: &str = "select t.lesson, l.title, t.kind, coalesce(b.verified_bytes, 0), \
-         coalesce(b.total_bytes, t.bytes) \
+         coalesce(b.total_bytes, t.bytes), t.blob \
          from lesson_tracks t join lessons l on l.lesson = t.lesson \
          left join blobs b on b.blob = t.blob \
          where t.is_wanted = 1 order by t.class, t.created_at_ms desc limit ?1";
+    let is_stalled = |blob| stalled.contains(&BlobId(blob));
     db.prepare_cached(WAITING)?
         .query_map([WAITING_MAX], |row| {
             Ok(WaitingTrack {
@@ -209,7 +228,11 @@ fn waiting(db: &Connection) -> rusqlite::Result<Vec<WaitingTrack>> {
                 track: row.get(2)?,
                 verified_bytes: row.get(3)?,
                 total_bytes: row.get(4)?,
+                reason: is_stalled(row.get(5)?).then_some(WaitingReason::DiskFull),
             })
         })?
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

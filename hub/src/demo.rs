@@ -35,11 +35,13 @@ pub struct DemoArgs {
 /// Names and roles of the three schools; the first is the lead.
 const SCHOOLS: [&str; 3] = ["城区实验小学", "石门村小学", "云岭教学点"];
 /// What can be typed at each of them. They are shown on the demo page, so they protect nothing.
-const LOGINS: [(&str, &str, Role, &str); 3] = [
-    ("teacher", "firefly-2026", Role::Teacher, "陈老师"),
-    ("pupil", "1234", Role::Pupil, "小明"),
-    ("admin", "snowlight-2026", Role::Admin, "管理员"),
+const LOGINS: [(&str, &str, Role); 3] = [
+    ("teacher", "firefly-2026", Role::Teacher),
+    ("pupil", "1234", Role::Pupil),
+    ("admin", "snowlight-2026", Role::Admin),
 ];
+/// Who teaches in each of the schools, so that a discussion shows who said what.
+const TEACHERS: [&str; 3] = ["陈老师", "李老师", "王老师"];
 
 /// Runs the demo until Ctrl-C.
 ///
@@ -98,6 +100,7 @@ async fn first(interrupt: &mut Signal, terminate: &mut Signal) {
 fn plans(data: &std::path::Path, port: u16) -> Vec<Hub> {
     let plan = |i: u16| Hub {
         school: SCHOOLS[usize::from(i)].to_owned(),
+        teacher: TEACHERS[usize::from(i)],
         data: data.join(format!("hub-{}", i + 1)),
         port: port + i,
         sync_port: port + 3 + i,
@@ -117,12 +120,13 @@ fn demo_hubs(plans: &[Hub], own: &Hub) -> Vec<DemoHub> {
     plans.iter().map(shown).collect()
 }
 
-fn demo_logins() -> Vec<DemoLogin> {
-    let login = |(login, password, role, name): (&str, &str, Role, &str)| DemoLogin {
+/// Gives the logins that the demo page of `own` shows.
+fn demo_logins(own: &Hub) -> Vec<DemoLogin> {
+    let login = |(login, password, role): (&str, &str, Role)| DemoLogin {
         login: login.to_owned(),
         password: password.to_owned(),
         role,
-        name: name.to_owned(),
+        name: own.name_of(role).to_owned(),
     };
     LOGINS.into_iter().map(login).collect()
 }

@@ -4,13 +4,14 @@
 //! asks, carries out its outputs in order, and decides nothing. Everything else of the hub holds
 //! a [`SyncHandle`].
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use yingxue_sync_core::event::{
-    Command, ContactView, DocEdit, MembershipView, Refusal, RequestId, Want,
+    Command, ContactView, DocEdit, MembershipView, Refusal, RequestId, Restored, Want,
 };
 use yingxue_sync_core::id::{BlobId, CollectionId, DocId, HubId};
 use yingxue_sync_core::{Node, NodeConfig};
@@ -20,7 +21,7 @@ use yingxue_sync_io::transport::{Transport, TransportConfig};
 use crate::config::SyncConfig;
 use crate::db::Db;
 use crate::events::EventBus;
-use crate::store::Store;
+use crate::store::{Notice, Store, lost};
 use news::News;
 
 pub mod history;
@@ -67,22 +68,15 @@ pub enum StartError {
     Transport(String),
 }
 
-/// How one hub is being reached, apart from its open contact.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct DialView {
-    /// True while an attempt is under way.
-    pub is_trying: bool,
-    /// What came of the last one, for people; none if it worked.
-    pub last_error: Option<String>,
-}
-
 /// What is happening with other hubs now.
 #[derive(Debug, Clone, Default)]
 pub struct ContactsView {
     /// Open contacts.
     pub contacts: Vec<ContactView>,
-    /// Hubs that were dialled.
-    pub dials: Vec<(HubId, DialView)>,
+    /// Hubs that were dialled in vain, with the reason, for people.
+    pub dial_errors: Vec<(HubId, String)>,
+    /// Blobs for which this disk has no room.
+    pub stalled: BTreeSet<BlobId>,
 }
 
 /// What a carried-out command gives back.
@@ -129,19 +123,19 @@ pub async fn start(
     let files = BlobFiles::open(config.data_dir.join("blobs"), FREE_BYTES_MIN)
         .map_err(|e| StartError::Store(e.to_string()))?;
     let files = Arc::new(files);
-    let store = Store::new(db.clone(), Arc::clone(&files));
-    match store.remove_unnamed() {
-        Ok(0) => {}
-        Ok(count) => tracing::info!(count, "blobs that no lesson names were removed"),
-        Err(error) => tracing::warn!(%error, "blobs that no lesson names could not be removed"),
-    }
-    let restored = store.restore().map_err(|e| StartError::Store(e.to_string()))?;
+    let news = Arc::new(News::new(db.clone(), events));
+    let (store, restored) = {
+        let (db, files, told) = (db.clone(), Arc::clone(&files), Arc::clone(&news));
+        let opened = tokio::task::spawn_blocking(move || {
+            open_store(db, files, move |notice| told.tell(notice))
+        });
+        opened.await.map_err(|e| StartError::Store(e.to_string()))??
+    };
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(|e| StartError::Store(e.to_string()))?;
     let node = Node::new(NodeConfig::new(secret, seed), restored)
         .map_err(|e| StartError::Restore(e.to_string()))?;
 
-    let news = Arc::new(News::new(db.clone(), events));
     let told = Arc::clone(&news);
     let store = store
         .start(move |notice| told.tell(notice))
@@ -174,6 +168,23 @@ pub async fn start(
     let driver = run::Driver::new(node, edge, watches, news, db, config.sync.announce);
     tokio::spawn(driver.run(handle.clone()));
     Ok(handle)
+}
+
+/// Opens the store and puts its rows right with its files.
+fn open_store(
+    db: Db,
+    files: Arc<BlobFiles>,
+    notify: impl Fn(Notice) + Send + 'static,
+) -> Result<(Store, Restored), StartError> {
+    let store = Store::new(db.clone(), Arc::clone(&files));
+    match store.remove_unnamed() {
+        Ok(0) => {}
+        Ok(count) => tracing::info!(count, "blobs that no lesson names were removed"),
+        Err(error) => tracing::warn!(%error, "blobs that no lesson names could not be removed"),
+    }
+    lost::check_all(db, files, notify).map_err(StartError::Store)?;
+    let restored = store.restore().map_err(|e| StartError::Store(e.to_string()))?;
+    Ok((store, restored))
 }
 
 impl SyncHandle {

@@ -15,7 +15,7 @@ use crate::accounts::{Anyone, Role, Teacher, User};
 use crate::alliance::refused;
 use crate::app::App;
 use crate::catalog::bounds::{self, GRADES, SUBJECTS};
-use crate::catalog::query::{self, Lesson, LessonDetail, Question};
+use crate::catalog::query::{self, Lesson, LessonDetail, Question, Status};
 use crate::catalog::{self, collection};
 use crate::problem::{ApiError, Body, Problem};
 
@@ -235,9 +235,11 @@ pub(crate) fn parse(id: &str) -> Result<DocId, ApiError> {
 async fn show(app: &App, lesson: DocId, user: &User) -> Result<Json<LessonDetail>, ApiError> {
     let hub = app.sync.hub_id();
     let found = app.db.read(move |db| query::detail(db, &lesson, &hub, false)).await?;
-    let mut detail = found.ok_or_else(ApiError::not_found)?;
+    let is_pupil = user.role == Role::Pupil;
+    let is_shown = |found: &LessonDetail| !is_pupil || found.lesson.status != Status::Importing;
+    let mut detail = found.filter(is_shown).ok_or_else(ApiError::not_found)?;
     let job = app.jobs.of_lesson(&detail.lesson.id);
-    detail.lesson.set_job(job, user.role != Role::Pupil);
+    detail.lesson.set_job(job, !is_pupil);
     Ok(Json(detail))
 }
 

@@ -19,7 +19,7 @@ use yingxue_sync_core::id::{BlobId, DocId};
 use crate::accounts::Anyone;
 use crate::app::App;
 use crate::problem::ApiError;
-use crate::store::blobs;
+use crate::store::{blobs, lost};
 use byte_range::Asked;
 use open_tracks::{OpenTrack, READ_BYTES_MAX};
 
@@ -66,6 +66,10 @@ async fn serve_blob(
     if !track.holds(&range) {
         return Err(ApiError::not_found());
     }
+    if !track.reaches(range.end)? {
+        check_file(&app, blob).await;
+        return Err(ApiError::not_found());
+    }
     let mut response = body(&app, &track, range.clone()).await?.into_response();
     *response.status_mut() = status;
     describe(response.headers_mut(), &track, &range, status, etag);
@@ -83,16 +87,34 @@ async fn open(app: &App, blob: BlobId) -> Result<Arc<OpenTrack>, ApiError> {
     }
     let begun = tracks.generation();
     let files = Arc::clone(app.sync.files());
-    let opened = app.db.read(move |db| -> Result<OpenTrack, ApiError> {
+    let opened = app.db.read(move |db| -> Result<Option<OpenTrack>, ApiError> {
         let known = blobs::load(db, &blob)?;
         let manifest = known.manifest.ok_or_else(ApiError::not_found)?;
         let manifest = Manifest::decode(&manifest).map_err(ApiError::internal)?;
-        let file = files.open_file(blob).map_err(|_| ApiError::not_found())?;
-        Ok(OpenTrack::new(blob, file, &manifest, &known.bitmap))
+        let file = files.open_file(blob).ok();
+        Ok(file.map(|file| OpenTrack::new(blob, file, &manifest, &known.bitmap)))
     });
-    let track = Arc::new(opened.await?);
+    let Some(track) = opened.await? else {
+        check_file(app, blob).await;
+        return Err(ApiError::not_found());
+    };
+    let track = Arc::new(track);
     tracks.insert(Arc::clone(&track), begun);
     Ok(track)
+}
+
+/// Takes back what a file does not have any more, so that nothing says that it is here.
+async fn check_file(app: &App, blob: BlobId) {
+    let (db, files) = (app.db.clone(), Arc::clone(app.sync.files()));
+    let news = Arc::clone(app.sync.news());
+    news.tracks().forget(&blob);
+    let checked = tokio::task::spawn_blocking(move || {
+        lost::check(&db, &files, blob)
+            .map(|notices| notices.into_iter().for_each(|notice| news.tell(notice)))
+    });
+    if let Ok(Err(error)) = checked.await {
+        tracing::error!(%error, "the file of a lesson could not be checked");
+    }
 }
 
 fn asked(headers: &HeaderMap, etag: &HeaderValue, total_bytes: u64) -> Asked {
@@ -152,6 +174,9 @@ async fn body(app: &App, track: &Arc<OpenTrack>, range: Range<u64>) -> Result<Bo
         }
         let end = rest.end.min(rest.start + READ_BYTES_MAX as u64);
         let chunk = app.sync.news().tracks().read(&track, rest.start..end).await;
+        if chunk.is_err() {
+            check_file(&app, track.blob).await;
+        }
         rest.start = if chunk.is_ok() { end } else { rest.end };
         Some((chunk, (app, track, rest)))
     });

@@ -20,6 +20,7 @@ use crate::db::{self, Db};
 
 pub mod blobs;
 mod journals;
+pub mod lost;
 
 /// Requests that share one commit; a longer run would delay the answer of its first.
 const RUN_MAX: usize = 64;
@@ -141,8 +142,9 @@ impl Store {
                 run.push(next);
             }
             if is_read {
-                let read = |StoreRequest { id, op }| StoreReply { id, result: self.read(op) };
-                replies.extend(run.into_iter().map(read));
+                for StoreRequest { id, op } in run {
+                    replies.push(StoreReply { id, result: self.read(op, notify) });
+                }
             } else {
                 replies.extend(self.write(run, notify));
             }
@@ -150,10 +152,16 @@ impl Store {
         replies
     }
 
-    fn read(&mut self, op: StoreOp) -> Result<StoreValue, StoreError> {
+    fn read(
+        &mut self,
+        op: StoreOp,
+        notify: &mut impl FnMut(Notice),
+    ) -> Result<StoreValue, StoreError> {
         match op {
-            StoreOp::ReadPiece { blob, piece } => self.read_piece(&blob, piece),
+            StoreOp::ReadPiece { blob, piece } => self.read_piece(&blob, piece, notify),
             StoreOp::LoadBlob { blob } => {
+                // The node fetches and offers what it is told here.
+                self.check_file(blob, notify)?;
                 let found = self.db.read_blocking(|db| blobs::load(db, &blob));
                 found.map(StoreValue::Blob).map_err(failed)
             }
@@ -161,15 +169,38 @@ impl Store {
         }
     }
 
-    fn read_piece(&mut self, blob: &BlobId, piece: u32) -> Result<StoreValue, StoreError> {
+    fn read_piece(
+        &mut self,
+        blob: &BlobId,
+        piece: u32,
+        notify: &mut impl FnMut(Notice),
+    ) -> Result<StoreValue, StoreError> {
         let manifest = self.manifest(blob)?;
         let is_held = self.db.read_blocking(|db| blobs::is_held(db, blob, piece));
         let info = manifest.pieces.get(piece as usize).ok_or(StoreError::Missing)?;
         if !is_held.map_err(failed)? {
             return Err(StoreError::Missing);
         }
-        let bytes = self.files.read_at(*blob, manifest.offset_of(piece), info.bytes as usize);
-        bytes.map(StoreValue::Piece).map_err(file_error)
+        match self.files.read_at(*blob, manifest.offset_of(piece), info.bytes as usize) {
+            Ok(bytes) if manifest.verifies(piece, &bytes) => Ok(StoreValue::Piece(bytes)),
+            Ok(_) => {
+                let lost = lost::take_back_piece(&self.db, *blob, piece).map_err(failed)?;
+                lost.into_iter().for_each(notify);
+                Err(StoreError::Missing)
+            }
+            Err(BlobFileError::Missing(_) | BlobFileError::OutOfRange { .. }) => {
+                self.check_file(*blob, notify)?;
+                Err(StoreError::Missing)
+            }
+            Err(error) => Err(file_error(error)),
+        }
+    }
+
+    /// Takes back the pieces that a blob's file does not have any more.
+    fn check_file(&self, blob: BlobId, notify: &mut impl FnMut(Notice)) -> Result<(), StoreError> {
+        let lost = lost::check(&self.db, &self.files, blob).map_err(failed)?;
+        lost.into_iter().for_each(notify);
+        Ok(())
     }
 
     fn write(
@@ -179,7 +210,7 @@ impl Store {
     ) -> Vec<StoreReply> {
         let ids: Vec<StoreId> = run.iter().map(|request| request.id).collect();
         let changes: Vec<_> =
-            run.into_iter().map(|request| (request.id, self.put_files(request.op))).collect();
+            run.into_iter().map(|r| (r.id, self.put_files(r.op, notify))).collect();
         let answered = self.db.write_blocking(move |tx| {
             changes
                 .into_iter()
@@ -203,12 +234,18 @@ impl Store {
     }
 
     /// Does the part of a write that is in files, durably.
-    fn put_files(&mut self, op: StoreOp) -> Result<Change, StoreError> {
+    fn put_files(
+        &mut self,
+        op: StoreOp,
+        notify: &mut impl FnMut(Notice),
+    ) -> Result<Change, StoreError> {
         match op {
             StoreOp::ReserveBlob { blob, manifest: bytes } => {
                 let manifest =
                     Manifest::decode(&bytes).map_err(|e| StoreError::Failed(e.to_string()))?;
                 let manifest = Arc::new(manifest);
+                // A new file in the place of one that is gone would look like it.
+                self.check_file(blob, notify)?;
                 self.files.reserve(blob, manifest.total_bytes()).map_err(file_error)?;
                 self.keep_manifest(blob, &manifest);
                 Ok(Change::Reserved { blob, bytes, manifest })

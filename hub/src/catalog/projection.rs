@@ -1,7 +1,7 @@
 //! From documents to rows. Whatever another hub wrote, this does not fail because of it:
 //! a bad field gets its default, a document that is no lesson and no thread leaves no rows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{Connection, OptionalExtension, params};
 use yingxue_sync_core::doc;
@@ -219,33 +219,55 @@ fn project_thread(db: &Connection, thread: &DocId, doc: &Fields) -> rusqlite::Re
         tracing::warn!(thread = %thread, "a thread names another lesson; it is not shown");
         return Ok(Projected::Nothing);
     };
-    db.prepare_cached("delete from comments where lesson = ?1")?.execute([lesson.as_bytes()])?;
     let comments = doc.iter().filter_map(|(key, value)| match value {
         DocValue::Map(comment) => Some((key.strip_prefix("c:")?.parse::<DocId>().ok()?, comment)),
         _ => None,
     });
+    let mut shown = BTreeSet::new();
     for (op, comment) in comments.take(bounds::COMMENTS_MAX) {
-        project_comment(db, &lesson, &op, comment)?;
+        // `op` may come twice, in upper and in lower case.
+        if !shown.contains(&op) && project_comment(db, &lesson, &op, comment)? {
+            shown.insert(op);
+        }
     }
+    remove_others(db, &lesson, &shown)?;
     Ok(Projected::Thread(lesson))
 }
 
+/// Removes the comments of a lesson that its thread does not hold any more.
+fn remove_others(db: &Connection, lesson: &DocId, shown: &BTreeSet<DocId>) -> rusqlite::Result<()> {
+    let mut ops = db.prepare_cached("select op from comments where lesson = ?1")?;
+    let ops = ops.query_map([lesson.as_bytes()], |row| row.get(0).map(DocId))?;
+    let mut remove = db.prepare_cached("delete from comments where lesson = ?1 and op = ?2")?;
+    for op in ops.collect::<rusqlite::Result<Vec<_>>>()? {
+        if !shown.contains(&op) {
+            remove.execute([lesson.as_bytes(), op.as_bytes()])?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes a comment's row if it is another one than before; says whether there is one.
 fn project_comment(
     db: &Connection,
     lesson: &DocId,
     op: &DocId,
     comment: &Fields,
-) -> rusqlite::Result<()> {
-    // `op` may come twice, in upper and in lower case.
-    const INSERT: &str = "insert or ignore into comments (lesson, op, author, name, school, \
+) -> rusqlite::Result<bool> {
+    // A thread has hundreds of comments, and one of them has changed.
+    const UPSERT: &str = "insert into comments (lesson, op, author, name, school, \
          school_hub, text, at_ms, written_at_ms, is_deleted) \
-         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) \
+         on conflict (lesson, op) do update set author = ?3, name = ?4, school = ?5, \
+         school_hub = ?6, text = ?7, at_ms = ?8, written_at_ms = ?9, is_deleted = ?10 \
+         where (author, name, school, school_hub, text, at_ms, written_at_ms, is_deleted) \
+         is not (?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
     let said = string(comment, "text");
     let said = bounds::paragraph(said, bounds::COMMENT_CHARS_MAX);
     let Some(school_hub) = bytes::<32>(comment, "school_hub").filter(|_| !said.is_empty()) else {
-        return Ok(());
+        return Ok(false);
     };
-    db.prepare_cached(INSERT)?.execute(params![
+    db.prepare_cached(UPSERT)?.execute(params![
         lesson.as_bytes(),
         op.as_bytes(),
         line(comment, "author", 64),
@@ -257,7 +279,7 @@ fn project_comment(
         int(comment, "written_at", bounds::TIME_MS_MAX).unwrap_or(0),
         comment.get("deleted") == Some(&DocValue::Bool(true)),
     ])?;
-    Ok(())
+    Ok(true)
 }
 
 fn string<'a>(fields: &'a Fields, key: &str) -> &'a str {

@@ -117,7 +117,7 @@ pub struct Question {
     pub words: String,
     /// One subject, or all.
     pub subject: Option<String>,
-    /// True if jobs are not shown.
+    /// True if jobs, and lessons that are not published, are not shown.
     pub is_pupil: bool,
 }
 
@@ -137,11 +137,11 @@ pub fn page(db: &Connection, asked: &Question, hub: &HubId) -> rusqlite::Result<
     let sql = format!(
         "select {COLUMNS} from lessons where is_deleted = 0 \
          and (created_at_ms, lesson) < (?1, ?2) and {FILTER} \
-         order by created_at_ms desc, lesson desc limit ?5"
+         order by created_at_ms desc, lesson desc limit ?6"
     );
     // Nothing is as large as a time that is not reached and the largest id.
     let (at_ms, id) = asked.after.unwrap_or((i64::MAX, [0xff; 16]));
-    let key = params![at_ms, id, asked.subject, asked.words, asked.limit + 1];
+    let key = params![at_ms, id, asked.subject, asked.words, asked.is_pupil, asked.limit + 1];
     let mut rows = db
         .prepare_cached(&sql)?
         .query_map(key, LessonRow::read)?
@@ -157,21 +157,22 @@ pub fn page(db: &Connection, asked: &Question, hub: &HubId) -> rusqlite::Result<
 }
 
 /// Parts of the page's and the count's condition.
-const FILTER: &str = "(?3 is null or subject = ?3) and (?4 = '' or \
+const FILTER: &str = "is_published >= ?5 and (?3 is null or subject = ?3) and (?4 = '' or \
      instr(lower(title || ' ' || teacher || ' ' || school || ' ' || filename), ?4) > 0)";
 
 fn total(db: &Connection, asked: &Question) -> rusqlite::Result<i64> {
     if asked.subject.is_none() && asked.words.is_empty() {
-        return db
-            .prepare_cached("select lessons from catalog_count")?
-            .query_row([], |row| row.get(0));
+        const COUNT: &str = "select lessons - iif(?1, (select count(*) from lessons \
+             where is_published = 0 and is_deleted = 0), 0) from catalog_count";
+        return db.prepare_cached(COUNT)?.query_row([asked.is_pupil], |row| row.get(0));
     }
     // ?1 and ?2 have to be there for SQLite, and say nothing.
     let sql = format!(
         "select count(*) from lessons where is_deleted = 0 and ?1 is null and ?2 is null and {FILTER}"
     );
-    db.prepare_cached(&sql)?
-        .query_row(params![None::<i64>, None::<i64>, asked.subject, asked.words], |row| row.get(0))
+    let nothing = None::<i64>;
+    let key = params![nothing, nothing, asked.subject, asked.words, asked.is_pupil];
+    db.prepare_cached(&sql)?.query_row(key, |row| row.get(0))
 }
 
 /// Reads one lesson; one that is deleted only for those who may restore it.

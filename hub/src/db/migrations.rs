@@ -26,6 +26,7 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!("0002_sync"),
     migration!("0003_catalog"),
     migration!("0004_first_author"),
+    migration!("0005_unpublished"),
 ];
 
 /// Brings the database to the newest version.

@@ -11,6 +11,7 @@ use tokio::process::{Child, Command};
 use tokio::time;
 
 use super::{demo_hubs, demo_logins};
+use crate::accounts::Role;
 use crate::config::{Config, DemoConfig};
 
 /// A hub closes its database in less; after that it is killed, which it survives too.
@@ -27,6 +28,8 @@ const RESTARTS_WITHIN: Duration = Duration::from_secs(30);
 pub(super) struct Hub {
     /// Its school's name.
     pub(super) school: String,
+    /// Name of its teacher.
+    pub(super) teacher: &'static str,
     /// Its data directory.
     pub(super) data: PathBuf,
     /// Where browsers find it.
@@ -41,6 +44,15 @@ impl Hub {
     /// Gives the address that a browser opens.
     pub(super) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Gives the name of who logs in there.
+    pub(super) fn name_of(&self, role: Role) -> &'static str {
+        match role {
+            Role::Teacher => self.teacher,
+            Role::Pupil => "小明",
+            Role::Admin => "管理员",
+        }
     }
 
     /// Gives the folder of the whole demo.
@@ -168,7 +180,7 @@ fn write_config(hub: &Hub, plans: &[Hub]) -> Result<()> {
         format!("/ip4/127.0.0.1/udp/{}/quic-v1", hub.sync_port),
     ];
     config.sync.is_mdns = false;
-    config.demo = Some(DemoConfig { hubs: demo_hubs(plans, hub), logins: demo_logins() });
+    config.demo = Some(DemoConfig { hubs: demo_hubs(plans, hub), logins: demo_logins(hub) });
     let text = toml::to_string(&config).context("write the configuration")?;
     fs::write(hub.config_file(), text)
         .with_context(|| format!("write {}", hub.config_file().display()))

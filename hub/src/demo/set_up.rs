@@ -45,12 +45,12 @@ fn wait_until_up(plan: &Hub) -> Result<HubClient> {
         println!("{}: setting up", plan.school);
         let code = plan.data.join(CODE_FILE);
         let code = wait_for(START_MAX, &log, || fs::read_to_string(&code).ok())?;
-        let (login, password, _, name) = *admin();
+        let (login, password, role) = *admin();
         visitor.post(
             "/setup",
             &json!({
                 "code": code.trim(), "school": plan.school,
-                "name": name, "login": login, "password": password,
+                "name": plan.name_of(role), "login": login, "password": password,
             }),
         )?;
     } else {
@@ -73,16 +73,17 @@ fn wait_for<T>(max: Duration, log: &Path, mut look: impl FnMut() -> Option<T>) -
     }
 }
 
-fn admin() -> &'static (&'static str, &'static str, Role, &'static str) {
+fn admin() -> &'static (&'static str, &'static str, Role) {
     LOGINS.iter().find(|login| login.2 == Role::Admin).expect("one of the logins is the admin's")
 }
 
 fn make_logins(plan: &Hub, hub: &HubClient) -> Result<()> {
     let users = hub.get("/users")?;
     let is_there = |login: &str| items(&users).any(|user| user["login"] == login);
-    for (login, password, role, name) in LOGINS {
+    for (login, password, role) in LOGINS {
         if !is_there(login) {
             println!("{}: making the login {login}", plan.school);
+            let name = plan.name_of(role);
             let user = json!({ "login": login, "name": name, "role": role, "password": password });
             hub.post("/users", &user)?;
         }
@@ -120,7 +121,7 @@ fn add_lesson(lead: &HubClient, file: &Path) -> Result<()> {
         title: "分数的意义 The meaning of fractions",
         subject: "math",
         grade: "5",
-        teacher: "陈老师",
+        teacher: super::TEACHERS[0],
     };
     println!("{}: uploading the demo lesson", super::SCHOOLS[0]);
     upload(lead, &lesson, &mut |sent, all| {

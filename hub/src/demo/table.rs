@@ -12,7 +12,7 @@ pub(super) fn print(plans: &[Hub]) {
     schools.extend(plans.iter().map(|hub| [hub.school.clone(), role(hub).into(), hub.url()]));
     let mut logins = vec![["Login 用户名".into(), "Password 密码".into(), "Role".into()]];
     logins.extend(
-        LOGINS.map(|(login, password, role, _)| [login, password, role.as_str()].map(Into::into)),
+        LOGINS.map(|(login, password, role)| [login, password, role.as_str()].map(Into::into)),
     );
     println!("\n{}\n{}", drawn(&schools), drawn(&logins));
     let rural = &plans[1];

@@ -69,8 +69,8 @@ impl News {
         self.events.publish(event);
     }
 
-    /// Hears what the store has committed. Called on the store's thread.
-    pub(super) fn tell(&self, notice: Notice) {
+    /// Hears what the store has committed, or has found lost. Not called on async threads.
+    pub(crate) fn tell(&self, notice: Notice) {
         match notice {
             Notice::Lesson(lesson) => {
                 self.are_wants_old.notify_one();
@@ -87,6 +87,11 @@ impl News {
                 self.moved(blob);
             }
         }
+    }
+
+    /// Lists the wants anew.
+    pub(super) fn want(&self) {
+        self.are_wants_old.notify_one();
     }
 
     /// Hears that a blob's manifest came, or pieces of it.

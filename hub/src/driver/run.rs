@@ -1,6 +1,6 @@
 //! The loop around the node.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -8,12 +8,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 use yingxue_sync_core::event::{Command, Event, Input, MembershipView, Output, Refusal, RequestId};
-use yingxue_sync_core::id::HubId;
+use yingxue_sync_core::id::{BlobId, HubId};
 use yingxue_sync_core::{Node, Time};
 use yingxue_sync_io::transport::{Transport, TransportEvent};
 
 use super::news::{self, News};
-use super::{Answer, Ask, ContactsView, DialView, Reply, SyncHandle, history};
+use super::{Answer, Ask, ContactsView, Reply, SyncHandle, history};
 use crate::db::Db;
 use crate::events::HubEvent;
 use crate::store::StoreThread;
@@ -24,6 +24,8 @@ const CLOCK_EVERY: Duration = Duration::from_secs(60);
 const INPUTS_AT_ONCE_MAX: usize = 32;
 /// Hubs whose dials are remembered; more than an alliance has.
 const DIALS_KEPT: usize = 1_024;
+/// Blobs remembered as having no room; more than the node fetches at a time.
+const STALLED_KEPT: usize = 1_024;
 
 /// What the driver touches on the outside.
 pub(super) struct Edge {
@@ -51,7 +53,8 @@ pub(super) struct Driver {
     started: Instant,
     next_request: RequestId,
     waiting: BTreeMap<RequestId, Reply<Result<Answer, Refusal>>>,
-    dials: BTreeMap<HubId, DialView>,
+    dial_errors: BTreeMap<HubId, String>,
+    stalled: BTreeSet<BlobId>,
     tasks: JoinSet<()>,
 }
 
@@ -74,7 +77,8 @@ impl Driver {
             started: Instant::now(),
             next_request: 1,
             waiting: BTreeMap::new(),
-            dials: BTreeMap::new(),
+            dial_errors: BTreeMap::new(),
+            stalled: BTreeSet::new(),
             tasks: JoinSet::new(),
         }
     }
@@ -138,12 +142,13 @@ impl Driver {
     fn hear(&mut self, event: TransportEvent) {
         let input = match event {
             TransportEvent::Opened { contact, hub, is_dialer, address } => {
-                self.dials.remove(&hub);
+                self.dial_errors.remove(&hub);
                 Input::Opened { contact, hub, is_dialer, address }
             }
             TransportEvent::DialFailed { hub, reason } => {
-                let view = DialView { is_trying: false, last_error: Some(reason.clone()) };
-                self.dials.insert(hub, view);
+                if self.dial_errors.len() < DIALS_KEPT {
+                    self.dial_errors.insert(hub, reason.clone());
+                }
                 self.news.publish(HubEvent::Contact {});
                 Input::DialFailed { hub, reason }
             }
@@ -175,13 +180,15 @@ impl Driver {
             Ask::Tell(command) => self.input(Input::Command(command)),
             Ask::Contacts(reply) => {
                 let contacts = self.node.contacts(self.now());
-                let dials = self.dials.iter().map(|(hub, view)| (*hub, view.clone())).collect();
+                let dial_errors = self.dial_errors.clone().into_iter().collect();
                 // Nobody may be waiting any more.
-                drop(reply.send(ContactsView { contacts, dials }));
+                let stalled = self.stalled.clone();
+                drop(reply.send(ContactsView { contacts, dial_errors, stalled }));
             }
             Ask::SetOnline(is_online, reply) => {
                 self.edge.transport.set_online(is_online);
                 if is_online {
+                    self.dial_errors.clear();
                     self.input(Input::Command(Command::Reconnect));
                 }
                 self.watches.is_online.send_replace(is_online);
@@ -204,9 +211,6 @@ impl Driver {
                 Output::Send { contact, frame } => self.edge.transport.send(contact, frame),
                 Output::Close { contact, reason } => self.edge.transport.close(contact, reason),
                 Output::Dial { hub, addresses } => {
-                    if self.dials.len() < DIALS_KEPT {
-                        self.dials.entry(hub).or_default().is_trying = true;
-                    }
                     self.edge.transport.dial(hub, addresses);
                 }
                 Output::Admit { hubs, are_strangers_admitted } => {
@@ -228,11 +232,17 @@ impl Driver {
                 self.watches.membership.send_replace(self.node.membership().map(Arc::new));
                 self.news.publish(HubEvent::Alliance {});
             }
-            Event::BlobProgress { blob, .. } | Event::BlobComplete { blob } => {
-                self.news.moved(blob);
+            Event::BlobProgress { blob, .. } => self.has_moved(blob),
+            Event::BlobComplete { blob } => {
+                self.has_moved(blob);
+                // Pieces that the file lost meanwhile are still to be fetched.
+                self.news.want();
             }
             Event::BlobStalled { blob } => {
                 tracing::warn!(%blob, "the disk is full; a lesson cannot be fetched");
+                if self.stalled.len() < STALLED_KEPT && self.stalled.insert(blob) {
+                    self.news.publish(HubEvent::Contact {});
+                }
             }
             Event::ContactUp { hub, address, .. } => {
                 tracing::info!(hub = %hub.short(), address, "met another school's hub");
@@ -244,6 +254,13 @@ impl Driver {
             }
             Event::Alarm { text } => tracing::warn!("{text}"),
         }
+    }
+
+    fn has_moved(&mut self, blob: BlobId) {
+        if self.stalled.remove(&blob) {
+            self.news.publish(HubEvent::Contact {});
+        }
+        self.news.moved(blob);
     }
 
     fn answer(&mut self, request: RequestId, answer: Result<Answer, Refusal>) {

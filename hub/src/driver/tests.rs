@@ -177,6 +177,39 @@ async fn a_blob_that_a_lesson_names_travels_and_is_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_track_whose_file_was_lost_while_the_hub_stood_still_comes_again() {
+    let (lead, member) = pair().await;
+    let (blob, content) = lead.add_blob().await;
+    let track = NewTrack {
+        kind: "audio".to_owned(),
+        blob,
+        bytes: content.len() as u64,
+        codecs: "opus".to_owned(),
+        width: None,
+        height: None,
+    };
+    lead.add_lesson(&[track]).await;
+    let is_whole = |db: &Connection| {
+        db.query_row("select count(*) = 1 from blobs where is_complete", [], |row| row.get(0))
+    };
+    member.until("whole blob", is_whole).await;
+    let path = member.sync.files().path(blob);
+    std::fs::remove_file(&path).unwrap();
+    let member = member.restarted().await;
+    member.until("whole blob again", is_whole).await;
+    assert_eq!(std::fs::read(&path).unwrap(), content);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_cancelled_import_has_left_goes_at_the_next_start() {
+    let hub = Hub::new().await;
+    let (blob, _) = hub.add_blob().await;
+    assert!(hub.sync.files().exists(blob));
+    let hub = hub.restarted().await;
+    assert!(!hub.sync.files().exists(blob));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn schools_that_comment_apart_both_have_both_after_the_link_is_restored() {
     let (lead, member) = pair().await;
     lead.add_lesson(&[]).await;

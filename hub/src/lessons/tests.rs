@@ -99,3 +99,25 @@ async fn teachers_change_lessons_of_their_school_alone() {
     assert_eq!(restored.json()["title"], "新");
     assert_eq!(list(&hub, &admin, "").await["total"], 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pupils_do_not_see_lessons_that_are_being_made_or_could_not_be() {
+    let (hub, admin) = with_rows(3).await;
+    let made = hub.app.db.write(|tx| {
+        tx.execute("update lessons set is_published = 0 where lesson = ?1", [&[1; 16]])
+    });
+    let made: Result<usize, rusqlite::Error> = made.await;
+    assert_eq!(made.unwrap(), 1);
+    let pupil = hub.log_in_new(&admin, "pupil", "pupil").await;
+    let path = format!("/api/v1/lessons/{}", DocId([1; 16]));
+    for (who, lessons, outcome) in [(&admin, 3, "200"), (&pupil, 2, "404 not_found")] {
+        for query in ["", "?q=lesson"] {
+            let page = list(&hub, who, query).await;
+            assert_eq!(
+                (&page["total"], page["items"].as_array().unwrap().len()),
+                (&json!(lessons), lessons)
+            );
+        }
+        assert_eq!(hub.get(&path, who).await.outcome(), outcome);
+    }
+}

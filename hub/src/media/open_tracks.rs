@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::IoSliceMut;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -96,6 +96,15 @@ impl OpenTrack {
         let first = self.ends.partition_point(|end| *end <= range.start);
         let last = self.ends.partition_point(|end| *end < range.end);
         (first..=last).all(|piece| u32::try_from(piece).is_ok_and(|piece| self.held.has(piece)))
+    }
+
+    /// Says whether the file is still in its folder and long enough.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn reaches(&self, end: u64) -> std::io::Result<bool> {
+        let file = self.file.metadata()?;
+        Ok(file.nlink() > 0 && file.len() >= end)
     }
 
     /// Fills `buffer` from what the system has in memory; says how far that went.

@@ -164,3 +164,31 @@ async fn nothing_is_served_without_a_login_or_under_a_wrong_name() {
         assert_eq!(hub.get(&path, &served.who).await.outcome(), "404 not_found", "{path}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_gone_or_cut_is_not_found_and_its_lesson_is_not_ready() {
+    let served = served(0x1f).await;
+    let (hub, path) = (&served.hub, served.hub.app.sync.files().path(served.blob));
+    let detail = async || hub.get(&format!("/api/v1/lessons/{LESSON}"), &served.who).await.json();
+    assert_eq!(detail().await["readiness"]["state"], "ready");
+    assert_eq!(served.range("bytes=0-99").await.outcome(), "206");
+
+    // Cut while it is open: the end is gone, the beginning is served still.
+    std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(1_500_100).unwrap();
+    assert_eq!(served.range("bytes=1500100-1500299").await.outcome(), "404 not_found");
+    assert_eq!(served.range("bytes=0-99").await.outcome(), "206");
+    assert_eq!(served.ask(Method::GET, &[]).await.outcome(), "404 not_found");
+    let cut = detail().await;
+    assert_eq!(
+        (&cut["status"], &cut["readiness"]["state"]),
+        (&"receiving".into(), &"not_ready".into())
+    );
+    assert_eq!(cut["verified_bytes"], 1_500_100);
+
+    // Removed while it is open.
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(served.range("bytes=0-99").await.outcome(), "404 not_found");
+    let gone = detail().await;
+    assert_eq!(gone["readiness"]["reason"], "not_arrived");
+    assert_eq!((&gone["status"], &gone["verified_bytes"]), (&"waiting".into(), &0.into()));
+}

@@ -84,6 +84,9 @@ fn a_blob_made_here_is_whole_at_once() {
     let manifest = Manifest::of(&[2, 1], b"abc", vec![]).unwrap();
     let blob = manifest.blob_id();
     let made = manifest.clone();
+    let path = store.dir.path().join("made");
+    std::fs::write(&path, b"abc").unwrap();
+    store.store.files.adopt(blob, &path).unwrap();
     store.store.db.write_blocking(move |tx| blobs::insert_complete(tx, &blob, &made)).unwrap();
     let loaded = store.carry_out(StoreOp::LoadBlob { blob });
     assert!(matches!(&loaded, Ok(StoreValue::Blob(b)) if b.bitmap == [0b11]), "{loaded:?}");

@@ -21,19 +21,23 @@ const FIRST_MS: i64 = 1_767_225_600_000;
 /// Pieces of a track of a seeded lesson: four minutes of segments.
 const PIECES: usize = 60;
 
-/// A lesson that is to be published, its tracks with what the store has to know of them.
+/// A lesson that is to be published, its tracks with what the store has to know of them and what
+/// their files hold.
 struct Described {
     id: DocId,
     lesson: NewLesson,
-    tracks: Vec<(NewTrack, Manifest)>,
+    tracks: Vec<(NewTrack, Manifest, Vec<u8>)>,
 }
 
-/// Adds lessons whose tracks are held, without their files: nobody plays them in a bench.
+/// Adds lessons whose tracks are held, with small files, as a hub looks for each of them.
 pub fn lessons(data: &Path, count: usize) -> Result<()> {
     with_hub(data, async |app| {
         let all: Vec<usize> = (0..count).collect();
         for some in all.chunks(AT_ONCE) {
             let some = some.iter().map(|&i| described(i, &app)).collect::<Result<Vec<_>>>()?;
+            for (track, _, content) in some.iter().flat_map(|lesson| &lesson.tracks) {
+                put_file(&app, track, content)?;
+            }
             publish(&app, some).await?;
         }
         Ok(())
@@ -54,7 +58,7 @@ pub fn blob(data: &Path, bytes: usize) -> Result<String> {
         app.sync.files().adopt(track.blob, &file)?;
         let mut lesson = described(0, &app)?;
         lesson.lesson.title = "Bench".into();
-        lesson.tracks = vec![(track, manifest.clone())];
+        lesson.tracks = vec![(track, manifest.clone(), Vec::new())];
         let id = lesson.id.to_string();
         publish(&app, vec![lesson]).await?;
         Ok(id)
@@ -79,11 +83,18 @@ fn with_hub<T, F: Future<Output = Result<T>>>(
     })
 }
 
+/// Puts a track's file where the hub keeps it. Not fsynced, unlike the hub's own.
+fn put_file(app: &App, track: &NewTrack, content: &[u8]) -> Result<()> {
+    let path = app.sync.files().path(track.blob);
+    fs::create_dir_all(path.parent().context("a blob's file lies in a folder")?)?;
+    fs::write(&path, content).context("write a track")
+}
+
 async fn publish(app: &App, lessons: Vec<Described>) -> Result<()> {
     let lessons = app
         .db
         .write(move |tx| -> Result<_> {
-            for (track, manifest) in lessons.iter().flat_map(|lesson| &lesson.tracks) {
+            for (track, manifest, _) in lessons.iter().flat_map(|lesson| &lesson.tracks) {
                 blobs::insert_complete(tx, &track.blob, manifest)?;
             }
             Ok(lessons)
@@ -93,7 +104,7 @@ async fn publish(app: &App, lessons: Vec<Described>) -> Result<()> {
     for Described { id, lesson, tracks } in lessons {
         let sync = app.sync.clone();
         edits.spawn(async move {
-            let tracks: Vec<NewTrack> = tracks.into_iter().map(|(track, _)| track).collect();
+            let tracks: Vec<NewTrack> = tracks.into_iter().map(|(track, ..)| track).collect();
             let edits = catalog::lesson_edits(&lesson, 240_000, None, &tracks);
             sync.edit_doc(catalog::collection(), id, "bench".into(), edits).await
         });
@@ -123,7 +134,7 @@ fn described(i: usize, app: &App) -> Result<Described> {
     let tracks = kinds.iter().enumerate().map(|(n, kind)| {
         let content = noise_from((i * kinds.len() + n) as u64, PIECES * 8);
         let manifest = Manifest::of(&[8; PIECES], &content, Vec::new())?;
-        Ok((track(kind, &manifest), manifest))
+        Ok((track(kind, &manifest), manifest, content))
     });
     Ok(Described { id: DocId(id), lesson, tracks: tracks.collect::<Result<_>>()? })
 }

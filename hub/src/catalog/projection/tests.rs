@@ -117,6 +117,37 @@ fn rows_made_again_from_documents_equal_those_made_step_by_step() {
 }
 
 #[test]
+fn a_thread_writes_the_comments_that_have_changed_and_drops_those_that_are_gone() {
+    let db = database();
+    let thread = thread_of(&LESSON);
+    for op in [3, 4, 5] {
+        save(&db, &thread, &catalog::comment_edits(&LESSON, &comment(op, "好")));
+    }
+    let changes = || -> i64 {
+        let sql = "select total_changes()";
+        db.query_row(sql, [], |row| row.get(0)).unwrap()
+    };
+    let cost = |edits: &[DocEdit]| {
+        let before = changes();
+        save(&db, &thread, edits);
+        changes() - before - 2 // the document's row and the envelope's
+    };
+    assert_eq!(cost(&[]), 0);
+    assert_eq!(cost(&catalog::comment_edits(&LESSON, &comment(6, "谢谢"))), 1);
+    assert_eq!(cost(&[catalog::comment_deleted_edit(&[4; 16])]), 1);
+    let path = vec![format!("c:{}", DocId([5; 16]))];
+    assert_eq!(cost(&[DocEdit::Delete { path }]), 1);
+    let shown: String = db
+        .query_row(
+            "select group_concat(hex(substr(op, 1, 1)) || is_deleted) from comments",
+            [],
+            |row| row.get(0),
+        )
+        .unwrap();
+    assert_eq!(shown, "030,041,060");
+}
+
+#[test]
 fn a_lesson_that_is_only_being_made_survives_a_rebuild() {
     let db = database();
     db.execute(

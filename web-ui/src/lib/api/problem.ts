@@ -31,13 +31,12 @@ export const PROBLEM_CODES = [
   'internal',
 ] as const;
 
-/** Why a job can fail, beside the codes above. */
+/** Why a job can fail or wait, beside the codes above. */
 export const JOB_CODES = [
   'not_media',
   'truncated',
   'no_streams',
   'nothing_decoded',
-  'too_little',
   'too_long',
   'too_large',
   'unreadable',
@@ -46,6 +45,7 @@ export const JOB_CODES = [
   'too_many_segments',
   'encoder_failed',
   'disk_failed',
+  'waiting_for_alliance',
 ] as const;
 
 /** An answer of the hub that is not a success (RFC 9457), or `unreachable` when none came. */

@@ -43,6 +43,11 @@ describe('the words of a problem', () => {
     expect(problemWords(problem)).toContain('1–200');
   });
 
+  it('say what a job that is made but not published waits for', () => {
+    const words = problemWords(new Problem('waiting_for_alliance', 422, 'x'));
+    expect([chinese, english].map((all) => all.problem_waiting_for_alliance)).toContain(words);
+  });
+
   it('fall back to the detail for a code that is new', () => {
     expect(problemWords(new Problem('brand_new', 422, 'Do this.'))).toBe('Do this.');
     expect(problemWords(new Error('internal text'))).toBe(chinese.problem_internal);

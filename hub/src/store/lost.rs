@@ -1,0 +1,161 @@
+//! Takes back what the rows say is held and the files do not have: a lesson is never shown as
+//! ready because of a file that was removed, cut or has rotted. It is wanted again then.
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use yingxue_sync_core::blob::{Bitmap, Manifest};
+use yingxue_sync_core::id::{BlobId, DocId};
+use yingxue_sync_io::blob_files::BlobFiles;
+
+use super::Notice;
+use crate::db::Db;
+
+/// Files that are looked at before the hub starts: some 10 ms. More are looked at meanwhile.
+const AT_ONCE_MAX: usize = 2_000;
+/// Rows read at a time, so that no query keeps the database's log from being folded.
+const ROWS_AT_ONCE: usize = 256;
+
+/// Looks at the file of every blob of which something is held: before this returns if they are
+/// few, else on a thread of its own. Not for async threads.
+///
+/// # Errors
+/// If the database fails, or the thread cannot be made.
+pub fn check_all(
+    db: Db,
+    files: Arc<BlobFiles>,
+    notify: impl Fn(Notice) + Send + 'static,
+) -> Result<(), String> {
+    const COUNT: &str = "select count(*) from (select 1 from blobs limit ?1)";
+    let count: usize = db
+        .read_blocking(|db| db.query_row(COUNT, [AT_ONCE_MAX + 1], |row| row.get(0)))
+        .map_err(|error: rusqlite::Error| error.to_string())?;
+    if count <= AT_ONCE_MAX {
+        return check_each(&db, &files, &notify).map_err(|error| error.to_string());
+    }
+    let check = move || {
+        if let Err(error) = check_each(&db, &files, &notify) {
+            tracing::error!(%error, "the files of lessons could not be checked");
+        }
+    };
+    let made = std::thread::Builder::new().name("file-check".to_owned()).spawn(check);
+    made.map(drop).map_err(|error| error.to_string())
+}
+
+fn check_each(db: &Db, files: &BlobFiles, notify: &impl Fn(Notice)) -> rusqlite::Result<()> {
+    const ROWS: &str = "select rowid, blob, total_bytes from blobs \
+         where rowid > ?1 and held_pieces > 0 order by rowid limit ?2";
+    let mut last = i64::MIN;
+    loop {
+        let rows: Vec<(i64, BlobId, u64)> = db.read_blocking(|db| {
+            let mut statement = db.prepare_cached(ROWS)?;
+            let rows = statement.query_map(params![last, ROWS_AT_ONCE], |row| {
+                Ok((row.get(0)?, BlobId(row.get(1)?), row.get(2)?))
+            })?;
+            rows.collect::<rusqlite::Result<_>>()
+        })?;
+        let Some((rowid, ..)) = rows.last() else { return Ok(()) };
+        last = *rowid;
+        for (_, blob, total_bytes) in rows {
+            if is_short(files, blob, total_bytes) {
+                take_back(db, files, blob)?.into_iter().for_each(notify);
+            }
+        }
+    }
+}
+
+/// Looks at one blob's file, and takes back the pieces that it does not have. Not for async
+/// threads.
+///
+/// # Errors
+/// If the database fails.
+pub fn check(db: &Db, files: &BlobFiles, blob: BlobId) -> rusqlite::Result<Vec<Notice>> {
+    const BYTES: &str = "select total_bytes from blobs where blob = ?1 and held_pieces > 0";
+    let total_bytes = db.read_blocking(|db| {
+        db.prepare_cached(BYTES)?.query_row([blob.as_bytes()], |row| row.get(0)).optional()
+    })?;
+    match total_bytes {
+        Some(total_bytes) if is_short(files, blob, total_bytes) => take_back(db, files, blob),
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// Takes back one piece whose bytes are wrong.
+///
+/// # Errors
+/// If the database fails.
+pub(super) fn take_back_piece(db: &Db, blob: BlobId, piece: u32) -> rusqlite::Result<Vec<Notice>> {
+    tracing::warn!(%blob, piece, "a part of a lesson has rotted on this disk; fetching it again");
+    db.write_blocking(move |tx| unmark(tx, &blob, |n, _| n == piece))
+}
+
+/// A disk that cannot say how long a file is has not lost it.
+fn is_short(files: &BlobFiles, blob: BlobId, total_bytes: u64) -> bool {
+    files.len(blob).is_ok_and(|bytes| bytes.is_none_or(|bytes| bytes < total_bytes))
+}
+
+fn take_back(db: &Db, files: &BlobFiles, blob: BlobId) -> rusqlite::Result<Vec<Notice>> {
+    let files = files.clone();
+    db.write_blocking(move |tx| {
+        // Here, because until now the file may have been made and filled again.
+        let Ok(bytes) = files.len(blob) else { return Ok(Vec::new()) };
+        let bytes = bytes.unwrap_or(0);
+        let notices = unmark(tx, &blob, |_, end| end > bytes)?;
+        if !notices.is_empty() {
+            tracing::warn!(%blob, bytes, "a lesson's file is missing or cut; fetching it again");
+        }
+        Ok(notices)
+    })
+}
+
+/// Clears pieces, by number and by their end in the file; says what follows. Nothing does if
+/// none of them was held.
+fn unmark(
+    tx: &Transaction<'_>,
+    blob: &BlobId,
+    is_lost: impl Fn(u32, u64) -> bool,
+) -> rusqlite::Result<Vec<Notice>> {
+    const HELD: &str = "select bitmap, manifest from blobs where blob = ?1";
+    const UPDATE: &str = "update blobs set bitmap = ?2, held_pieces = ?3, verified_bytes = ?4, \
+         is_complete = 0 where blob = ?1";
+    let row = tx
+        .prepare_cached(HELD)?
+        .query_row([blob.as_bytes()], |row| {
+            Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Vec<u8>>(1)?))
+        })
+        .optional()?;
+    let Some((bitmap, manifest)) = row else { return Ok(Vec::new()) };
+    let Ok(manifest) = Manifest::decode(&manifest) else { return Ok(Vec::new()) };
+    let before = Bitmap::from_bytes(&bitmap, manifest.pieces.len());
+    let mut left = Bitmap::new(manifest.pieces.len());
+    let mut end = 0;
+    for (number, piece) in (0..).zip(&manifest.pieces) {
+        end += u64::from(piece.bytes);
+        if before.has(number) && !is_lost(number, end) {
+            left.insert(number);
+        }
+    }
+    if left.count() == before.count() {
+        return Ok(Vec::new());
+    }
+    let bytes = i64::try_from(manifest.held_bytes(&left)).unwrap_or(i64::MAX);
+    let row = params![blob.as_bytes(), left.as_bytes(), left.count(), bytes];
+    tx.prepare_cached(UPDATE)?.execute(row)?;
+    want_again(tx, blob)
+}
+
+fn want_again(db: &Connection, blob: &BlobId) -> rusqlite::Result<Vec<Notice>> {
+    const WANT: &str = "update lesson_tracks set is_wanted = 1 where blob = ?1 and exists \
+         (select 1 from lessons where lessons.lesson = lesson_tracks.lesson and is_deleted = 0)";
+    const LESSONS: &str = "select distinct lesson from lesson_tracks where blob = ?1";
+    db.prepare_cached(WANT)?.execute([blob.as_bytes()])?;
+    let mut notices = vec![Notice::Pieces { blob: *blob, is_complete: false }];
+    let mut lessons = db.prepare_cached(LESSONS)?;
+    for lesson in lessons.query_map([blob.as_bytes()], |row| row.get(0).map(DocId))? {
+        notices.push(Notice::Lesson(lesson?));
+    }
+    Ok(notices)
+}
+
+#[cfg(test)]
+mod tests;
