@@ -53,12 +53,15 @@ pub fn project(
 
 /// Drops every row that comes from documents and makes them again from the saved documents.
 ///
+/// `blob_refs` only ever grows: a blob that a document has named once is never taken for rubbish,
+/// or whoever writes to the document could make another school delete its lesson.
+///
 /// # Errors
 /// If the database fails; call it in a transaction, so that nothing is lost then.
 pub fn rebuild(db: &Connection) -> rusqlite::Result<()> {
     db.execute_batch(
-        "delete from comments; delete from lesson_tracks; delete from blob_refs; \
-         delete from lesson_posters; delete from lessons where is_published = 1;",
+        "delete from comments; delete from lesson_tracks; delete from lesson_posters; \
+         delete from lessons where is_published = 1;",
     )?;
     let mut saved = db.prepare("select collection, doc, snapshot from docs")?;
     let mut rows = saved.query([])?;
@@ -145,10 +148,8 @@ fn project_tracks(
     created_at_ms: i64,
     is_deleted: bool,
 ) -> rusqlite::Result<()> {
-    for table in ["lesson_tracks", "blob_refs"] {
-        db.prepare_cached(&format!("delete from {table} where lesson = ?1"))?
-            .execute([lesson.as_bytes()])?;
-    }
+    db.prepare_cached("delete from lesson_tracks where lesson = ?1")?
+        .execute([lesson.as_bytes()])?;
     let Some(DocValue::Map(tracks)) = doc.get("tracks") else { return Ok(()) };
     for (kind, track) in tracks.iter().take(bounds::TRACKS_MAX) {
         if let DocValue::Map(track) = track

@@ -117,6 +117,19 @@ fn rows_made_again_from_documents_equal_those_made_step_by_step() {
 }
 
 #[test]
+fn a_blob_that_was_named_once_stays_named_when_somebody_takes_it_out_of_the_document() {
+    let db = database();
+    save(&db, &LESSON, &catalog::lesson_edits(&lesson(), 1, None, &[track("audio", 1)]));
+    save(&db, &LESSON, &[DocEdit::Delete { path: vec!["tracks".into()] }]);
+    let named = |db: &Connection| -> i64 {
+        db.query_row("select count(*) from blob_refs", [], |row| row.get(0)).unwrap()
+    };
+    assert_eq!(named(&db), 1);
+    rebuild(&db).unwrap();
+    assert_eq!(named(&db), 1);
+}
+
+#[test]
 fn a_thread_writes_the_comments_that_have_changed_and_drops_those_that_are_gone() {
     let db = database();
     let thread = thread_of(&LESSON);
