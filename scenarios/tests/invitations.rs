@@ -132,3 +132,23 @@ fn a_member_stays_in_its_alliance_and_invites_nobody() {
     let all = |world: &World| check::converged(world, &[0, 1, 2]);
     world.must_reach("all know all", 120_000, all);
 }
+
+#[test]
+fn a_member_that_moves_all_the_time_does_not_fill_the_membership() {
+    let mut world = World::new(3);
+    let hubs = world.add_alliance(Access::LAN, &[Access::LAN]);
+    world.run_for(10_000);
+    let epoch =
+        |world: &World| world.hubs[hubs[0]].node().and_then(|it| it.membership()).unwrap().epoch;
+    let before = epoch(&world);
+    for port in 0..40 {
+        let address = format!("/ip4/192.0.2.1/tcp/{port}");
+        world.command(hubs[1], |_| Command::SetAddresses(vec![address]));
+        world.set_path(hubs[0], hubs[1], false);
+        world.run_for(1_000);
+        world.set_path(hubs[0], hubs[1], true);
+        world.run_for(60_000);
+    }
+    assert!(epoch(&world) > before, "a new address is written down");
+    assert!(epoch(&world) <= before + 2, "{} epochs more", epoch(&world) - before);
+}

@@ -245,7 +245,7 @@ impl Node {
                 self.carry_out_serve(now, actions);
             }
             Command::Reconnect => self.reconnect(now),
-            Command::SetAddresses(addresses) => self.set_addresses(addresses),
+            Command::SetAddresses(addresses) => self.set_addresses(now, addresses),
         }
     }
 

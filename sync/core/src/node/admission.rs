@@ -22,6 +22,9 @@ const INVITATIONS_MAX: usize = 5_000;
 /// A used or expired invitation is answered in words for so long; then the door is closed.
 const INVITATION_ANSWERED_MS: u64 = 7 * 86_400_000;
 
+/// A member's new addresses are written down so often at most; everybody keeps every epoch.
+const MOVE_MS_MIN: u64 = 3_600_000;
+
 /// A join under way.
 pub(super) struct Joining {
     pub request: RequestId,
@@ -299,19 +302,24 @@ impl Node {
         self.epoch_changes.push_back(EpochChange::Revoke { request, hub });
     }
 
-    pub(super) fn set_addresses(&mut self, mut addresses: Vec<String>) {
+    pub(super) fn set_addresses(&mut self, now: Time, mut addresses: Vec<String>) {
         addresses.retain(|address| address.len() <= crate::wire::ADDRESS_BYTES_MAX);
         addresses.truncate(crate::wire::ADDRESSES_MAX);
         self.addresses.clone_from(&addresses);
-        self.member_moved(self.hub, addresses);
+        self.member_moved(now, self.hub, addresses);
     }
 
     /// Takes note of where a member says it is; the registrar writes it down.
-    pub(super) fn member_moved(&mut self, hub: HubId, addresses: Vec<String>) {
+    pub(super) fn member_moved(&mut self, now: Time, hub: HubId, addresses: Vec<String>) {
         let Some(membership) = &self.membership else { return };
         let known = membership.newest().epoch.member(&hub).map(|member| &member.addresses);
         let is_news = known.is_some_and(|known| *known != addresses) && !addresses.is_empty();
-        if is_news && self.as_registrar().is_ok() && are_addresses(&addresses) {
+        if !is_news || self.as_registrar().is_err() || !are_addresses(&addresses) {
+            return;
+        }
+        let dial = self.dials.entry(hub).or_default();
+        if dial.moved_at.is_none_or(|moved_at| now.since_ms(moved_at) >= MOVE_MS_MIN) {
+            dial.moved_at = Some(now);
             self.epoch_changes.push_back(EpochChange::Move { hub, addresses });
         }
     }

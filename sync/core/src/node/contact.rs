@@ -80,6 +80,8 @@ pub(super) struct Dial {
     pub since: Option<Time>,
     pub discovered: Vec<String>,
     pub claimed: Vec<String>,
+    /// When its new addresses were last written into the membership.
+    pub moved_at: Option<Time>,
 }
 
 impl Contact {

@@ -82,7 +82,7 @@ impl Node {
         if are_addresses(&hello.addresses) {
             let dial = self.dials.entry(hub).or_default();
             dial.claimed.clone_from(&hello.addresses);
-            self.member_moved(hub, hello.addresses.clone());
+            self.member_moved(now, hub, hello.addresses.clone());
         }
         self.pass_epochs_on();
         self.begin_exchange(id, hub, hello);
