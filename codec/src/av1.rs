@@ -49,22 +49,23 @@ pub enum Av1Error {
     Stream(&'static str),
 }
 
-/// Encodes `frames` (planar 4:2:0, one after another) as one GOP that starts with its only key
-/// frame. A sample a frame comes out.
+/// Encodes `frames` (planar 4:2:0) as one GOP that starts with its only key frame. A sample a
+/// frame comes out; how long each is shown is for the caller to say.
 pub(crate) fn encode_gop(
     settings: &Av1Settings,
-    frames: &[u8],
+    frames: &[&[u8]],
     is_cancelled: &dyn Fn() -> bool,
 ) -> Result<Vec<Sample>, Av1Error> {
     let config = Config::new().with_encoder_config(encoder_config(settings)).with_threads(1);
     let mut context: Context<u8> = config.new_context()?;
-    let mut input = frames.chunks_exact(settings.size.frame_bytes());
+    let mut input = frames.iter();
     let mut samples = Vec::with_capacity(settings.gop_frames as usize);
     loop {
         match context.receive_packet() {
             Ok(packet) => samples.push(Sample {
                 is_sync: packet.frame_type == FrameType::KEY,
                 bytes: strip_temporal_delimiters(&packet.data)?,
+                ticks: 0,
             }),
             Err(EncoderStatus::Encoded) => {}
             Err(EncoderStatus::LimitReached) => return Ok(samples),
@@ -218,6 +219,10 @@ mod tests {
         frames
     }
 
+    fn each<'a>(settings: &Av1Settings, frames: &'a [u8]) -> Vec<&'a [u8]> {
+        frames.chunks_exact(settings.size.frame_bytes()).collect()
+    }
+
     fn settings() -> Av1Settings {
         let size = FrameSize { scaled_width: 160, scaled_height: 96, width: 160, height: 96 };
         Av1Settings { size, gop_frames: 50, frame_rate: (25, 2), quantizer: 100 }
@@ -227,13 +232,13 @@ mod tests {
     fn a_gop_decodes_to_what_went_in() {
         let settings = settings();
         let frames = moving_picture(&settings, 50);
-        let samples = encode_gop(&settings, &frames, &|| false).unwrap();
+        let samples = encode_gop(&settings, &each(&settings, &frames), &|| false).unwrap();
         assert_eq!(samples.len(), 50);
         assert!(samples[0].is_sync && samples[1..].iter().all(|s| !s.is_sync));
-        let again = encode_gop(&settings, &frames, &|| false).unwrap();
+        let again = encode_gop(&settings, &each(&settings, &frames), &|| false).unwrap();
         assert_eq!(samples, again, "the same pictures give the same bytes");
 
-        let decoded = pictures(&segment(1, 0, 1024, &samples)).unwrap();
+        let decoded = pictures(&segment(1, 0, &samples)).unwrap();
         assert_eq!(decoded.len(), 50);
         let frame_bytes = settings.size.frame_bytes();
         for (n, picture) in decoded.iter().enumerate() {
@@ -248,7 +253,7 @@ mod tests {
     fn the_configuration_comes_from_the_stream() {
         let settings = settings();
         let frames = moving_picture(&settings, 1);
-        let samples = encode_gop(&settings, &frames, &|| false).unwrap();
+        let samples = encode_gop(&settings, &each(&settings, &frames), &|| false).unwrap();
         let config = configuration(&samples[0].bytes).unwrap();
         assert_eq!(codec_name(&config), "av01.0.01M.08");
         assert_eq!(samples[0].bytes[0] >> 3, OBU_SEQUENCE_HEADER, "no temporal delimiter");
@@ -258,8 +263,11 @@ mod tests {
     fn a_short_last_gop_and_a_cancelled_one_end() {
         let settings = settings();
         let frames = moving_picture(&settings, 3);
-        assert_eq!(encode_gop(&settings, &frames, &|| false).unwrap().len(), 3);
-        assert!(matches!(encode_gop(&settings, &frames, &|| true), Err(Av1Error::Cancelled)));
+        assert_eq!(encode_gop(&settings, &each(&settings, &frames), &|| false).unwrap().len(), 3);
+        assert!(matches!(
+            encode_gop(&settings, &each(&settings, &frames), &|| true),
+            Err(Av1Error::Cancelled)
+        ));
     }
 
     fn psnr(a: &[u8], b: &[u8]) -> f64 {

@@ -26,6 +26,8 @@ const DEPENDENT_FLAGS: u32 = 0x0101_0000;
 pub(crate) struct Sample {
     pub(crate) bytes: Vec<u8>,
     pub(crate) is_sync: bool,
+    /// How long it is shown or heard, in the track's timescale.
+    pub(crate) ticks: u32,
 }
 
 /// What an init segment says of its track.
@@ -84,14 +86,9 @@ pub(crate) fn init_segment(medium: &Medium) -> Vec<u8> {
     out
 }
 
-/// Writes one segment: `moof` and `mdat`, every sample `sample_ticks` long.
-pub(crate) fn segment(
-    sequence_number: u32,
-    start_ticks: u64,
-    sample_ticks: u32,
-    samples: &[Sample],
-) -> Vec<u8> {
-    let mut moof = moof(sequence_number, start_ticks, sample_ticks, samples);
+/// Writes one segment: `moof` and `mdat`.
+pub(crate) fn segment(sequence_number: u32, start_ticks: u64, samples: &[Sample]) -> Vec<u8> {
+    let mut moof = moof(sequence_number, start_ticks, samples);
     let mut out = Vec::new();
     moof.encode(&mut out).expect("a fragment of our own fields always encodes");
     // The offset of the samples counts from the start of `moof`; its own size does not change
@@ -110,9 +107,12 @@ pub(crate) fn segment(
     out
 }
 
-fn moof(sequence_number: u32, start_ticks: u64, sample_ticks: u32, samples: &[Sample]) -> Moof {
+fn moof(sequence_number: u32, start_ticks: u64, samples: &[Sample]) -> Moof {
+    let sample_ticks = samples.first().map_or(0, |sample| sample.ticks);
+    let are_all_equal = samples.iter().all(|sample| sample.ticks == sample_ticks);
     let are_all_sync = samples.iter().all(|sample| sample.is_sync);
     let entry = |sample: &Sample| TrunEntry {
+        duration: (!are_all_equal).then_some(sample.ticks),
         size: Some(sample.bytes.len() as u32),
         flags: (!are_all_sync).then_some(if sample.is_sync { SYNC_FLAGS } else { DEPENDENT_FLAGS }),
         ..TrunEntry::default()
@@ -231,10 +231,10 @@ mod tests {
     #[test]
     fn a_segment_reads_back_with_its_samples() {
         let samples = [
-            Sample { bytes: vec![1; 10], is_sync: true },
-            Sample { bytes: vec![2; 20], is_sync: false },
+            Sample { bytes: vec![1; 10], is_sync: true, ticks: 1024 },
+            Sample { bytes: vec![2; 20], is_sync: false, ticks: 1024 },
         ];
-        let bytes = segment(7, 51_200, 1024, &samples);
+        let bytes = segment(7, 51_200, &samples);
         let read: Vec<Vec<u8>> =
             scan::samples(&bytes).unwrap().into_iter().map(<[u8]>::to_vec).collect();
         assert_eq!(read, [vec![1; 10], vec![2; 20]]);

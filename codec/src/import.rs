@@ -25,6 +25,7 @@ use work_dir::WorkDir;
 mod audio;
 mod poster;
 mod source;
+mod still;
 mod video;
 mod work_dir;
 

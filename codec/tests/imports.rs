@@ -277,7 +277,9 @@ fn odd_sizes_and_rates_come_out_playable() {
         let lesson = imported(&folder, &source);
         let video = track(&lesson, TrackKind::Video360);
         assert_eq!((video.info.width, video.info.height), (Some(size.0), Some(size.1)), "{name}");
-        assert_eq!(played(video)[0].1, 25, "{name}: two seconds of pictures");
+        let pictures = played(video)[0].1;
+        assert_eq!(video.info.duration_ms(), 2000, "{name}: two seconds of pictures");
+        assert_eq!(pictures == 1, name == "one.mov", "{name}: {pictures} pictures");
         let source = track(&lesson, TrackKind::Source);
         let rate = source.info.frame_rate.unwrap();
         assert!((1.0..=30.5).contains(&rate), "{name}: {rate}");
@@ -312,8 +314,23 @@ fn a_turned_phone_video_stands_upright() {
     assert_eq!((track.info.width, track.info.height), (Some(96), Some(160)));
     // The white left half, turned counter-clockwise, is the lower half.
     let pictures = decode::pictures(&std::fs::read(&track.path).unwrap()).unwrap();
-    let row = |y: usize| pictures[10].luma[y * 96 + 48];
+    let row = |y: usize| pictures[0].luma[y * 96 + 48];
     assert!(row(20) < 40 && row(140) > 210, "{} {}", row(20), row(140));
+}
+
+#[test]
+fn a_slide_that_stays_is_one_picture_a_segment_and_what_moves_is_all_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = "-f lavfi -i color=navy:s=320x180:r=25:d=12[a];color=white:s=30x30:r=25:d=12[b];\
+                 [a][b]overlay=x=20+200*(t-5):y=40:enable=between(t\\,5\\,6) \
+                 -c:v libx264 -preset ultrafast -crf 28 -pix_fmt yuv420p";
+    let lesson = imported(&folder, &make(&folder, "still.mp4", input));
+    let video = track(&lesson, TrackKind::Video360);
+    assert_eq!((video.info.duration_ms(), video.info.segments.len()), (12_000, 3));
+    let (_, pictures, shown_s, _) = played(video)[0];
+    // One each for the first and the third segment; a second of 12.5 pictures in the second.
+    assert!((14..=20).contains(&pictures), "{pictures} pictures");
+    assert!((shown_s - 12.0).abs() < 0.1, "{shown_s} s");
 }
 
 #[test]

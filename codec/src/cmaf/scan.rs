@@ -242,8 +242,8 @@ mod tests {
         let coding = Coding::Opus { pre_skip: 312 };
         let medium = Medium { timescale: 48_000, sample_ticks: 2880, duration_ticks: 0, coding };
         let mut bytes = init_segment(&medium);
-        let sample = Sample { bytes: vec![1; 10], is_sync: true };
-        bytes.extend(segment(1, 0, 2880, &[sample]));
+        let sample = Sample { bytes: vec![1; 10], is_sync: true, ticks: 2880 };
+        bytes.extend(segment(1, 0, &[sample]));
         bytes
     }
 

@@ -106,7 +106,8 @@ impl AudioTrack {
         self.samples_in += samples.len() as u64;
         samples.resize(PACKET_SAMPLES, 0);
         let bytes = self.encoder.encode_vec(&samples, PACKET_BYTES_MAX)?;
-        self.waiting.push(Sample { bytes, is_sync: true });
+        let ticks = PACKET_SAMPLES as u32;
+        self.waiting.push(Sample { bytes, is_sync: true, ticks });
         self.packets += 1;
         if self.packets == boundary(self.segments.len() as u64 + 1) {
             self.write_segment()?;
@@ -118,7 +119,7 @@ impl AudioTrack {
         let number = self.segments.len() as u32 + 1;
         let count = self.waiting.len() as u64;
         let start = (self.packets - count) * PACKET_SAMPLES as u64;
-        let bytes = segment(number, start, PACKET_SAMPLES as u32, &self.waiting);
+        let bytes = segment(number, start, &self.waiting);
         self.file.write_all(&bytes)?;
         let duration_ticks = count as u32 * PACKET_SAMPLES as u32;
         self.segments.push(SegmentInfo { duration_ticks, bytes: bytes.len() as u32 });

@@ -3,7 +3,7 @@
 //! One thread reads frames from ffmpeg and hands whole GOPs to the workers; at most
 //! `workers + 2` GOPs are in memory. A GOP whose segment is already durable is read and dropped:
 //! decoding costs far less than encoding, and seeking would not give the same frames in every
-//! container.
+//! container. A picture that stays is one sample that lasts (see `still.rs`).
 
 use std::io::{BufWriter, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,6 +11,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use super::still::{self, Shown};
 use super::{FinishedTrack, ImportError, Job, SEGMENT_MS, Stage, child_error};
 use crate::av1::{Av1Settings, codec_name, configuration, encode_gop};
 use crate::cmaf::{Coding, Medium, init_segment, scan, segment};
@@ -158,9 +159,12 @@ impl Run<'_> {
 
     fn is_durable(&self, n: u64, count: usize) -> bool {
         let Some(bytes) = self.job.work.read_segment(KIND, n) else { return false };
-        let has_samples = scan::samples(&bytes).is_ok_and(|samples| samples.len() == count);
         let start_ticks = n * GOP_FRAMES * u64::from(FRAME_TICKS);
-        has_samples && scan::fragment(&bytes).is_ok_and(|f| f[0].start_ticks == start_ticks)
+        let duration_ticks = count as u64 * u64::from(FRAME_TICKS);
+        let fits = |f: &scan::FragmentTrack| {
+            f.start_ticks == start_ticks && f.duration_ticks == duration_ticks
+        };
+        scan::samples(&bytes).is_ok() && scan::fragment(&bytes).is_ok_and(|f| fits(&f[0]))
     }
 
     /// A worker: encodes GOPs until there are none, or until something failed.
@@ -184,9 +188,19 @@ impl Run<'_> {
     }
 
     fn encode(&self, gop: &Gop) -> Result<(), ImportError> {
-        let samples = encode_gop(&self.settings, &gop.frames, &|| self.is_stopped())?;
+        let size = &self.settings.size;
+        let shown = still::pictures(&gop.frames, size);
+        let picture = |shown: &Shown| {
+            let bytes = size.frame_bytes();
+            &gop.frames[shown.frame * bytes..][..bytes]
+        };
+        let pictures: Vec<&[u8]> = shown.iter().map(picture).collect();
+        let mut samples = encode_gop(&self.settings, &pictures, &|| self.is_stopped())?;
+        for (sample, shown) in samples.iter_mut().zip(&shown) {
+            sample.ticks = shown.frames * FRAME_TICKS;
+        }
         let start_ticks = gop.n * GOP_FRAMES * u64::from(FRAME_TICKS);
-        let bytes = segment(gop.n as u32 + 1, start_ticks, FRAME_TICKS, &samples);
+        let bytes = segment(gop.n as u32 + 1, start_ticks, &samples);
         self.job.work.write_segment(KIND, gop.n, &bytes)?;
         self.encoded.fetch_add(1, Ordering::Relaxed);
         Ok(())
