@@ -212,19 +212,13 @@ impl Node {
         if contact.is_ready() && now.since_ms(contact.pinged_at) >= PING_BUSY_MS {
             contact.measure(now);
         }
-        let message = match contact.credit.received(now, frame, contact.rtt_ms) {
-            Ok(grant) => {
-                if let Some(grant) = grant {
-                    contact.outbox.push(&grant);
-                }
-                contact.reassembly.push(frame).map_err(|error| error.to_string())
-            }
-            Err(error) => Err(error.to_string()),
-        };
-        match message {
+        if let Some(grant) = contact.credit.received(now, frame, contact.rtt_ms) {
+            contact.outbox.push(&grant);
+        }
+        match contact.reassembly.push(frame) {
             Ok(Some(message)) => self.handle_message(now, id, message),
             Ok(None) => {}
-            Err(reason) => self.close(now, id, &reason),
+            Err(error) => self.close(now, id, &error.to_string()),
         }
     }
 
