@@ -54,6 +54,13 @@ impl Process {
 
     /// Asks the process to end, and waits.
     pub fn stop(mut self) -> Result<()> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<()> {
+        if self.child.try_wait()?.is_some() {
+            return Ok(());
+        }
         let pid = i32::try_from(self.child.id()).context("a process id")?;
         if let Some(pid) = rustix::process::Pid::from_raw(pid) {
             rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
@@ -69,9 +76,11 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended by itself; then there is nothing to do.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        // Asked first: an nginx that is killed leaves its workers behind.
+        if self.end().is_err() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
     }
 }
 
