@@ -46,6 +46,7 @@ mod frame_size;
 pub mod import;
 pub mod playlist;
 pub mod probe;
+pub mod quality;
 pub mod track;
 
 pub use cmaf::scan;

@@ -19,29 +19,73 @@ pub const INIT_BYTES_MAX: u32 = PIECE_BYTES_MAX;
 const CODECS_BYTES_MAX: usize = 64;
 /// The highest picture rate a track may claim, per second.
 const FRAME_RATE_MAX: f64 = 1000.0;
-/// The first byte of the encoding, raised when its layout changes.
-const LAYOUT: u8 = 1;
+/// The longest language tag that is kept (RFC 5646 §4.4.1).
+const LANGUAGE_BYTES_MAX: usize = 35;
+/// The first byte of the encoding, raised when its layout changes. Layout 1 has no language.
+const LAYOUT: u8 = 2;
 
 /// Which medium of a lesson a track is (DESIGN §8).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TrackKind {
     /// Opus, mono.
     Audio,
+    /// AV1 stills at the source's resolution, one a segment, each shown until the next.
+    Slides,
     /// AV1, at most 640×360, 12.5 frames a second.
-    #[serde(rename = "video-360")]
     Video360,
+    /// AV1, at most 854×480, 25 frames a second.
+    Video480,
     /// What came in, as H.264 and AAC together.
     Source,
+    /// AV1 stills of at most 160×90, one a segment, at even distances: what the seek bar shows.
+    Thumbs,
+    /// A WebVTT file, numbered from 1 to [`CAPTIONS_MAX`]; its language is in the description.
+    Captions(u8),
 }
 
+/// The most caption tracks of one lesson: Mandarin, English, and two languages of a region.
+pub const CAPTIONS_MAX: u8 = 4;
+
 impl TrackKind {
+    /// Every kind, in the order in which tracks are fetched: what a lesson cannot be taught
+    /// without comes first.
+    pub const ALL: [Self; 10] = [
+        Self::Audio,
+        Self::Slides,
+        Self::Captions(1),
+        Self::Captions(2),
+        Self::Captions(3),
+        Self::Captions(4),
+        Self::Thumbs,
+        Self::Video360,
+        Self::Video480,
+        Self::Source,
+    ];
+
     /// Its name in URLs, documents and on screens' debug lines.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Audio => "audio",
+            Self::Slides => "slides",
             Self::Video360 => "video-360",
+            Self::Video480 => "video-480",
             Self::Source => "source",
+            Self::Thumbs => "thumbs",
+            Self::Captions(n) => ["captions-1", "captions-2", "captions-3", "captions-4"]
+                [usize::from(n.clamp(1, CAPTIONS_MAX)) - 1],
+        }
+    }
+
+    /// Its number in an encoded description; never changes.
+    fn code(self) -> u8 {
+        match self {
+            Self::Audio => 0,
+            Self::Video360 => 1,
+            Self::Source => 2,
+            Self::Slides => 3,
+            Self::Video480 => 4,
+            Self::Thumbs => 5,
+            Self::Captions(n) => 15 + n,
         }
     }
 }
@@ -54,17 +98,32 @@ impl fmt::Display for TrackKind {
 
 /// The name is none of a track.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no track; the tracks are audio, video-360, source")]
+#[error(
+    "{0:?} is no track; the tracks are audio, slides, captions-1 to captions-4, thumbs, \
+     video-360, video-480, source"
+)]
 pub struct UnknownTrack(String);
 
 impl FromStr for TrackKind {
     type Err = UnknownTrack;
 
     fn from_str(name: &str) -> Result<Self, UnknownTrack> {
-        let all = [Self::Audio, Self::Video360, Self::Source];
-        all.into_iter()
-            .find(|kind| kind.as_str() == name)
+        let mut all = Self::ALL.into_iter();
+        all.find(|kind| kind.as_str() == name)
             .ok_or_else(|| UnknownTrack(name.chars().take(40).collect()))
+    }
+}
+
+impl Serialize for TrackKind {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for TrackKind {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        name.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -92,6 +151,8 @@ pub struct TrackInfo {
     pub height: Option<u32>,
     /// Frames a second, if there is a picture.
     pub frame_rate: Option<f64>,
+    /// The language as a BCP 47 tag such as `zh-Hans`, where the file says one.
+    pub language: Option<String>,
     /// Ticks a second of the segments' durations.
     pub timescale: u32,
     /// Bits a second over the whole track.
@@ -188,6 +249,7 @@ impl TrackInfo {
             ("codecs", codecs.iter().all(|b| is_name(*b))),
             ("size", has_picture == self.height.is_some()),
             ("size", self.width != Some(0) && self.height != Some(0)),
+            ("language", self.language.as_deref().is_none_or(is_language)),
             ("frame rate", has_picture || self.frame_rate.is_none()),
             ("frame rate", self.frame_rate.is_none_or(|r| r > 0.0 && r <= FRAME_RATE_MAX)),
             ("timescale", self.timescale > 0),
@@ -205,7 +267,7 @@ impl TrackInfo {
 
     /// Encodes it for a blob's manifest: one layout byte, then LEB128 numbers.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = vec![LAYOUT, self.kind as u8];
+        let mut out = vec![LAYOUT, self.kind.code()];
         put(&mut out, self.codecs.len() as u64);
         out.extend_from_slice(self.codecs.as_bytes());
         // 0 stands for "no picture" and "no rate": neither is a legal value.
@@ -221,6 +283,10 @@ impl TrackInfo {
             put(&mut out, segment.duration_ticks.into());
             put(&mut out, segment.bytes.into());
         }
+        // 0 bytes stand for "no language".
+        let language = self.language.as_deref().unwrap_or_default();
+        put(&mut out, language.len() as u64);
+        out.extend_from_slice(language.as_bytes());
         out
     }
 
@@ -230,10 +296,15 @@ impl TrackInfo {
             return Err(TrackInfoError::TooLong);
         }
         let mut rest = bytes;
-        if take(&mut rest, 1)? != [LAYOUT] {
+        let layout = take(&mut rest, 1)?[0];
+        if !(1..=LAYOUT).contains(&layout) {
             return Err(TrackInfoError::Layout);
         }
-        let info = Self::decode_fields(&mut rest)?;
+        let mut info = Self::decode_fields(&mut rest)?;
+        if layout > 1 {
+            let language = get_text(&mut rest, "language")?;
+            info.language = (!language.is_empty()).then_some(language);
+        }
         if !rest.is_empty() {
             return Err(TrackInfoError::Length);
         }
@@ -242,16 +313,10 @@ impl TrackInfo {
     }
 
     fn decode_fields(rest: &mut &[u8]) -> Result<Self, TrackInfoError> {
-        let kind = match take(rest, 1)? {
-            [0] => TrackKind::Audio,
-            [1] => TrackKind::Video360,
-            [2] => TrackKind::Source,
-            _ => return Err(TrackInfoError::Value("kind")),
-        };
-        let codecs_bytes = get_u32(rest)? as usize;
-        let codecs = std::str::from_utf8(take(rest, codecs_bytes)?)
-            .map_err(|_| TrackInfoError::Value("codecs"))?
-            .to_owned();
+        let code = take(rest, 1)?[0];
+        let kind = TrackKind::ALL.into_iter().find(|kind| kind.code() == code);
+        let kind = kind.ok_or(TrackInfoError::Value("kind"))?;
+        let codecs = get_text(rest, "codecs")?;
         let some = |value: u32| (value != 0).then_some(value);
         let width = some(get_u32(rest)?);
         let height = some(get_u32(rest)?);
@@ -276,6 +341,7 @@ impl TrackInfo {
             width,
             height,
             frame_rate,
+            language: None,
             timescale,
             bandwidth_avg_bits_per_s,
             bandwidth_peak_bits_per_s,
@@ -315,6 +381,17 @@ fn get(rest: &mut &[u8]) -> Result<u64, TrackInfoError> {
     Err(TrackInfoError::Value("number"))
 }
 
+fn get_text(rest: &mut &[u8], what: &'static str) -> Result<String, TrackInfoError> {
+    let length = get_u32(rest)? as usize;
+    let text = std::str::from_utf8(take(rest, length)?);
+    text.map(str::to_owned).map_err(|_| TrackInfoError::Value(what))
+}
+
+fn is_language(tag: &str) -> bool {
+    let is_part = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+    (1..=LANGUAGE_BYTES_MAX).contains(&tag.len()) && tag.bytes().all(is_part)
+}
+
 fn get_u32(rest: &mut &[u8]) -> Result<u32, TrackInfoError> {
     u32::try_from(get(rest)?).map_err(|_| TrackInfoError::Value("number"))
 }
@@ -326,15 +403,16 @@ pub(crate) mod tests {
     use super::*;
 
     pub(crate) fn track(kind: TrackKind, segments: &[(u32, u32)]) -> TrackInfo {
-        let has_picture = kind != TrackKind::Audio;
+        let has_picture = !matches!(kind, TrackKind::Audio | TrackKind::Captions(_));
         let segments = segments
             .iter()
             .map(|&(duration_ticks, bytes)| SegmentInfo { duration_ticks, bytes })
             .collect();
         let codecs = match kind {
             TrackKind::Audio => "opus",
-            TrackKind::Video360 => "av01.0.01M.08",
+            TrackKind::Captions(_) => "wvtt",
             TrackKind::Source => "avc1.64001f,mp4a.40.2",
+            _ => "av01.0.01M.08",
         };
         let mut info = TrackInfo {
             kind,
@@ -342,6 +420,7 @@ pub(crate) mod tests {
             width: has_picture.then_some(640),
             height: has_picture.then_some(360),
             frame_rate: has_picture.then_some(12.5),
+            language: None,
             timescale: 1000,
             bandwidth_avg_bits_per_s: 0,
             bandwidth_peak_bits_per_s: 0,
@@ -370,12 +449,14 @@ pub(crate) mod tests {
 
     #[test]
     fn names_read_back() {
-        for kind in [TrackKind::Audio, TrackKind::Video360, TrackKind::Source] {
+        for kind in TrackKind::ALL {
             assert_eq!(kind.to_string().parse(), Ok(kind));
             let json = serde_json::to_string(&kind).unwrap();
             assert_eq!(json, format!("\"{kind}\""));
+            assert_eq!(serde_json::from_str::<TrackKind>(&json).unwrap(), kind);
         }
-        assert!("video-480".parse::<TrackKind>().is_err());
+        assert!("video-720".parse::<TrackKind>().is_err());
+        assert!("captions-5".parse::<TrackKind>().is_err());
     }
 
     #[test]
@@ -395,11 +476,23 @@ pub(crate) mod tests {
         assert_eq!(spoil(|i| i.timescale = 0), value("timescale"));
         assert_eq!(spoil(|i| i.frame_rate = Some(f64::NAN)), value("frame rate"));
         assert_eq!(spoil(|i| i.init_bytes = 2 << 20), value("init length"));
+        assert_eq!(spoil(|i| i.language = Some("zh\"".into())), value("language"));
         assert_eq!(TrackInfo::decode(&[9]), Err(TrackInfoError::Layout));
         assert_eq!(TrackInfo::decode(&[LAYOUT]), Err(TrackInfoError::Length));
         let mut long = good.encode();
         long.push(0);
         assert_eq!(TrackInfo::decode(&long), Err(TrackInfoError::Length));
+    }
+
+    #[test]
+    fn a_description_of_the_first_layout_is_read() {
+        let info = track(TrackKind::Video360, &[(4000, 10), (4000, 12)]);
+        let mut first = info.encode();
+        first[0] = 1;
+        assert_eq!(first.pop(), Some(0), "the length of no language");
+        assert_eq!(TrackInfo::decode(&first), Ok(info.clone()));
+        let told = TrackInfo { language: Some("zh-Hans".into()), ..info };
+        assert_eq!(TrackInfo::decode(&told.encode()), Ok(told));
     }
 
     #[test]
@@ -412,7 +505,7 @@ pub(crate) mod tests {
         #[test]
         fn what_was_encoded_decodes(
             segments in prop::collection::vec((1u32.., 1u32..1 << 30), 1..50),
-            kind in prop::sample::select(vec![TrackKind::Audio, TrackKind::Source]),
+            kind in prop::sample::select(TrackKind::ALL.to_vec()),
         ) {
             let info = track(kind, &segments);
             prop_assert_eq!(TrackInfo::decode(&info.encode()), Ok(info));

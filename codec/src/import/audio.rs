@@ -148,6 +148,7 @@ impl AudioTrack {
             width: None,
             height: None,
             frame_rate: None,
+            language: None,
             timescale: SAMPLE_RATE,
             bandwidth_avg_bits_per_s: 0,
             bandwidth_peak_bits_per_s: 0,

@@ -374,6 +374,7 @@ impl SourceFile {
             width: picture.map(|(width, _)| width),
             height: picture.map(|(_, height)| height),
             frame_rate: picture.and(frame_rate),
+            language: None,
             timescale: main.timescale,
             bandwidth_avg_bits_per_s: 0,
             bandwidth_peak_bits_per_s: 0,

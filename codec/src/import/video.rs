@@ -248,6 +248,7 @@ fn assemble(job: &Job, settings: &Av1Settings, count: u64) -> Result<FinishedTra
         width: Some(size.width),
         height: Some(size.height),
         frame_rate: Some(FRAME_RATE.0 as f64 / FRAME_RATE.1 as f64),
+        language: None,
         timescale: TIMESCALE,
         bandwidth_avg_bits_per_s: 0,
         bandwidth_peak_bits_per_s: 0,

@@ -39,6 +39,7 @@ fn info() -> TrackInfo {
         width: None,
         height: None,
         frame_rate: None,
+        language: None,
         timescale: 1_000,
         bandwidth_avg_bits_per_s: 1_000,
         bandwidth_peak_bits_per_s: 1_000,
