@@ -85,8 +85,7 @@ fn look(job: &Job, video: &VideoStream) -> Result<(Found, FinishedTrack), Import
     let mut child = start(job, video, None, &filters, &[])?;
     let (mut finder, mut thumbs) = (Finder::new(), Thumbs::new(FRAME_MS));
     let mut n = 0;
-    loop {
-        let Some(page) = read_page(job, &mut child, &size)? else { break };
+    while let Some(page) = read_page(job, &mut child, &size)? {
         finder.push(n, page.luma(), size.width as usize, size.height as usize);
         thumbs.push(&page)?;
         n += 1;
