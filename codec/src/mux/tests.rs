@@ -66,7 +66,8 @@ fn two_tracks_become_one_file_in_the_order_of_time() {
     let layout = Layout::new(&inputs).unwrap();
     let made = whole(&layout, &[&video, &audio]);
     let order: Vec<_> = layout.parts().iter().map(|part| part.input).collect();
-    assert_eq!(order, [0, 1, 0, 1, 0, 1], "a sound that begins in a picture's segment follows it");
+    // The third sound begins at 7.98 s.
+    assert_eq!(order, [0, 1, 0, 1, 1, 0], "what begins within a picture's segment follows it");
 
     let tracks = scan::init(layout.head()).unwrap();
     assert_eq!(
@@ -81,10 +82,11 @@ fn two_tracks_become_one_file_in_the_order_of_time() {
             fragments.push((moof.mfhd.sequence_number, moof.traf[0].tfhd.track_id));
         }
     }
-    assert_eq!(fragments, [(1, 1), (2, 2), (3, 1), (4, 2), (5, 1), (6, 2)]);
+    assert_eq!(fragments, [(1, 1), (2, 2), (3, 1), (4, 2), (5, 2), (6, 1)]);
     let (_, index) = scan::boxes(layout.head()).unwrap().into_iter().last().unwrap();
     let index = Sidx::decode(&mut &*index).unwrap();
-    let starts: Vec<u64> = layout.parts().iter().step_by(2).map(|part| part.start).collect();
+    let pictures = layout.parts().iter().filter(|part| part.input == 0);
+    let starts: Vec<u64> = pictures.map(|part| part.start).collect();
     let mut at = layout.head().len() as u64;
     for (reference, start) in index.references.iter().zip(starts) {
         assert_eq!(at, start);
