@@ -41,5 +41,6 @@ pub mod media;
 pub mod openapi;
 pub mod playing;
 pub mod setup;
+pub mod timeline;
 pub mod uploads;
 pub mod web;

@@ -154,6 +154,7 @@ pub async fn start(data_dir: PathBuf, config: Config, shutdown: Shutdown) -> any
         uploads: uploads::Uploads::default(),
         playing: Playing::default(),
         ffmpeg,
+        serving: crate::media::Serving::default(),
         shutdown,
     });
     let house = app.clone();
