@@ -50,6 +50,7 @@ pub mod import;
 pub mod playlist;
 pub mod probe;
 pub mod quality;
+pub mod slide;
 pub mod track;
 mod webvtt;
 
