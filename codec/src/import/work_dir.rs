@@ -139,7 +139,9 @@ impl WorkDir {
 
 /// Writes a file so that after a power cut it is there whole, or not at all.
 fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let unfinished = path.with_extension(UNFINISHED);
+    // Appended, not exchanged: `audio.part` is the sound itself while it is being written.
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(format!(".{UNFINISHED}"));
     let mut file = File::create(&unfinished)?;
     file.write_all(bytes)?;
     file.sync_all()?;
