@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::child::{Child, ChildError};
+use crate::probe::STREAMS_MAX;
 
 /// Formats that an upload may be in. Playlists (`hls`, `concat`, `dash`), image sequences and
 /// text-mode art are left out on purpose: they open other files of the machine, or turn a text
@@ -40,8 +41,31 @@ impl Ffmpeg {
         arguments: &[&str],
         limits: &Limits,
     ) -> Result<Child, ChildError> {
+        self.decode_with(&[], input, arguments, limits)
+    }
+
+    /// As [`Ffmpeg::decode`], from the key frame before `at_ms`; times count from `at_ms`, so those
+    /// of the pictures before it are negative.
+    pub(crate) fn decode_from(
+        &self,
+        input: &Path,
+        at_ms: u64,
+        arguments: &[&str],
+        limits: &Limits,
+    ) -> Result<Child, ChildError> {
+        let seconds = format!("{}.{:03}", at_ms / 1000, at_ms % 1000);
+        self.decode_with(&["-noaccurate_seek", "-ss", &seconds], input, arguments, limits)
+    }
+
+    fn decode_with(
+        &self,
+        before: &[&str],
+        input: &Path,
+        arguments: &[&str],
+        limits: &Limits,
+    ) -> Result<Child, ChildError> {
         let head = ["-nostdin", "-hide_banner", "-loglevel", "error", "-nostats"];
-        let mut all: Vec<std::ffi::OsString> = head.iter().map(Into::into).collect();
+        let mut all: Vec<std::ffi::OsString> = head.iter().chain(before).map(Into::into).collect();
         all.extend(input_options(input));
         all.extend(arguments.iter().map(Into::into));
         Child::start(&self.ffmpeg, &all, limits)
@@ -64,8 +88,10 @@ impl Ffmpeg {
 fn input_options(input: &Path) -> Vec<std::ffi::OsString> {
     let mut url = std::ffi::OsString::from("file:");
     url.push(input);
-    let fixed = ["-protocol_whitelist", "file,pipe", "-format_whitelist", FORMATS, "-i"];
-    fixed.iter().map(Into::into).chain([url]).collect()
+    let streams_max = STREAMS_MAX.to_string();
+    let fixed = ["-protocol_whitelist", "file,pipe", "-format_whitelist", FORMATS];
+    let all = fixed.into_iter().chain(["-max_streams", &streams_max, "-i"]);
+    all.map(Into::into).chain([url]).collect()
 }
 
 fn on_path(program: &'static str) -> Result<PathBuf, MissingFfmpeg> {

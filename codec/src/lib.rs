@@ -52,7 +52,9 @@ pub mod mux;
 pub mod playlist;
 pub mod probe;
 pub mod quality;
+pub mod slide;
 pub mod track;
+mod webvtt;
 
 pub use cmaf::scan;
 pub use ffmpeg::{Ffmpeg, Limits, MissingFfmpeg};

@@ -12,9 +12,11 @@ use crate::track::{ENCODED_BYTES_MAX, TrackInfo, TrackKind};
 
 /// Raised whenever the tracks of the same file would come out differently: an import started by
 /// an older program begins again.
-const RECIPE: u32 = 1;
+const RECIPE: u32 = 2;
 /// Names whose file is being written; never read.
 const UNFINISHED: &str = "part";
+/// What was found out about a track before it is made.
+const NOTE: &str = "found";
 /// What the folder belongs to.
 const ORIGIN: &str = "origin.json";
 
@@ -56,8 +58,8 @@ impl WorkDir {
     }
 
     fn clear(&self) -> io::Result<()> {
-        for kind in [TrackKind::Source, TrackKind::Audio, TrackKind::Video360] {
-            for name in [format!("{kind}.mp4"), format!("{kind}.track")] {
+        for kind in TrackKind::ALL {
+            for name in ["mp4", "track", NOTE].map(|end| format!("{kind}.{end}")) {
                 remove_file(&self.path.join(name))?;
             }
             match fs::remove_dir_all(self.segment_folder(kind)) {
@@ -114,6 +116,16 @@ impl WorkDir {
     /// Reads a segment that was made durable; `None` if it was not.
     pub(super) fn read_segment(&self, kind: TrackKind, n: u64) -> Option<Vec<u8>> {
         fs::read(self.segment_folder(kind).join(format!("{n:05}"))).ok()
+    }
+
+    /// Makes what was found out about a track durable.
+    pub(super) fn write_note(&self, kind: TrackKind, note: &[u8]) -> io::Result<()> {
+        write_durably(&self.path.join(format!("{kind}.{NOTE}")), note)
+    }
+
+    /// Reads what [`WorkDir::write_note`] wrote.
+    pub(super) fn read_note(&self, kind: TrackKind) -> Option<Vec<u8>> {
+        fs::read(self.path.join(format!("{kind}.{NOTE}"))).ok()
     }
 
     /// Deletes a finished track's separate segments.
