@@ -1,4 +1,4 @@
-//! Makes a lesson of an uploaded file: encodes it, turns the tracks into blobs, publishes it as
+//! Makes a lesson of an uploaded file, a video, a sound, a presentation or pictures: encodes it, turns the tracks into blobs, publishes it as
 //! soon as it can be taught, and adds each later track when that is finished.
 //!
 //! A hub that is killed goes on where it was: the codec keeps what is finished in the work
@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio::task::JoinHandle;
+use yingxue_codec::document::{self, DocumentRequest, Programs};
 use yingxue_codec::import::{
     self, EncoderChoice, FinishedTrack, ImportError, ImportRequest, Imported, Progress, Tiers,
 };
@@ -137,6 +138,23 @@ fn encode_blocking(
     };
     let (workers, encoder) = (workers(config), encoder(config));
     let limits = Limits::default();
+    // By its content: what a name says is for people. What cannot be read is refused below.
+    if document::detect(source).ok().flatten().is_some() {
+        let programs = Programs::find();
+        let (programs, sources) = (&programs, &[source][..]);
+        let (sound, page_starts_ms) = (None, None);
+        let request = DocumentRequest {
+            ffmpeg,
+            programs,
+            sources,
+            sound,
+            page_starts_ms,
+            work_dir,
+            workers,
+            limits,
+        };
+        return document::import(&request, watch);
+    }
     let request = ImportRequest { ffmpeg, source, work_dir, workers, limits, encoder, tiers };
     import::import(&request, watch)
 }

@@ -419,3 +419,35 @@ async fn an_import_stands_still_while_a_class_is_on_unless_a_teacher_lets_it_go_
     hub.stop.send(true).unwrap();
     runner.await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_picture_becomes_a_lesson_of_slides_whatever_its_name_says() {
+    let (hub, admin) = member().await;
+    let job = claimed(&hub, "图").await;
+    upload(&hub, &job, |path| {
+        let made = Command::new("ffmpeg")
+            .args(["-loglevel", "error", "-f", "lavfi", "-i", "testsrc2=s=640x480:r=1:d=1"])
+            .args(["-frames:v", "1", "-f", "image2pipe", "-c:v", "png"])
+            .arg(path)
+            .status();
+        assert!(made.unwrap().success());
+    })
+    .await;
+    assert_eq!(super::run(&hub.app, &job).await, Ok(Made::Everything));
+    let seen = lesson(&hub, &admin, &job).await;
+    assert!(kinds(&seen).contains(&"slides"), "{seen}");
+    assert_eq!((&seen["status"], &seen["readiness"]["tier"]), (&json!("ready"), &json!("t0")));
+    assert_eq!(seen["download_url"], Value::Null);
+    assert!(seen["duration_ms"].as_i64().unwrap() > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_without_pictures_is_refused_in_words() {
+    let (hub, _) = member().await;
+    let job = claimed(&hub, "空").await;
+    let empty = [&b"PK\x05\x06"[..], &[0; 18]].concat();
+    upload(&hub, &job, |path| std::fs::write(path, empty).unwrap()).await;
+    let error = super::run(&hub.app, &job).await.unwrap_err();
+    assert!(["no_pages", "broken_zip"].contains(&error.code.as_str()), "{error}");
+    assert!(error.detail.ends_with('.'), "{error}");
+}
