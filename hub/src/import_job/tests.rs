@@ -36,13 +36,14 @@ async fn claimed(hub: &TrialHub, title: &str) -> ClaimedJob {
 }
 
 async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    for _ in 0..3_000 {
+    // Whole imports run side by side here, on whatever the machine has left.
+    for _ in 0..12_000 {
         if is_so() {
             return;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    panic!("half a minute has passed, but not: {what}");
+    panic!("two minutes have passed, but not: {what}");
 }
 
 async fn upload(hub: &TrialHub, job: &ClaimedJob, make: impl FnOnce(&std::path::Path)) {
