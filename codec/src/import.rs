@@ -20,6 +20,7 @@ use crate::av1::Av1Error;
 use crate::child::ChildError;
 use crate::cmaf::scan::ScanError;
 use crate::decode::DecodeError;
+use crate::document::DocumentError;
 pub use crate::encoder::EncoderChoice;
 use crate::encoder::{EncodeError, GopEncoder, encoder};
 use crate::ffmpeg::{Ffmpeg, Limits};
@@ -27,9 +28,15 @@ use crate::probe::{Probe, ProbeError, probe_unless};
 use crate::slide::StillError;
 use crate::track::{TrackInfo, TrackInfoError, TrackKind};
 use progress::{Plan, Reporter};
-use work_dir::WorkDir;
+pub(crate) use source::{is_fit_audio, is_fit_video};
+pub(crate) use thumbs::{THUMB_SIZE, small, small_size};
+pub(crate) use work_dir::WorkDir;
 
 mod audio;
+mod captions;
+mod chapters;
+pub(crate) mod notes;
+mod peaks;
 mod poster;
 mod progress;
 mod slides;
@@ -160,8 +167,16 @@ pub struct Chapter {
 /// One thing that was kept or left out, in words for whoever checks a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
+    /// A stable name for machines, such as `one_sound_of_many`.
+    pub code: &'static str,
     /// One sentence without a full stop, such as "2 sound streams; the first (zho) was kept".
     pub text: String,
+}
+
+impl Note {
+    pub(crate) fn new(code: &'static str, text: impl Into<String>) -> Self {
+        Self { code, text: text.into() }
+    }
 }
 
 /// One track as a file.
@@ -225,6 +240,9 @@ pub enum ImportError {
     /// The Opus encoder failed.
     #[error("the Opus encoder failed: {0}")]
     Opus(#[from] opus::Error),
+    /// A document cannot be a lesson.
+    #[error(transparent)]
+    Document(#[from] DocumentError),
     /// The disk is full; the import goes on where it was once there is space.
     #[error("the disk is full; free space and start the import again, it goes on where it was")]
     DiskFull,
@@ -247,6 +265,7 @@ impl ImportError {
             Self::Av1(_) | Self::Encode(_) | Self::Still(_) | Self::Decode(_) | Self::Opus(_) => {
                 "encoder_failed"
             }
+            Self::Document(error) => error.code(),
             Self::DiskFull => "disk_full",
             Self::Disk(_) => "disk_failed",
         }
@@ -273,32 +292,32 @@ impl From<EncodeError> for ImportError {
 
 /// Imports a file, or goes on with an import that was cut.
 pub fn import(request: &ImportRequest, observer: &dyn Observer) -> Result<Imported, ImportError> {
-    let reporter = Reporter::new(observer);
-    reporter.report(Stage::Probe, 0.0);
-    let is_cancelled = || observer.is_cancelled();
-    let probe = probe_unless(request.ffmpeg, request.source, &request.limits, &is_cancelled)
-        .map_err(|error| match error {
-            ProbeError::Child(ChildError::Cancelled) => ImportError::Cancelled,
-            error => error.into(),
-        })?;
-    let work = WorkDir::open(request.work_dir, request.source, request.encoder)?;
-    let job = Job {
-        request,
-        observer,
-        reporter,
-        work,
-        probe,
-        is_failed: AtomicBool::new(false),
-        announced: Mutex::new(Announced { is_audio_over: !request.tiers.audio, waiting: vec![] }),
-    };
-    let tracks = job.make_tracks()?;
+    let job = Job::open(request, observer)?;
+    let mut tracks = job.make_tracks()?;
     let duration_ms = job.check_length(&tracks)?;
     let poster_jpeg = poster::make(&job);
     if observer.is_cancelled() {
         return Err(ImportError::Cancelled);
     }
-    let (chapters, peaks, notes) = (Vec::new(), Vec::new(), Vec::new());
+    let mut notes = notes::of(&job.probe);
+    if request.tiers.audio {
+        tracks.extend(captions::make(&job, duration_ms, &mut notes)?);
+    }
+    tracks.sort_by_key(|track| TrackKind::ALL.iter().position(|kind| *kind == track.info.kind));
+    let chapters = chapters::clean(&job.probe.chapters, duration_ms);
+    let peaks = peaks::kept(&job.work);
     Ok(Imported { duration_ms, tracks, poster_jpeg, chapters, peaks, notes })
+}
+
+/// Makes `audio` and its peaks of a file's sound alone.
+pub(crate) fn sound(
+    request: &ImportRequest,
+    observer: &dyn Observer,
+) -> Result<(FinishedTrack, Vec<u8>), ImportError> {
+    let job = Job::open(request, observer)?;
+    let track = audio::make(&job)?.ok_or(DocumentError::NoSound)?;
+    job.check_length(std::slice::from_ref(&track))?;
+    Ok((track, peaks::kept(&job.work)))
 }
 
 /// What all stages share.
@@ -322,7 +341,24 @@ struct Announced {
 /// What a stage gives: its tracks, if the file has what they need.
 type Made = Result<Vec<FinishedTrack>, ImportError>;
 
-impl Job<'_> {
+impl<'a> Job<'a> {
+    /// Asks what the file is, and opens the work folder for it.
+    fn open(request: &'a ImportRequest, observer: &'a dyn Observer) -> Result<Self, ImportError> {
+        let reporter = Reporter::new(observer);
+        reporter.report(Stage::Probe, 0.0);
+        let is_cancelled = || observer.is_cancelled();
+        let probe = probe_unless(request.ffmpeg, request.source, &request.limits, &is_cancelled)
+            .map_err(|error| match error {
+                ProbeError::Child(ChildError::Cancelled) => ImportError::Cancelled,
+                error => error.into(),
+            })?;
+        let work = WorkDir::open(request.work_dir, request.source, request.encoder)?;
+        let is_failed = AtomicBool::new(false);
+        let is_audio_over = !request.tiers.audio;
+        let announced = Mutex::new(Announced { is_audio_over, waiting: Vec::new() });
+        Ok(Self { request, observer, reporter, work, probe, is_failed, announced })
+    }
+
     fn make_tracks(&self) -> Result<Vec<FinishedTrack>, ImportError> {
         let tiers = self.request.tiers;
         let copies_source = tiers.source && source::is_copied(self);
@@ -365,7 +401,6 @@ impl Job<'_> {
                 Err(error) => return Err(error),
             }
         }
-        made.sort_by_key(|track| TrackKind::ALL.iter().position(|kind| *kind == track.info.kind));
         cancelled.map_or(Ok(made), Err)
     }
 
@@ -426,6 +461,15 @@ impl Job<'_> {
     fn must_stop(&self) -> bool {
         self.reporter.wait_while_paused();
         self.is_cancelled()
+    }
+
+    /// Refuses what goes on beyond the longest lesson, whatever length the file declares.
+    fn check_going_on(&self, duration_ms: u64) -> Result<(), ImportError> {
+        let duration_ms_max = self.request.limits.duration_ms_max;
+        if duration_ms > duration_ms_max {
+            return Err(ProbeError::TooLong { duration_ms, duration_ms_max }.into());
+        }
+        Ok(())
     }
 
     /// How far into the lesson `ms` is, 0 to 1.

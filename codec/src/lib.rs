@@ -40,19 +40,24 @@
 extern crate rav1d as _;
 
 mod av1;
+pub mod check;
 mod child;
 mod cmaf;
 mod content;
 pub mod decode;
+pub mod document;
 pub mod encoder;
+pub mod fallback;
 mod ffmpeg;
 mod frame_size;
 pub mod import;
+pub mod mux;
 pub mod playlist;
 pub mod probe;
 pub mod quality;
 pub mod slide;
 pub mod track;
+mod webvtt;
 
 pub use cmaf::scan;
 pub use ffmpeg::{Ffmpeg, Limits, MissingFfmpeg};

@@ -4,8 +4,9 @@ use std::io::{BufWriter, Seek, SeekFrom, Write};
 
 use opus::{Application, Bitrate, Channels, Encoder};
 
+use super::peaks::Peaks;
 use super::{FinishedTrack, ImportError, Job, SEGMENT_MS, Stage, child_error};
-use crate::cmaf::{Coding, Medium, Sample, init_segment, segment};
+use crate::cmaf::{Coding, Medium, Sample, index, init_segment, segment};
 use crate::track::{SegmentInfo, TrackInfo, TrackKind};
 
 /// Opus' own clock (RFC 7845 §4).
@@ -54,6 +55,7 @@ pub(super) fn make(job: &Job) -> Result<Option<FinishedTrack>, ImportError> {
             .read(&mut pcm, &|| job.must_stop())
             .map_err(|error| child_error(TrackKind::Audio, error))?;
         track.push(&pcm[..filled])?;
+        job.check_going_on(track.packets * PACKET_MS)?;
         if filled < pcm.len() {
             break;
         }
@@ -69,10 +71,12 @@ struct AudioTrack {
     pre_skip: u16,
     file: BufWriter<std::fs::File>,
     init_bytes: u32,
+    index_bytes: usize,
     samples_in: u64,
     packets: u64,
     waiting: Vec<Sample>,
     segments: Vec<SegmentInfo>,
+    peaks: Peaks,
 }
 
 impl AudioTrack {
@@ -81,18 +85,22 @@ impl AudioTrack {
         encoder.set_bitrate(Bitrate::Bits(BITS_PER_S))?;
         let pre_skip = encoder.get_lookahead()? as u16;
         let mut file = BufWriter::new(job.work.start(TrackKind::Audio)?);
-        // The length of the movie is filled in at the end; it does not change the box's size.
-        let init = init_segment(&medium(pre_skip, 0));
+        // The length of the movie and the index are filled in at the end.
+        let mut init = init_segment(&medium(pre_skip, 0));
+        let index_bytes = index::reserved_bytes(job.probe.duration_ms.div_ceil(SEGMENT_MS) + 1);
+        init.resize(init.len() + index_bytes, 0);
         file.write_all(&init)?;
         Ok(Self {
             encoder,
             pre_skip,
             file,
             init_bytes: init.len() as u32,
+            index_bytes,
             samples_in: 0,
             packets: 0,
             waiting: Vec::new(),
             segments: Vec::new(),
+            peaks: Peaks::default(),
         })
     }
 
@@ -104,6 +112,7 @@ impl AudioTrack {
             return Ok(());
         }
         self.samples_in += samples.len() as u64;
+        self.peaks.push(&samples);
         samples.resize(PACKET_SAMPLES, 0);
         let bytes = self.encoder.encode_vec(&samples, PACKET_BYTES_MAX)?;
         let ticks = PACKET_SAMPLES as u32;
@@ -133,6 +142,7 @@ impl AudioTrack {
         }
         // The encoder holds back its look-ahead: silence pushes the last samples out.
         let samples = self.samples_in;
+        let peaks = std::mem::take(&mut self.peaks);
         if self.packets * (PACKET_SAMPLES as u64) < samples + u64::from(self.pre_skip) {
             self.push(&[0, 0])?;
         }
@@ -141,7 +151,9 @@ impl AudioTrack {
         }
         let mut file = self.file.into_inner().map_err(|error| error.into_error())?;
         file.seek(SeekFrom::Start(0))?;
-        file.write_all(&init_segment(&medium(self.pre_skip, samples)))?;
+        let mut init = init_segment(&medium(self.pre_skip, samples));
+        init.extend(index::within(self.index_bytes, SAMPLE_RATE, &self.segments));
+        file.write_all(&init)?;
         let mut info = TrackInfo {
             kind: TrackKind::Audio,
             codecs: "opus".into(),
@@ -157,6 +169,8 @@ impl AudioTrack {
         };
         info.measure_bandwidth();
         info.validate()?;
+        // Before the track: a finished track's sound is not decoded again.
+        peaks.keep(&job.work)?;
         Ok(Some(job.work.finish(file, info)?))
     }
 }

@@ -17,8 +17,8 @@ type Whole<T> = T extends (infer Item)[]
 /** A shape with some of its fields made narrower. */
 type But<T, Narrow> = Omit<T, keyof Narrow> & Narrow;
 
-export type TierName = 'source' | 't1' | 'audio';
-export type TrackKind = 'audio' | 'video-360' | 'source';
+export type TierName = Said['TierName'];
+export type TrackKind = Said['TrackKind'];
 
 export type Role = Said['Role'];
 export type User = Whole<Said['User']>;
