@@ -1,11 +1,12 @@
 //! A teacher's file becomes the tracks of a lesson.
 //!
-//! After the probe, `source` (where it is remuxed), `audio` and `video-360` are made side by
-//! side; a `source` that must be encoded, and `video-480`, follow. Each finished track, and each
-//! finished segment of a video track (by far the slowest), is durable in the work folder before
-//! it counts, and is found again when [`import`] is called with the same folder: a power cut
-//! costs at most one segment a worker there, and the current pass over the file in the other two.
-//! An import that was cut gives the same bytes as one that was not.
+//! After the probe, `source` (where it is remuxed), `audio`, and `slides` with `thumbs` and then
+//! `video-360` are made side by side; a `source` that must be encoded, and `video-480`, follow.
+//! Each finished track, and each finished segment of `slides` and of a video track (by far the
+//! slowest), is durable in the work folder before it counts, and is found again when [`import`] is
+//! called with the same folder: a power cut costs at most one segment a worker there, and the
+//! current pass over the file in the others. An import that was cut gives the same bytes as one
+//! that was not.
 //!
 //! Segment boundaries are multiples of 4 s in the video tracks, and the nearest packet of 60 ms in
 //! `audio` (never more than 30 ms away). `source` that is remuxed has its own key frames, about
@@ -18,10 +19,12 @@ use std::sync::{Mutex, PoisonError};
 use crate::av1::Av1Error;
 use crate::child::ChildError;
 use crate::cmaf::scan::ScanError;
+use crate::decode::DecodeError;
 pub use crate::encoder::EncoderChoice;
 use crate::encoder::{EncodeError, GopEncoder, encoder};
 use crate::ffmpeg::{Ffmpeg, Limits};
 use crate::probe::{Probe, ProbeError, probe_unless};
+use crate::slide::StillError;
 use crate::track::{TrackInfo, TrackInfoError, TrackKind};
 use progress::{Plan, Reporter};
 use work_dir::WorkDir;
@@ -29,8 +32,10 @@ use work_dir::WorkDir;
 mod audio;
 mod poster;
 mod progress;
+mod slides;
 mod source;
 mod still;
+mod thumbs;
 mod video;
 mod work_dir;
 
@@ -65,7 +70,9 @@ pub struct Tiers {
     pub source: bool,
     /// `audio`.
     pub audio: bool,
-    /// `video-360` and what is found in its pictures.
+    /// `slides` and `thumbs`.
+    pub slides: bool,
+    /// `video-360`.
     pub video_360: bool,
     /// `video-480`; a picture of at most 360 lines has none.
     pub video_480: bool,
@@ -73,10 +80,11 @@ pub struct Tiers {
 
 impl Tiers {
     /// What a lesson can be published with. `video-480` takes several times as long as all of it.
-    pub const FIRST: Self = Self { source: true, audio: true, video_360: true, video_480: false };
+    pub const FIRST: Self =
+        Self { source: true, audio: true, slides: true, video_360: true, video_480: false };
     /// What follows later.
     pub const SECOND: Self =
-        Self { source: false, audio: false, video_360: false, video_480: true };
+        Self { source: false, audio: false, slides: false, video_360: false, video_480: true };
     /// Everything in one import.
     pub const ALL: Self = Self { video_480: true, ..Self::FIRST };
 }
@@ -90,6 +98,8 @@ pub enum Stage {
     Source,
     /// Making `audio`.
     Audio,
+    /// Making `slides` and `thumbs`.
+    Slides,
     /// Making `video-360`.
     Video,
     /// Making `video-480`.
@@ -126,7 +136,7 @@ pub trait Observer: Sync {
 pub struct Imported {
     /// The length of what was decoded, in milliseconds.
     pub duration_ms: u64,
-    /// The tracks: `source`, `audio`, `video-360`, `video-480`, as far as there are any.
+    /// The tracks, as far as there are any, in the order of [`TrackKind::ALL`].
     pub tracks: Vec<FinishedTrack>,
     /// A JPEG of at most 320×180 and 16 KiB, if there is a picture.
     pub poster_jpeg: Option<Vec<u8>>,
@@ -206,6 +216,12 @@ pub enum ImportError {
     /// The AV1 encoder failed, or is not there.
     #[error(transparent)]
     Encode(EncodeError),
+    /// A still could not be encoded.
+    #[error("while making a still: {0}")]
+    Still(#[from] StillError),
+    /// A still does not decode.
+    #[error("while making a still: {0}")]
+    Decode(#[from] DecodeError),
     /// The Opus encoder failed.
     #[error("the Opus encoder failed: {0}")]
     Opus(#[from] opus::Error),
@@ -228,7 +244,9 @@ impl ImportError {
             Self::Child { .. } | Self::Boxes(_) => "ffmpeg_failed",
             Self::Track(_) => "too_many_segments",
             Self::Encode(EncodeError::NoSvtAv1) => "no_svt_av1",
-            Self::Av1(_) | Self::Encode(_) | Self::Opus(_) => "encoder_failed",
+            Self::Av1(_) | Self::Encode(_) | Self::Still(_) | Self::Decode(_) | Self::Opus(_) => {
+                "encoder_failed"
+            }
             Self::DiskFull => "disk_full",
             Self::Disk(_) => "disk_failed",
         }
@@ -301,8 +319,8 @@ struct Announced {
     waiting: Vec<FinishedTrack>,
 }
 
-/// What a stage gives: a track, if the file has what it needs.
-type Made = Result<Option<FinishedTrack>, ImportError>;
+/// What a stage gives: its tracks, if the file has what they need.
+type Made = Result<Vec<FinishedTrack>, ImportError>;
 
 impl Job<'_> {
     fn make_tracks(&self) -> Result<Vec<FinishedTrack>, ImportError> {
@@ -314,63 +332,70 @@ impl Job<'_> {
             copies_source,
             encodes_source,
             audio: tiers.audio && self.probe.audio.is_some(),
+            slides: tiers.slides && video.is_some(),
             video_360: tiers.video_360 && video.is_some(),
             video_480: tiers.video_480 && video.is_some_and(video::has_480),
         });
-        let make_source = || source::make(self).map(Some);
-        let [mut source, audio, video_360] = std::thread::scope(|scope| {
+        let make_source = || source::make(self).map(|track| vec![track]);
+        let make_audio = || audio::make(self).map(Vec::from_iter);
+        let [mut source, audio, slides, video_360] = std::thread::scope(|scope| {
             let source = scope.spawn(|| self.stage(copies_source, Stage::Source, make_source));
-            let audio = scope.spawn(|| self.stage(tiers.audio, Stage::Audio, || audio::make(self)));
-            let video = self.stage(tiers.video_360, Stage::Video, || video::make_360(self));
-            [joined(source.join()), joined(audio.join()), video]
+            let audio = scope.spawn(|| self.stage(tiers.audio, Stage::Audio, make_audio));
+            // The floor that is guaranteed comes before the larger picture.
+            let slides = self.stage(tiers.slides, Stage::Slides, || slides::make(self));
+            let is_wanted = tiers.video_360 && slides.is_ok();
+            let make = || video::make_360(self).map(Vec::from_iter);
+            let video = self.stage(is_wanted, Stage::Video, make);
+            [joined(source.join()), joined(audio.join()), slides, video]
         });
-        let is_good = audio.is_ok() && video_360.is_ok();
+        let is_good = audio.is_ok() && slides.is_ok() && video_360.is_ok();
         if encodes_source && is_good {
             source = self.stage(true, Stage::Source, make_source);
         }
         let is_good = is_good && source.is_ok();
-        let video_480 =
-            self.stage(tiers.video_480 && is_good, Stage::Video480, || video::make_480(self));
+        let make = || video::make_480(self).map(Vec::from_iter);
+        let video_480 = self.stage(tiers.video_480 && is_good, Stage::Video480, make);
         let mut made = Vec::new();
         let mut cancelled = None;
-        for track in [source, audio, video_360, video_480] {
-            match track {
-                Ok(track) => made.extend(track),
+        for tracks in [audio, slides, video_360, video_480, source] {
+            match tracks {
+                Ok(tracks) => made.extend(tracks),
                 // Others were cancelled because one failed: that one says why.
                 Err(ImportError::Cancelled) => cancelled = Some(ImportError::Cancelled),
                 Err(error) => return Err(error),
             }
         }
+        made.sort_by_key(|track| TrackKind::ALL.iter().position(|kind| *kind == track.info.kind));
         cancelled.map_or(Ok(made), Err)
     }
 
-    /// Runs a stage, and tells of its track.
+    /// Runs a stage, and tells of its tracks.
     fn stage(&self, is_wanted: bool, stage: Stage, make: impl FnOnce() -> Made) -> Made {
         if !is_wanted {
-            return Ok(None);
+            return Ok(Vec::new());
         }
         let made = make();
         match &made {
-            Ok(track) => {
+            Ok(tracks) => {
                 self.reporter.report(stage, 1.0);
-                self.announce(stage, track.as_ref());
+                self.announce(stage, tracks);
             }
             // Source and sound are soon over, and know best what is wrong with a file.
-            Err(_) if stage < Stage::Video => self.is_failed.store(true, Ordering::Relaxed),
+            Err(_) if stage < Stage::Slides => self.is_failed.store(true, Ordering::Relaxed),
             Err(_) => {}
         }
         made
     }
 
     /// Tells of durable tracks, pictures only once the sound is over.
-    fn announce(&self, stage: Stage, track: Option<&FinishedTrack>) {
+    fn announce(&self, stage: Stage, tracks: &[FinishedTrack]) {
         let mut announced = self.announced.lock().unwrap_or_else(PoisonError::into_inner);
         match stage {
             Stage::Audio => {
                 announced.is_audio_over = true;
-                announced.waiting.splice(0..0, track.cloned());
+                announced.waiting.splice(0..0, tracks.iter().cloned());
             }
-            _ => announced.waiting.extend(track.cloned()),
+            _ => announced.waiting.extend_from_slice(tracks),
         }
         if announced.is_audio_over {
             announced.waiting.drain(..).for_each(|track| self.observer.track_finished(&track));
@@ -411,7 +436,7 @@ impl Job<'_> {
     fn check_length(&self, tracks: &[FinishedTrack]) -> Result<u64, ImportError> {
         let declared_ms = self.probe.duration_ms;
         let tiers = self.request.tiers;
-        if !(tiers.audio || tiers.video_360) && tracks.is_empty() {
+        if !(tiers.audio || tiers.slides || tiers.video_360) && tracks.is_empty() {
             // `video-480` alone was asked for, of a picture that has none.
             return Ok(declared_ms);
         }

@@ -51,6 +51,7 @@ pub mod import;
 pub mod playlist;
 pub mod probe;
 pub mod quality;
+pub mod slide;
 pub mod track;
 
 pub use cmaf::scan;

@@ -17,6 +17,8 @@ const RECIPE: u32 = 2;
 const UNFINISHED: &str = "part";
 /// Names beside the segments: what each ended with.
 const END: &str = "end";
+/// What was found out about a track before it is made.
+const NOTE: &str = "found";
 /// What the folder belongs to.
 const ORIGIN: &str = "origin.json";
 
@@ -60,7 +62,7 @@ impl WorkDir {
 
     fn clear(&self) -> io::Result<()> {
         for kind in TrackKind::ALL {
-            for name in [format!("{kind}.mp4"), format!("{kind}.track")] {
+            for name in ["mp4", "track", NOTE].map(|end| format!("{kind}.{end}")) {
                 remove_file(&self.path.join(name))?;
             }
             match fs::remove_dir_all(self.segment_folder(kind)) {
@@ -132,6 +134,16 @@ impl WorkDir {
     pub(super) fn read_end(&self, kind: TrackKind, n: u64) -> Option<u8> {
         let bytes = fs::read(self.segment_folder(kind).join(format!("{n:05}.{END}"))).ok()?;
         bytes.first().copied()
+    }
+
+    /// Makes what was found out about a track durable.
+    pub(super) fn write_note(&self, kind: TrackKind, note: &[u8]) -> io::Result<()> {
+        write_durably(&self.path.join(format!("{kind}.{NOTE}")), note)
+    }
+
+    /// Reads what [`WorkDir::write_note`] wrote.
+    pub(super) fn read_note(&self, kind: TrackKind) -> Option<Vec<u8>> {
+        fs::read(self.path.join(format!("{kind}.{NOTE}"))).ok()
     }
 
     /// Deletes a finished track's separate segments.
