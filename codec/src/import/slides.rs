@@ -143,9 +143,13 @@ impl Run<'_> {
             let next = pages.lock().unwrap_or_else(PoisonError::into_inner).recv();
             let Ok(taken) = next else { return };
             wait_while_paused(self.job);
-            let is_stopped = has_failed(first_error) || self.job.is_cancelled();
-            // Go on receiving all the same, so that the reader is never stuck in `send`.
-            if !is_stopped && let Err(error) = self.encode(&taken) {
+            // Go on receiving after a failure, so that the reader is never stuck in `send`.
+            let done = match has_failed(first_error) {
+                true => continue,
+                false if self.job.is_cancelled() => Err(ImportError::Cancelled),
+                false => self.encode(&taken),
+            };
+            if let Err(error) = done {
                 first_error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
             }
         }

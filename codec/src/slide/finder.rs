@@ -43,6 +43,11 @@ const PAGE_SHARE: f32 = 0.04;
 const BUILD_SHARE: f32 = 0.006;
 /// The share of the changed blocks that must have settled; the rest is a pointer or a hand.
 const SETTLED_SHARE: f32 = 0.85;
+/// How often the same block may be part of an added line; after that it is a person who leans to
+/// and fro. A line is written, wiped off, and written again.
+const BUILDS_OF_A_BLOCK_MAX: f32 = 2.0;
+/// What is left of that count after a second: it fades with a time constant of 5 minutes.
+const BUILD_MEMORY_PER_S: f32 = 0.9967;
 /// Slides are at least this far apart: 2 s. Nobody reads faster.
 const DISTANCE_FRAMES: u64 = 25;
 /// How long the first slide may take to settle before it is taken as it is: 3 s.
@@ -115,16 +120,20 @@ impl Finder {
             return;
         }
         let change = view.change();
-        let allowance = match change.kind() {
-            Some(Kind::Page) => &mut self.pages_left,
-            Some(Kind::Build) => &mut self.builds_left,
-            None => return,
+        let Some(kind) = change.kind() else { return };
+        let allowance = match kind {
+            Kind::Page => &mut self.pages_left,
+            Kind::Build => &mut self.builds_left,
         };
         if *allowance < 1.0 {
             return;
         }
         *allowance -= 1.0;
         let start = view.changed_since().max(self.last_start + DISTANCE_FRAMES).min(n);
+        match kind {
+            Kind::Page => view.blocks.iter_mut().for_each(|block| block.builds = 0.0),
+            Kind::Build => view.count_build(),
+        }
         view.keep_reference();
         self.last_start = start;
         self.found.push(SlideTime { start_ms: start * FRAME_MS, still_ms: n * FRAME_MS });
@@ -152,7 +161,9 @@ struct Change {
     blocks: usize,
     changed: usize,
     settled: usize,
-    long_settled: usize,
+    /// Of those that changed, the ones that may be part of an added line.
+    fresh: usize,
+    fresh_settled: usize,
 }
 
 impl Change {
@@ -164,8 +175,8 @@ impl Change {
         if self.settled >= share(PAGE_SHARE, self.blocks) {
             return Some(Kind::Page);
         }
-        (self.long_settled >= share(BUILD_SHARE, self.blocks)
-            && self.long_settled >= share(SETTLED_SHARE, self.changed))
+        (self.fresh_settled >= share(BUILD_SHARE, self.blocks)
+            && self.fresh_settled >= share(SETTLED_SHARE, self.fresh))
         .then_some(Kind::Build)
     }
 }
@@ -192,6 +203,8 @@ struct Block {
     /// Recent movements, fading.
     movements: f32,
     moved_at: u64,
+    /// Recent added lines that it was part of, fading.
+    builds: f32,
     /// Since which picture it differs from the slide.
     changed_since: Option<u64>,
 }
@@ -220,7 +233,10 @@ impl View {
         }
         shrink(luma, width, &mut self.now, self.width);
         if n.is_multiple_of(1000 / FRAME_MS) {
-            self.blocks.iter_mut().for_each(|block| block.movements *= MEMORY_PER_S);
+            for block in &mut self.blocks {
+                block.movements *= MEMORY_PER_S;
+                block.builds *= BUILD_MEMORY_PER_S;
+            }
             self.mark_restless();
         }
         let mut sums = vec![0; self.columns * 2];
@@ -300,7 +316,10 @@ impl View {
         for (block, _) in self.changed() {
             change.changed += 1;
             change.settled += usize::from(block.still_frames >= SETTLED_FRAMES);
-            change.long_settled += usize::from(block.still_frames >= BUILD_SETTLED_FRAMES);
+            let is_fresh = block.builds < BUILDS_OF_A_BLOCK_MAX;
+            let has_settled = block.still_frames >= BUILD_SETTLED_FRAMES;
+            change.fresh += usize::from(is_fresh);
+            change.fresh_settled += usize::from(is_fresh && has_settled);
         }
         change
     }
@@ -311,6 +330,12 @@ impl View {
         let mut since: Vec<u64> = settled.map(|(_, since)| since).collect();
         since.sort_unstable();
         since.get(since.len() / 2).copied().unwrap_or(0)
+    }
+
+    /// Counts an added line for the blocks that it is made of.
+    fn count_build(&mut self) {
+        let changed = self.blocks.iter_mut().filter(|block| block.changed_since.is_some());
+        changed.for_each(|block| block.builds += 1.0);
     }
 
     /// Makes the picture of now the slide that is shown.
@@ -350,5 +375,207 @@ fn differences(one: &[u8], other: &[u8], width: usize, sums: &mut [u32]) {
         for (sum, (one, other)) in sums.iter_mut().zip(blocks) {
             *sum += one.iter().zip(other).map(|(a, b)| u32::from(a.abs_diff(*b))).sum::<u32>();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WIDTH: usize = 320;
+    const HEIGHT: usize = 180;
+
+    /// A number that looks random and is always the same.
+    fn hash(a: usize, b: usize, c: usize) -> usize {
+        let mut x = (a * 73_856_093) ^ (b * 19_349_663) ^ (c * 83_492_791);
+        x ^= x >> 7;
+        x.wrapping_mul(2_654_435_761) >> 8
+    }
+
+    fn paper() -> Vec<u8> {
+        vec![230; WIDTH * HEIGHT]
+    }
+
+    /// Writes a line of letters, 8 pixels high, from `y` on.
+    fn write_line(picture: &mut [u8], page: usize, y: usize) {
+        for x in 20..200 {
+            for row in 0..8 {
+                if hash(page * 50 + y, x / 2, row / 3) % 3 == 0 {
+                    picture[(y + row) * WIDTH + x] = 40;
+                }
+            }
+        }
+    }
+
+    fn page(number: usize) -> Vec<u8> {
+        let mut picture = paper();
+        (0..7).for_each(|line| write_line(&mut picture, number, 12 + line * 22));
+        picture
+    }
+
+    fn square(picture: &mut [u8], at: (usize, usize), size: (usize, usize), seed: usize) {
+        for y in at.1..at.1 + size.1 {
+            for x in at.0..at.0 + size.0 {
+                picture[y * WIDTH + x] = 40 + (hash(x / 6, y / 6, seed) % 160) as u8;
+            }
+        }
+    }
+
+    /// Shows `seconds` of pictures and gives the starts of the slides in seconds.
+    fn slides(seconds: f64, picture: impl Fn(f64, usize) -> Vec<u8>) -> Vec<f64> {
+        let mut finder = Finder::new();
+        for n in 0..(seconds * 12.5) as usize {
+            finder.push(n as u64, &picture(n as f64 * 0.08, n), WIDTH, HEIGHT);
+        }
+        let found = finder.finish();
+        for (slide, next) in found.iter().zip(found.iter().skip(1)) {
+            assert!(slide.start_ms <= slide.still_ms && slide.still_ms < next.start_ms);
+            assert!(next.start_ms - slide.start_ms >= 2000);
+        }
+        found.iter().map(|slide| slide.start_ms as f64 / 1000.0).collect()
+    }
+
+    fn assert_near(found: &[f64], wanted: &[f64]) {
+        let is_near = found.len() == wanted.len()
+            && found.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 0.5);
+        assert!(is_near, "found {found:?}, wanted {wanted:?}");
+    }
+
+    #[test]
+    fn each_page_is_found_when_it_appears_and_again_when_it_comes_back() {
+        let found = slides(20.0, |at, _| page([1, 2, 3, 1][(at / 5.0) as usize]));
+        assert_near(&found, &[0.0, 5.0, 10.0, 15.0]);
+    }
+
+    #[test]
+    fn a_pointer_and_the_pulse_of_key_frames_are_no_slides() {
+        let found = slides(40.0, |at, n| {
+            let mut picture = page(1);
+            let step = if n % 25 == 0 { 3 } else { 0 };
+            picture.iter_mut().for_each(|level| *level += step);
+            // It moves for two seconds and rests for three.
+            let at = at - at % 5.0 + (at % 5.0).min(2.0);
+            let x = 100.0 + 90.0 * (at * 0.7).sin();
+            square(&mut picture, (x as usize, 90), (6, 8), 1);
+            picture
+        });
+        assert_near(&found, &[0.0]);
+    }
+
+    #[test]
+    fn a_head_in_the_corner_is_no_slide_and_hides_none() {
+        let found = slides(40.0, |at, n| {
+            let mut picture = page((at / 10.0) as usize);
+            square(&mut picture, (250, 120), (64, 54), n / 3);
+            picture
+        });
+        assert_near(&found, &[0.0, 10.0, 20.0, 30.0]);
+    }
+
+    #[test]
+    fn a_person_who_leans_to_and_fro_is_a_slide_a_few_times_at_most() {
+        let found = slides(300.0, |at, _| {
+            let mut picture = page(1);
+            square(&mut picture, (250, 140), (48, 32), (at / 9.0) as usize);
+            picture
+        });
+        assert!(found.len() <= 8, "{found:?}");
+    }
+
+    #[test]
+    fn a_cross_fade_is_one_slide() {
+        let (one, other) = (page(1), page(2));
+        let found = slides(15.0, |at, _| {
+            let share = ((at - 7.0) / 1.0).clamp(0.0, 1.0);
+            let mix =
+                |(a, b): (&u8, &u8)| (f64::from(*a) * (1.0 - share) + f64::from(*b) * share) as u8;
+            one.iter().zip(&other).map(mix).collect()
+        });
+        assert_near(&found, &[0.0, 7.3]);
+    }
+
+    #[test]
+    fn lines_that_are_added_are_slides() {
+        let found = slides(24.0, |at, _| {
+            let mut picture = paper();
+            let lines = 1 + (at / 6.0) as usize;
+            (0..lines).for_each(|line| write_line(&mut picture, 1, 12 + line * 22));
+            picture
+        });
+        assert_near(&found, &[0.0, 6.0, 12.0, 18.0]);
+    }
+
+    #[test]
+    fn handwriting_that_adds_up_is_a_slide_now_and_then() {
+        let found = slides(120.0, |at, _| {
+            let mut board = vec![60; WIDTH * HEIGHT];
+            // Ten strokes a line, one a second, and three seconds of talk after each line.
+            let strokes = (at / 13.0) as usize * 10 + ((at % 13.0) as usize).min(10);
+            for stroke in 0..strokes {
+                let (x, y) = (20 + stroke % 10 * 16, 20 + stroke / 10 * 16);
+                for step in 0..10 {
+                    board[(y + step) * WIDTH + x + step] = 220;
+                    board[y * WIDTH + x + step] = 220;
+                }
+            }
+            board
+        });
+        assert!((6..=13).contains(&found.len()), "{found:?}");
+    }
+
+    #[test]
+    fn a_page_that_scrolls_counts_once_it_stands() {
+        let tall: Vec<u8> = [page(1), page(2), page(3)].concat();
+        let found = slides(24.0, |at, _| {
+            let rows = ((at - 6.0).clamp(0.0, 6.0) * 30.0) as usize;
+            tall[rows * WIDTH..][..WIDTH * HEIGHT].to_vec()
+        });
+        assert!((2..=3).contains(&found.len()), "{found:?}");
+    }
+
+    #[test]
+    fn a_film_inside_a_page_is_no_slide() {
+        let found = slides(30.0, |_, n| {
+            let mut picture = page(1);
+            square(&mut picture, (180, 30), (120, 90), n);
+            picture
+        });
+        assert_near(&found, &[0.0]);
+    }
+
+    #[test]
+    fn a_film_has_its_first_slide_and_hardly_more() {
+        let found = slides(60.0, |at, n| {
+            let mut picture = paper();
+            square(&mut picture, (0, 0), (WIDTH, HEIGHT), (at / 6.0) as usize * 1000 + n);
+            picture
+        });
+        assert_near(&found, &[0.0]);
+    }
+
+    #[test]
+    fn short_and_odd_lessons_have_one_slide() {
+        assert_near(&slides(0.2, |_, _| page(1)), &[0.0]);
+        assert!(Finder::new().finish().is_empty());
+        let mut finder = Finder::new();
+        finder.push(0, &[7; 16 * 16], 16, 16);
+        finder.push(1, &[9; 18 * 16], 18, 16);
+        assert_eq!(finder.finish().len(), 1);
+    }
+
+    #[test]
+    fn a_larger_picture_gives_the_same_slides() {
+        let twice = |small: &[u8]| -> Vec<u8> {
+            let row = |row: &[u8]| row.iter().flat_map(|level| [*level; 2]).collect::<Vec<u8>>();
+            small.chunks(WIDTH).flat_map(|r| [row(r), row(r)].concat()).collect()
+        };
+        let (mut small, mut large) = (Finder::new(), Finder::new());
+        for n in 0..200 {
+            let picture = page(n as usize / 60);
+            small.push(n, &picture, WIDTH, HEIGHT);
+            large.push(n, &twice(&picture), 2 * WIDTH, 2 * HEIGHT);
+        }
+        let found = small.finish();
+        assert_eq!((found.len(), found), (4, large.finish()));
     }
 }
