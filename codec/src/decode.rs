@@ -5,7 +5,7 @@ use dav1d::{Decoder, PixelLayout, PlanarImageComponent, Settings};
 use crate::cmaf::scan::{self, ScanError};
 use crate::slide::{Page, PageError};
 
-/// The largest picture that is decoded, in pixels: a slide of 1920×1080.
+/// The largest picture that is decoded, in pixels: a slide of 1920×1080, in whole blocks.
 const PIXELS_MAX: u32 = 1920 * 1088;
 
 /// One decoded picture: its brightness plane.
@@ -25,7 +25,7 @@ pub enum DecodeError {
     /// The boxes are not those of one AV1 track.
     #[error(transparent)]
     Boxes(#[from] ScanError),
-    /// The stream inside is damaged, or larger than 1920×1080.
+    /// The stream inside is damaged, or larger than 1920×1088.
     #[error("the AV1 stream does not decode: {0}")]
     Stream(#[from] dav1d::Error),
     /// Something other than 8-bit 4:2:0.
@@ -63,12 +63,22 @@ pub fn still(sample: &[u8]) -> Result<Page, DecodeError> {
 /// Decodes every picture of the AV1 samples in `segments`: one or more `moof`+`mdat` pairs, each
 /// beginning at a key frame; other boxes (an init segment) are passed over.
 pub fn pictures(segments: &[u8]) -> Result<Vec<Picture>, DecodeError> {
-    let mut decoder = decoder()?;
     let mut decoded = Vec::new();
-    for sample in scan::samples(segments)? {
+    each_picture(scan::samples(segments)?, |picture| decoded.push(picture))?;
+    Ok(decoded)
+}
+
+/// Decodes AV1 samples, the first of which is a key frame, and hands out each picture as it
+/// comes: a whole GOP of them need not be in memory.
+pub fn each_picture<'a>(
+    samples: impl IntoIterator<Item = &'a [u8]>,
+    mut take: impl FnMut(Picture),
+) -> Result<(), DecodeError> {
+    let mut decoder = decoder()?;
+    for sample in samples {
         let mut sent = decoder.send_data(sample.to_vec(), None, None, None);
         loop {
-            drain(&mut decoder, &mut decoded)?;
+            drain(&mut decoder, &mut take)?;
             match sent {
                 Ok(()) => break,
                 Err(error) if error.is_again() => sent = decoder.send_pending_data(),
@@ -76,14 +86,13 @@ pub fn pictures(segments: &[u8]) -> Result<Vec<Picture>, DecodeError> {
             }
         }
     }
-    drain(&mut decoder, &mut decoded)?;
-    Ok(decoded)
+    drain(&mut decoder, &mut take)
 }
 
-fn drain(decoder: &mut Decoder, decoded: &mut Vec<Picture>) -> Result<(), DecodeError> {
+fn drain(decoder: &mut Decoder, take: &mut impl FnMut(Picture)) -> Result<(), DecodeError> {
     loop {
         match decoder.get_picture() {
-            Ok(picture) => decoded.push(copy(&picture)?),
+            Ok(picture) => take(copy(&picture)?),
             Err(error) if error.is_again() => return Ok(()),
             Err(error) => return Err(error.into()),
         }

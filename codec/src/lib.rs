@@ -43,6 +43,7 @@ mod av1;
 pub mod check;
 mod child;
 mod cmaf;
+mod content;
 pub mod decode;
 pub mod document;
 pub mod encoder;

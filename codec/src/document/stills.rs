@@ -165,10 +165,10 @@ impl Run<'_> {
         }
         let thumb = small(&page, THUMB_SIZE)?;
         let thumb = encode_still(&thumb, StillUse::Thumb).map_err(DocumentError::from)?;
-        self.work.write_segment(TrackKind::Thumbs, n as u64, &thumb)?;
+        self.work.write_segment(TrackKind::Thumbs, n as u64, &thumb, None)?;
         let sample = encode_still(&page, StillUse::Slide).map_err(DocumentError::from)?;
         let bytes = segment(n as u64, self.start_ms(n), self.durations_ms[n], sample);
-        Ok(self.work.write_segment(TrackKind::Slides, n as u64, &bytes)?)
+        Ok(self.work.write_segment(TrackKind::Slides, n as u64, &bytes, None)?)
     }
 
     fn report(&self) {

@@ -159,7 +159,7 @@ impl Run<'_> {
         let sample = encode_still(&taken.page, StillUse::Slide)?;
         let (start_ms, duration_ms) = self.place(taken.n);
         let bytes = segment(taken.n, start_ms, duration_ms, sample);
-        Ok(self.job.work.write_segment(KIND, taken.n, &bytes)?)
+        Ok(self.job.work.write_segment(KIND, taken.n, &bytes, None)?)
     }
 
     /// When slide `n` is shown, and for how long.
