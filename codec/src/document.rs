@@ -167,7 +167,7 @@ pub fn import(request: &DocumentRequest, observer: &dyn Observer) -> Result<Impo
     report(Stage::Probe, 0);
     let first = request.sources.first().ok_or(DocumentError::NoPages)?;
     keep_origin(request)?;
-    let work = WorkDir::open(request.work_dir, first, EncoderChoice::Rav1e)?;
+    let work = WorkDir::open(request.work_dir, first, EncoderChoice::default())?;
     let pages = Pages::open(request, &|| observer.is_cancelled())?;
     report(Stage::Audio, 10);
     let sound = attach_sound(request, observer)?;

@@ -16,17 +16,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use crate::av1::Av1Error;
 use crate::child::ChildError;
-use crate::cmaf::scan::ScanError;
-use crate::decode::DecodeError;
 use crate::document::DocumentError;
 pub use crate::encoder::EncoderChoice;
-use crate::encoder::{EncodeError, GopEncoder, encoder};
+use crate::encoder::{GopEncoder, encoder};
 use crate::ffmpeg::{Ffmpeg, Limits};
 use crate::probe::{Probe, ProbeError, probe_unless};
-use crate::slide::StillError;
-use crate::track::{TrackInfo, TrackInfoError, TrackKind};
+use crate::track::{TrackInfo, TrackKind};
+pub use error::ImportError;
 use progress::{Plan, Reporter};
 pub(crate) use source::{is_fit_audio, is_fit_video};
 pub(crate) use thumbs::{THUMB_SIZE, small, small_size};
@@ -35,6 +32,7 @@ pub(crate) use work_dir::WorkDir;
 mod audio;
 mod captions;
 mod chapters;
+mod error;
 pub(crate) mod notes;
 mod peaks;
 mod poster;
@@ -188,108 +186,6 @@ pub struct FinishedTrack {
     pub info: TrackInfo,
 }
 
-/// Why there is no lesson.
-#[derive(Debug, thiserror::Error)]
-pub enum ImportError {
-    /// The file cannot be a lesson.
-    #[error(transparent)]
-    Probe(#[from] ProbeError),
-    /// The observer asked to stop; what is finished stays in the work folder.
-    #[error("cancelled")]
-    Cancelled,
-    /// The index of the file is fine, its content is not.
-    #[error("nothing in the file can be decoded; its content is damaged or cut off")]
-    NothingDecoded,
-    /// The end of the file is missing. Half a lesson called ready would be found out in class.
-    #[error(
-        "the file ends after {decoded_ms} ms of {declared_ms} ms: it was cut off while it was \
-         copied or recorded; copy it again"
-    )]
-    CutOff {
-        /// What came out.
-        decoded_ms: u64,
-        /// What the file claims.
-        declared_ms: u64,
-    },
-    /// ffmpeg failed while making a track.
-    #[error("while making {track}: {error}")]
-    Child {
-        /// The track.
-        track: TrackKind,
-        /// What happened.
-        error: ChildError,
-    },
-    /// ffmpeg's MP4 is not what was asked of it.
-    #[error("ffmpeg wrote an unusable file: {0}")]
-    Boxes(#[from] ScanError),
-    /// A track beyond the bounds of a description.
-    #[error("the track cannot be described: {0}")]
-    Track(#[from] TrackInfoError),
-    /// What an AV1 encoder made is not what it should be.
-    #[error(transparent)]
-    Av1(#[from] Av1Error),
-    /// The AV1 encoder failed, or is not there.
-    #[error(transparent)]
-    Encode(EncodeError),
-    /// A still could not be encoded.
-    #[error("while making a still: {0}")]
-    Still(#[from] StillError),
-    /// A still does not decode.
-    #[error("while making a still: {0}")]
-    Decode(#[from] DecodeError),
-    /// The Opus encoder failed.
-    #[error("the Opus encoder failed: {0}")]
-    Opus(#[from] opus::Error),
-    /// A document cannot be a lesson.
-    #[error(transparent)]
-    Document(#[from] DocumentError),
-    /// The disk is full; the import goes on where it was once there is space.
-    #[error("the disk is full; free space and start the import again, it goes on where it was")]
-    DiskFull,
-    /// The work folder cannot be used.
-    #[error("the work folder cannot be used: {0}")]
-    Disk(std::io::Error),
-}
-
-impl ImportError {
-    /// A stable name for machines.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Probe(error) => error.code(),
-            Self::Cancelled => "cancelled",
-            Self::NothingDecoded => "nothing_decoded",
-            Self::CutOff { .. } => "truncated",
-            Self::Child { .. } | Self::Boxes(_) => "ffmpeg_failed",
-            Self::Track(_) => "too_many_segments",
-            Self::Encode(EncodeError::NoSvtAv1) => "no_svt_av1",
-            Self::Av1(_) | Self::Encode(_) | Self::Still(_) | Self::Decode(_) | Self::Opus(_) => {
-                "encoder_failed"
-            }
-            Self::Document(error) => error.code(),
-            Self::DiskFull => "disk_full",
-            Self::Disk(_) => "disk_failed",
-        }
-    }
-}
-
-impl From<std::io::Error> for ImportError {
-    fn from(error: std::io::Error) -> Self {
-        match error.kind() {
-            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Self::DiskFull,
-            _ => Self::Disk(error),
-        }
-    }
-}
-
-impl From<EncodeError> for ImportError {
-    fn from(error: EncodeError) -> Self {
-        match error {
-            EncodeError::Cancelled => Self::Cancelled,
-            error => Self::Encode(error),
-        }
-    }
-}
-
 /// Imports a file, or goes on with an import that was cut.
 pub fn import(request: &ImportRequest, observer: &dyn Observer) -> Result<Imported, ImportError> {
     let job = Job::open(request, observer)?;
@@ -301,7 +197,9 @@ pub fn import(request: &ImportRequest, observer: &dyn Observer) -> Result<Import
     }
     let mut notes = notes::of(&job.probe);
     if request.tiers.audio {
-        tracks.extend(captions::make(&job, duration_ms, &mut notes)?);
+        let captions = captions::make(&job, duration_ms, &mut notes)?;
+        captions.iter().for_each(|track| observer.track_finished(track));
+        tracks.extend(captions);
     }
     tracks.sort_by_key(|track| TrackKind::ALL.iter().position(|kind| *kind == track.info.kind));
     let chapters = chapters::clean(&job.probe.chapters, duration_ms);
