@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use yingxue_codec::probe::probe;
+use yingxue_codec::check::{Severity, check};
 use yingxue_codec::{Ffmpeg, Limits};
 
 use super::client::HubClient;
@@ -45,23 +45,20 @@ fn is_lesson(what: &str) -> bool {
 }
 
 fn file(path: &Path) -> Result<bool> {
-    let probed = probe(&Ffmpeg::find()?, path, &Limits::default());
-    let probed = match probed {
-        Ok(probed) => probed,
-        Err(error) => {
-            println!("{}: {error}", shown(path));
-            return Ok(false);
-        }
-    };
-    println!("{} ({})", shown(path), clock(Some(probed.duration_ms)));
-    if let Some(video) = &probed.video {
-        let (codec, width, height) = (&video.codec, video.width, video.height);
-        println!("  picture: {codec}, {width}×{height}, {:.2} a second", video.frame_rate);
+    let report = check(&Ffmpeg::find()?, path, &Limits::default());
+    let length = report.duration_ms.map(|ms| format!(", {}", clock(Some(ms))));
+    println!("{} ({}{})", shown(path), report.container, length.unwrap_or_default());
+    for finding in &report.findings {
+        let mark = match finding.severity {
+            Severity::Kept => "good",
+            Severity::Changed => "note",
+            Severity::Wrong => "BAD ",
+        };
+        println!("  {mark}  {}", finding.text);
     }
-    if let Some(audio) = &probed.audio {
-        println!("  sound: {}, {} Hz, {} channels", audio.codec, audio.sample_rate, audio.channels);
-    }
-    Ok(true)
+    let verdict = if report.is_usable { "can" } else { "cannot" };
+    println!("It {verdict} become a lesson.");
+    Ok(report.is_usable)
 }
 
 fn lesson(hub: &HubClient, id: &str) -> Result<bool> {

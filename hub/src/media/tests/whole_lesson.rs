@@ -55,6 +55,7 @@ static TRACKS: LazyLock<Vec<(TrackInfo, Vec<u8>)>> = LazyLock::new(|| {
     let tracks = import(&request, &Quiet).unwrap().tracks;
     let read = |track: &Path| std::fs::read(track).unwrap();
     let mut all: Vec<_> = tracks.into_iter().map(|t| (t.info, read(&t.path))).collect();
+    assert!(all.iter().any(|(info, _)| info.kind == TrackKind::Slides), "the codec finds a slide");
     all.push((captions(), CAPTIONS.as_bytes().to_vec()));
     all
 });
@@ -75,6 +76,10 @@ fn captions() -> TrackInfo {
         init_bytes,
         segments: vec![SegmentInfo { duration_ticks: 10_000, bytes }],
     }
+}
+
+fn info_of(kind: TrackKind) -> &'static TrackInfo {
+    &TRACKS.iter().find(|(info, _)| info.kind == kind).unwrap().0
 }
 
 struct Served {
@@ -185,7 +190,8 @@ async fn a_tier_is_one_file_of_which_any_part_can_be_asked_for() {
     assert_eq!((whole.outcome().as_str(), whole.header("content-type")), ("200", "video/mp4"));
     assert_eq!(whole.header("content-length"), whole.bytes.len().to_string());
     assert!(whole.header("content-disposition").contains("filename*=UTF-8''%E5%85%89%E5%90%88%E4"));
-    assert_eq!(probed(&whole.bytes), ["av1,125", "opus,168"]);
+    // 10 s in packets of 60 ms; the pre-skip of 6.5 ms fits into the last one.
+    assert_eq!(probed(&whole.bytes), ["av1,125", "opus,167"]);
     let length = whole.bytes.len();
     for (from, to) in
         [(0, 0), (3, 900), (700, 9_000), (length / 2, length - 1), (length - 1, length)]
@@ -207,9 +213,11 @@ async fn a_tier_is_one_file_of_which_any_part_can_be_asked_for() {
     assert_eq!(past.outcome(), "416");
 
     let source = served.media("download.mp4?tier=source").await;
-    assert_eq!(source.bytes, TRACKS[0].1, "the source goes out as it is");
-    let sound = served.media("download.mp4?tier=t0").await;
-    assert_eq!(probed(&sound.bytes), ["opus,168"]);
+    let as_it_is = TRACKS.iter().find(|(info, _)| info.kind == TrackKind::Source).unwrap();
+    assert!(source.bytes == as_it_is.1, "the source goes out as it is");
+    let slides = served.media("download.mp4?tier=t0").await;
+    let count = info_of(TrackKind::Slides).segments.len();
+    assert_eq!(probed(&slides.bytes), [format!("av1,{count}"), "opus,167".to_owned()]);
     assert_eq!(served.media("download.mp4?tier=t2").await.outcome(), "404 not_found");
     assert_eq!(served.media("download.mp4?tier=best").await.outcome(), "422 invalid_input");
 }
@@ -319,4 +327,33 @@ async fn a_check_finds_damage_and_takes_it_back() {
     );
     let none = format!("/api/v1/lessons/{}/check", DocId([9; 16]));
     assert_eq!(served.hub.post(&none, &served.who, json!({})).await.outcome(), "404 not_found");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slide_is_a_picture_for_every_browser() {
+    let served = Served::start(&[(TrackKind::Thumbs, 1)]).await;
+    let avif = served.media("slides/0.avif").await;
+    assert_eq!((avif.outcome().as_str(), avif.header("content-type")), ("200", "image/avif"));
+    assert_eq!(&avif.bytes[4..12], b"ftypavif");
+    assert_eq!(avif.header("cache-control"), "private, immutable, max-age=31536000");
+    let known = served.part("slides/0.avif", header::IF_NONE_MATCH, avif.header("etag")).await;
+    assert_eq!(known.outcome(), "304");
+    let jpeg = served.media("slides/0.jpg").await;
+    assert_eq!(jpeg.header("content-type"), "image/jpeg");
+    assert!(jpeg.bytes.starts_with(&[0xff, 0xd8, 0xff]));
+    assert!(served.media("slides/0.jpg").await.bytes == jpeg.bytes, "the same again");
+    let timeline = served.timeline().await;
+    let info = info_of(TrackKind::Slides);
+    assert_eq!(timeline["slides"][0], json!({"at_ms": 0, "is_here": true}));
+    assert_eq!(timeline["slides"].as_array().unwrap().len(), info.segments.len());
+    assert_eq!(timeline["slides_size"], json!({"width": info.width, "height": info.height}));
+    assert_eq!(timeline["thumbs"]["count"], info_of(TrackKind::Thumbs).segments.len());
+    let none = format!("slides/{}.avif", info.segments.len());
+    for file in ["slides/0.png", "slides/x.avif", "slides/-1.jpg", "thumbs/0.jpg", &none] {
+        assert_eq!(served.media(file).await.outcome(), "404 not_found", "{file}");
+    }
+    assert_eq!(
+        served.hub.get(&format!("/media/{LESSON}/slides/0.jpg"), "").await.outcome(),
+        "401 not_logged_in"
+    );
 }
