@@ -1,4 +1,5 @@
 import { Problem } from './problem';
+import type { Timeline } from './timeline';
 import type * as api from './types';
 
 /** Told about every answer: one place knows whether the hub is there and who is logged in. */
@@ -88,6 +89,7 @@ export const hub = {
 
   lessons: (fields: LessonQuery) => get<api.LessonPage>(`/lessons${query(fields)}`),
   lesson: (lesson: string) => get<api.LessonDetail>(`/lessons/${id(lesson)}`),
+  timeline: (lesson: string) => get<Timeline>(`/lessons/${id(lesson)}/timeline`),
   changeLesson: (lesson: string, body: LessonEdit) =>
     send<api.LessonDetail>('PATCH', `/lessons/${id(lesson)}`, body),
   deleteLesson: (lesson: string) => send<void>('DELETE', `/lessons/${id(lesson)}`),
@@ -105,6 +107,7 @@ export const hub = {
   dropUpload: (upload: string) => send<void>('DELETE', `/uploads/${id(upload)}`),
   jobs: () => get<{ items: api.Job[] }>('/jobs'),
   cancelJob: (job: number) => send<void>('DELETE', `/jobs/${job}`),
+  goOnWithJob: (job: number) => send<void>('POST', `/jobs/${job}/go_on`),
   retryJob: (job: number) => send<api.Job>('POST', `/jobs/${job}/retry`),
 
   contacts: () => get<api.Contacts>('/contacts'),

@@ -17,8 +17,18 @@ type Whole<T> = T extends (infer Item)[]
 /** A shape with some of its fields made narrower. */
 type But<T, Narrow> = Omit<T, keyof Narrow> & Narrow;
 
-export type TierName = 'source' | 't1' | 'audio';
-export type TrackKind = 'audio' | 'video-360' | 'source';
+export type TierName = 'source' | 't2' | 't1' | 't0';
+export type TrackKind =
+  | 'audio'
+  | 'slides'
+  | 'captions-1'
+  | 'captions-2'
+  | 'captions-3'
+  | 'captions-4'
+  | 'thumbs'
+  | 'video-360'
+  | 'video-480'
+  | 'source';
 
 export type Role = Said['Role'];
 export type User = Whole<Said['User']>;
@@ -26,7 +36,8 @@ export type HubState = Whole<Said['HubState']>;
 export type Member = Whole<Said['Member']>;
 export type Alliance = Whole<Said['Alliance']>;
 export type Invitation = Whole<Said['Invitation']>;
-export type Job = Whole<Said['Job']>;
+export type JobStage = 'probe' | 'source' | 'audio' | 'video' | 'video_480' | 'store';
+export type Job = But<Whole<Said['Job']>, { stage: JobStage | null; paused: 'class' | null }>;
 export type Comment = Whole<Said['Comment']>;
 export type UploadState = Whole<Said['Upload']>;
 export type HubContact = But<
@@ -39,12 +50,12 @@ export type Readiness = But<
   Whole<Said['Readiness']>,
   { tier: TierName | null; reason: Reason | null }
 >;
-export type Lesson = But<Whole<Said['Lesson']>, { readiness: Readiness }>;
+export type Lesson = But<Whole<Said['Lesson']>, { readiness: Readiness; job: Job | null }>;
 export type Track = But<Whole<Said['Track']>, { kind: TrackKind }>;
 export type Tier = But<Whole<Said['Tier']>, { name: TierName }>;
 export type LessonDetail = But<
   Whole<Said['LessonDetail']>,
-  { readiness: Readiness; tracks: Track[]; tiers: Tier[] }
+  { readiness: Readiness; job: Job | null; tracks: Track[]; tiers: Tier[] }
 >;
 export type LessonPage = But<Whole<Said['LessonList']>, { items: Lesson[] }>;
 
