@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use yingxue_codec::import::{ImportRequest, Observer, Progress, import};
+use yingxue_codec::import::{EncoderChoice, ImportRequest, Observer, Progress, Tiers, import};
 use yingxue_codec::{Ffmpeg, Limits, playlist};
 
 struct Console;
@@ -30,7 +30,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let workers = std::thread::available_parallelism()?.get();
     let limits = Limits::default();
     let started = Instant::now();
-    let request = ImportRequest { ffmpeg: &ffmpeg, source, work_dir, workers, limits };
+    let request = ImportRequest {
+        ffmpeg: &ffmpeg,
+        source,
+        work_dir,
+        workers,
+        limits,
+        encoder: EncoderChoice::Rav1e,
+        tiers: Tiers::FIRST,
+    };
     let imported = import(&request, &Console)?;
     println!("{} ms in {:.1} s", imported.duration_ms, started.elapsed().as_secs_f64());
     for track in &imported.tracks {

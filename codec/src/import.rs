@@ -17,6 +17,7 @@ use std::time::Instant;
 use crate::av1::Av1Error;
 use crate::child::ChildError;
 use crate::cmaf::scan::ScanError;
+pub use crate::encoder::EncoderChoice;
 use crate::ffmpeg::{Ffmpeg, Limits};
 use crate::probe::{Probe, ProbeError, probe_unless};
 use crate::track::{TrackInfo, TrackInfoError, TrackKind};
@@ -46,6 +47,33 @@ pub struct ImportRequest<'a> {
     pub workers: usize,
     /// Bounds of the file and of the children.
     pub limits: Limits,
+    /// What encodes the AV1 tracks.
+    pub encoder: EncoderChoice,
+    /// Which tracks are made; one that an earlier call finished is found, not made again.
+    pub tiers: Tiers,
+}
+
+/// Which tracks of a lesson an import makes, as far as the file has what they need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tiers {
+    /// `source`.
+    pub source: bool,
+    /// `audio`.
+    pub audio: bool,
+    /// `video-360` and what is found in its pictures.
+    pub video_360: bool,
+    /// `video-480`; a picture of at most 360 lines has none.
+    pub video_480: bool,
+}
+
+impl Tiers {
+    /// What a lesson can be published with. `video-480` takes several times as long as all of it.
+    pub const FIRST: Self = Self { source: true, audio: true, video_360: true, video_480: false };
+    /// What follows later.
+    pub const SECOND: Self =
+        Self { source: false, audio: false, video_360: false, video_480: true };
+    /// Everything in one import.
+    pub const ALL: Self = Self { video_480: true, ..Self::FIRST };
 }
 
 /// What an import is doing.
@@ -59,6 +87,8 @@ pub enum Stage {
     Audio,
     /// Making `video-360`.
     Video,
+    /// Making `video-480`.
+    Video480,
 }
 
 /// How far an import is.
@@ -78,6 +108,12 @@ pub trait Observer: Sync {
     fn progress(&self, progress: Progress);
     /// Asked several times a second; `true` ends the import with [`ImportError::Cancelled`].
     fn is_cancelled(&self) -> bool;
+    /// Asked several times a second; while it is `true`, encoding waits and children stand still.
+    fn is_paused(&self) -> bool {
+        false
+    }
+    /// Told of each track as soon as it is durable; `audio` is never behind a picture track.
+    fn track_finished(&self, _track: &FinishedTrack) {}
 }
 
 /// A finished import.
@@ -89,6 +125,28 @@ pub struct Imported {
     pub tracks: Vec<FinishedTrack>,
     /// A JPEG of at most 320×180 and 16 KiB, if there is a picture.
     pub poster_jpeg: Option<Vec<u8>>,
+    /// The chapters that the file names, in order of time.
+    pub chapters: Vec<Chapter>,
+    /// How loud each second is, 0 (silence) to 255, on a scale like decibels.
+    pub peaks: Vec<u8>,
+    /// What was kept of the file and what was left out.
+    pub notes: Vec<Note>,
+}
+
+/// Where a part of a lesson begins, and what it is called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chapter {
+    /// When it begins, in milliseconds.
+    pub at_ms: u64,
+    /// Its title.
+    pub title: String,
+}
+
+/// One thing that was kept or left out, in words for whoever checks a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// One sentence without a full stop, such as "2 sound streams; the first (zho) was kept".
+    pub text: String,
 }
 
 /// One track as a file.
@@ -207,7 +265,8 @@ pub fn import(request: &ImportRequest, observer: &dyn Observer) -> Result<Import
         return Err(ImportError::Cancelled);
     }
     job.reporter.report(Stage::Video, 1.0);
-    Ok(Imported { duration_ms, tracks, poster_jpeg })
+    let (chapters, peaks, notes) = (Vec::new(), Vec::new(), Vec::new());
+    Ok(Imported { duration_ms, tracks, poster_jpeg, chapters, peaks, notes })
 }
 
 /// What all stages share.
@@ -280,7 +339,7 @@ impl<'a> Reporter<'a> {
             Stage::Probe => (0.0, 1.0),
             Stage::Source => (1.0, 10.0),
             Stage::Audio => (10.0, 15.0),
-            Stage::Video => (15.0, 100.0),
+            Stage::Video | Stage::Video480 => (15.0, 100.0),
         };
         let percent = (from + (to - from) * fraction.clamp(0.0, 1.0)) as u8;
         let raise = |old: u8| (old == u8::MAX || old < percent).then_some(percent);

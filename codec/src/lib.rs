@@ -26,6 +26,8 @@
 //!     work_dir: "work".as_ref(),
 //!     workers: 2,
 //!     limits: Limits::default(),
+//!     encoder: import::EncoderChoice::Rav1e,
+//!     tiers: import::Tiers::FIRST,
 //! };
 //! let imported = import::import(&request, &Quiet)?;
 //! for track in &imported.tracks {
@@ -41,6 +43,7 @@ mod av1;
 mod child;
 mod cmaf;
 pub mod decode;
+pub mod encoder;
 mod ffmpeg;
 mod frame_size;
 pub mod import;

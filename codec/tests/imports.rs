@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tempfile::TempDir;
 use yingxue_codec::import::{
-    FinishedTrack, ImportError, ImportRequest, Imported, Observer, Progress, Stage, import,
+    EncoderChoice, FinishedTrack, ImportError, ImportRequest, Imported, Observer, Progress, Stage,
+    Tiers, import,
 };
 use yingxue_codec::probe::probe;
 use yingxue_codec::track::{TrackInfo, TrackKind};
@@ -64,7 +65,15 @@ fn try_import(folder: &TempDir, source: &Path, watcher: &Watcher) -> Result<Impo
 fn import_into(source: &Path, work: &Path, watcher: &Watcher) -> Result<Imported, ImportError> {
     let ffmpeg = Ffmpeg::find().unwrap();
     let limits = Limits::default();
-    let request = ImportRequest { ffmpeg: &ffmpeg, source, work_dir: work, workers: 2, limits };
+    let request = ImportRequest {
+        ffmpeg: &ffmpeg,
+        source,
+        work_dir: work,
+        workers: 2,
+        limits,
+        encoder: EncoderChoice::Rav1e,
+        tiers: Tiers::FIRST,
+    };
     import(&request, watcher)
 }
 

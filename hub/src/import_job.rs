@@ -8,7 +8,9 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use yingxue_codec::import::{self, FinishedTrack, ImportError, ImportRequest, Imported, Progress};
+use yingxue_codec::import::{
+    self, EncoderChoice, FinishedTrack, ImportError, ImportRequest, Imported, Progress, Tiers,
+};
 use yingxue_codec::{Ffmpeg, Limits};
 use yingxue_sync_core::blob::{Manifest, PieceInfo};
 use yingxue_sync_core::id::{BlobId, DocId, Hash};
@@ -104,7 +106,8 @@ fn encode_blocking(
     fs::create_dir_all(work_dir)?;
     let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let limits = Limits::default();
-    let request = ImportRequest { ffmpeg, source, work_dir, workers, limits };
+    let (encoder, tiers) = (EncoderChoice::Rav1e, Tiers::FIRST);
+    let request = ImportRequest { ffmpeg, source, work_dir, workers, limits, encoder, tiers };
     import::import(&request, watch)
 }
 
@@ -129,7 +132,7 @@ impl import::Observer for Watch {
             import::Stage::Probe => Stage::Probe,
             import::Stage::Source => Stage::Source,
             import::Stage::Audio => Stage::Audio,
-            import::Stage::Video => Stage::Video,
+            import::Stage::Video | import::Stage::Video480 => Stage::Video,
         };
         self.observer.report(stage, progress.percent, progress.seconds_left);
     }

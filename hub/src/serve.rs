@@ -17,6 +17,7 @@ use yingxue_codec::Ffmpeg;
 
 use crate::accounts::sessions::Sessions;
 use crate::app::{self, App, AppParts, Shutdown, Tries};
+use crate::catalog::projection;
 use crate::config::{self, Config};
 use crate::db::Db;
 use crate::driver::{self, DriverConfig, StartError};
@@ -114,6 +115,7 @@ pub async fn start(data_dir: PathBuf, config: Config, shutdown: Shutdown) -> any
         let db = Db::open(&path)?;
         check_key(&db, &key)?;
         let load = || -> anyhow::Result<_> {
+            projection::renew(&db)?;
             let sessions = Sessions::load(&db, &accounts)?;
             let school = db.read_blocking(setup::load)?;
             Ok((sessions, school, Jobs::load(&db, &bus, attempts_max)?))

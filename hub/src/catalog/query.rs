@@ -4,7 +4,9 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 use yingxue_sync_core::id::{BlobId, DocId, HubId};
 
-use super::readiness::{Readiness, Tier, TrackKind, readiness, tiers};
+use super::readiness::{
+    Readiness, Tier, TierName, TrackKind, TrackName, is_needed, readiness, tiers,
+};
 use crate::jobs::Job;
 
 const COLUMNS: &str = "lesson, is_published, title, subject, grade, teacher, school, school_hub, \
@@ -55,7 +57,7 @@ pub enum Status {
     Waiting,
     /// A part of it is here.
     Receiving,
-    /// All of it is here.
+    /// All that its tiers need is here. In its own school a `job` may still make more tiers.
     Ready,
     /// Its import has failed.
     Failed,
@@ -65,6 +67,7 @@ pub enum Status {
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct Track {
     /// What it holds.
+    #[schema(value_type = TrackName)]
     pub kind: TrackKind,
     /// 64 hex characters.
     pub blob_id: String,
@@ -84,7 +87,7 @@ pub struct Track {
     pub verified_pieces: i64,
     /// True if every piece is verified.
     pub is_complete: bool,
-    /// Its media playlist.
+    /// Its media playlist; of captions, the file itself.
     pub url: String,
 }
 
@@ -102,7 +105,8 @@ pub struct LessonDetail {
     pub tiers: Vec<Tier>,
     /// Its master playlist.
     pub master_url: String,
-    /// The whole file, once the source is here.
+    /// One MP4 of the best tier with a moving picture, or of the sound as it came in, once that
+    /// is wholly here.
     pub download_url: Option<String>,
 }
 
@@ -187,14 +191,15 @@ pub fn detail(
         return Ok(None);
     }
     let tracks = tracks(db, lesson)?;
-    let source = tracks.iter().find(|track| track.kind == TrackKind::Source && track.is_complete);
+    let tiers = tiers(&tracks);
+    // Slides are no film: `t0` is for the player.
+    let best = tiers.iter().find(|tier| tier.is_complete && tier.name != TierName::T0);
     Ok(Some(LessonDetail {
         lesson: row.shown(&tracks, hub),
-        tiers: tiers(&tracks),
         master_url: format!("/media/{lesson}/master.m3u8"),
-        download_url: source.map(|track| {
-            format!("/media/blob/{}?download={}.mp4", track.blob_id, encoded(&row.title))
-        }),
+        download_url: best
+            .map(|tier| format!("/media/{lesson}/download.mp4?tier={}", tier.name.as_str())),
+        tiers,
         filename: row.filename,
         tracks,
     }))
@@ -254,7 +259,8 @@ impl LessonRow {
     }
 
     fn shown(&self, tracks: &[Track], hub: &HubId) -> Lesson {
-        let is_complete = !tracks.is_empty() && tracks.iter().all(|track| track.is_complete);
+        let mut needed = tracks.iter().filter(|track| is_needed(track.kind)).peekable();
+        let is_complete = needed.peek().is_some() && needed.all(|track| track.is_complete);
         let verified_bytes = tracks.iter().map(|track| track.verified_bytes).sum();
         let status = match (self.is_published, is_complete, verified_bytes) {
             (false, _, _) => Status::Importing,
@@ -303,9 +309,10 @@ fn tracks(db: &Connection, lesson: &DocId) -> rusqlite::Result<Vec<Track>> {
     db.prepare_cached(TRACKS)?
         .query_map([lesson.as_bytes()], |row| {
             // A newer hub may have made kinds that this one keeps and passes on, no more.
-            let Some(kind) = TrackKind::of(row.get_ref(0)?.as_str()?) else { return Ok(None) };
+            let Ok(kind) = row.get_ref(0)?.as_str()?.parse::<TrackKind>() else { return Ok(None) };
+            let ending = if let TrackKind::Captions(_) = kind { "vtt" } else { "m3u8" };
             Ok(Some(Track {
-                url: format!("/media/{lesson}/{}.m3u8", kind.as_str()),
+                url: format!("/media/{lesson}/{kind}.{ending}"),
                 kind,
                 blob_id: BlobId(row.get(1)?).to_string(),
                 codecs: row.get(2)?,
@@ -319,15 +326,5 @@ fn tracks(db: &Connection, lesson: &DocId) -> rusqlite::Result<Vec<Track>> {
             }))
         })?
         .filter_map(Result::transpose)
-        .collect()
-}
-
-/// Writes a title so that it can stand in a URL's query.
-fn encoded(title: &str) -> String {
-    let short: String = title.chars().take(60).collect();
-    let kept = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    short
-        .bytes()
-        .map(|byte| if kept(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
         .collect()
 }

@@ -17,18 +17,8 @@ type Whole<T> = T extends (infer Item)[]
 /** A shape with some of its fields made narrower. */
 type But<T, Narrow> = Omit<T, keyof Narrow> & Narrow;
 
-export type TierName = 'source' | 't2' | 't1' | 't0';
-export type TrackKind =
-  | 'audio'
-  | 'slides'
-  | 'captions-1'
-  | 'captions-2'
-  | 'captions-3'
-  | 'captions-4'
-  | 'thumbs'
-  | 'video-360'
-  | 'video-480'
-  | 'source';
+export type TierName = Said['TierName'];
+export type TrackKind = Said['TrackKind'];
 
 export type Role = Said['Role'];
 export type User = Whole<Said['User']>;
