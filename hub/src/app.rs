@@ -24,7 +24,7 @@ use crate::problem::ApiError;
 use crate::setup::School;
 use crate::{
     accounts, alliance, comments, contacts, demo_link, events, health, jobs, lessons, media,
-    openapi, setup, uploads, web,
+    openapi, setup, timeline, uploads, web,
 };
 
 mod guard;
@@ -68,6 +68,8 @@ pub struct AppParts {
     pub uploads: uploads::Uploads,
     /// The system's ffmpeg, if there is one.
     pub ffmpeg: Option<Ffmpeg>,
+    /// What serving of lessons keeps between requests.
+    pub serving: media::Serving,
     /// Becomes true when the hub stops.
     pub shutdown: Shutdown,
 }
@@ -188,6 +190,8 @@ pub fn api_routes() -> OpenApiRouter<App> {
         .merge(accounts::routes())
         .merge(alliance::routes())
         .merge(lessons::routes())
+        .merge(timeline::routes())
+        .merge(media::check::routes())
         .merge(comments::routes())
         .merge(uploads::routes())
         .merge(jobs::routes())

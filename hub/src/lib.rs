@@ -40,5 +40,6 @@ pub mod lessons;
 pub mod media;
 pub mod openapi;
 pub mod setup;
+pub mod timeline;
 pub mod uploads;
 pub mod web;

@@ -152,6 +152,7 @@ pub async fn start(data_dir: PathBuf, config: Config, shutdown: Shutdown) -> any
         jobs,
         uploads: uploads::Uploads::default(),
         ffmpeg,
+        serving: crate::media::Serving::default(),
         shutdown,
     });
     let house = app.clone();

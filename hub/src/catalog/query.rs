@@ -258,6 +258,11 @@ impl LessonRow {
         !self.is_published || self.school_hub == *hub
     }
 
+    /// Gives the lesson's length in milliseconds, 0 while it is not known.
+    pub fn duration_ms(&self) -> i64 {
+        self.duration_ms
+    }
+
     fn shown(&self, tracks: &[Track], hub: &HubId) -> Lesson {
         let mut needed = tracks.iter().filter(|track| is_needed(track.kind)).peekable();
         let is_complete = needed.peek().is_some() && needed.all(|track| track.is_complete);
