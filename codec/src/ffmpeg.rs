@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::child::{Child, ChildError};
+use crate::probe::STREAMS_MAX;
 
 /// Formats that an upload may be in. Playlists (`hls`, `concat`, `dash`), image sequences and
 /// text-mode art are left out on purpose: they open other files of the machine, or turn a text
@@ -64,8 +65,10 @@ impl Ffmpeg {
 fn input_options(input: &Path) -> Vec<std::ffi::OsString> {
     let mut url = std::ffi::OsString::from("file:");
     url.push(input);
-    let fixed = ["-protocol_whitelist", "file,pipe", "-format_whitelist", FORMATS, "-i"];
-    fixed.iter().map(Into::into).chain([url]).collect()
+    let streams_max = STREAMS_MAX.to_string();
+    let fixed = ["-protocol_whitelist", "file,pipe", "-format_whitelist", FORMATS];
+    let all = fixed.into_iter().chain(["-max_streams", &streams_max, "-i"]);
+    all.map(Into::into).chain([url]).collect()
 }
 
 fn on_path(program: &'static str) -> Result<PathBuf, MissingFfmpeg> {

@@ -24,6 +24,10 @@ use crate::track::{TrackInfo, TrackInfoError, TrackKind};
 use work_dir::WorkDir;
 
 mod audio;
+mod captions;
+mod chapters;
+mod notes;
+mod peaks;
 mod poster;
 mod source;
 mod still;
@@ -145,8 +149,16 @@ pub struct Chapter {
 /// One thing that was kept or left out, in words for whoever checks a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
+    /// A stable name for machines, such as `one_sound_of_many`.
+    pub code: &'static str,
     /// One sentence without a full stop, such as "2 sound streams; the first (zho) was kept".
     pub text: String,
+}
+
+impl Note {
+    pub(crate) fn new(code: &'static str, text: impl Into<String>) -> Self {
+        Self { code, text: text.into() }
+    }
 }
 
 /// One track as a file.
@@ -265,7 +277,10 @@ pub fn import(request: &ImportRequest, observer: &dyn Observer) -> Result<Import
         return Err(ImportError::Cancelled);
     }
     job.reporter.report(Stage::Video, 1.0);
-    let (chapters, peaks, notes) = (Vec::new(), Vec::new(), Vec::new());
+    let mut notes = notes::of(&job.probe);
+    tracks.extend(captions::make(&job, duration_ms, &mut notes)?);
+    let chapters = chapters::clean(&job.probe.chapters, duration_ms);
+    let peaks = peaks::kept(&job.work);
     Ok(Imported { duration_ms, tracks, poster_jpeg, chapters, peaks, notes })
 }
 
@@ -291,6 +306,15 @@ impl Job<'_> {
 
     fn is_cancelled(&self) -> bool {
         self.observer.is_cancelled()
+    }
+
+    /// Refuses what goes on beyond the longest lesson, whatever length the file declares.
+    fn check_going_on(&self, duration_ms: u64) -> Result<(), ImportError> {
+        let duration_ms_max = self.request.limits.duration_ms_max;
+        if duration_ms > duration_ms_max {
+            return Err(ProbeError::TooLong { duration_ms, duration_ms_max }.into());
+        }
+        Ok(())
     }
 
     /// How far into the lesson `ms` is, 0 to 1.

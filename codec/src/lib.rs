@@ -53,6 +53,7 @@ pub mod playlist;
 pub mod probe;
 pub mod quality;
 pub mod track;
+mod webvtt;
 
 pub use cmaf::scan;
 pub use ffmpeg::{Ffmpeg, Limits, MissingFfmpeg};

@@ -3,12 +3,18 @@
 use std::io::Read;
 use std::path::Path;
 
-use serde::Deserialize;
+use answer::Answer;
 
 use crate::child::ChildError;
 use crate::ffmpeg::{Ffmpeg, Limits};
 
-/// What ffprobe may answer, in bytes: some 2 KB a stream, and files have a few.
+mod answer;
+mod language;
+
+/// The most streams of a file: recordings have two to five, a recorded television multiplex some
+/// dozens.
+pub(crate) const STREAMS_MAX: usize = 100;
+/// What ffprobe may answer, in bytes: some 2 KB a stream, and 300 bytes a chapter.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 
 /// What a file holds.
@@ -18,10 +24,23 @@ pub struct Probe {
     pub duration_ms: u64,
     /// ffmpeg's name of the container, such as `mov,mp4,m4a,3gp,3g2,mj2`.
     pub container: String,
-    /// The first real picture stream (cover art is none).
+    /// The picture that is kept: the stream that the file calls its default, or the first (cover
+    /// art is none).
     pub video: Option<VideoStream>,
-    /// The first sound stream.
+    /// The sound that is kept: the stream that the file calls its default, or the first.
     pub audio: Option<AudioStream>,
+    /// How many picture streams there are.
+    pub pictures: usize,
+    /// Every sound stream.
+    pub sounds: Vec<AudioStream>,
+    /// Every subtitle stream.
+    pub subtitles: Vec<SubtitleStream>,
+    /// How many still pictures are attached: covers and the like.
+    pub covers: usize,
+    /// How many streams are none of these: time codes, attached fonts, telemetry.
+    pub others: usize,
+    /// The chapters as the file has them.
+    pub chapters: Vec<ChapterMark>,
 }
 
 /// A picture stream.
@@ -64,6 +83,30 @@ pub struct AudioStream {
     pub channels: u32,
     /// Samples per second.
     pub sample_rate: u32,
+    /// The language as a BCP 47 tag, if the file says one.
+    pub language: Option<String>,
+}
+
+/// A subtitle stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubtitleStream {
+    /// Its index in the file.
+    pub index: u32,
+    /// ffmpeg's name of the codec, such as `subrip`.
+    pub codec: String,
+    /// Whether it is text; otherwise it is pictures of text.
+    pub is_text: bool,
+    /// The language as a BCP 47 tag, if the file says one.
+    pub language: Option<String>,
+}
+
+/// A chapter as a file has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChapterMark {
+    /// When it begins, counted from the start of the file.
+    pub at_ms: u64,
+    /// Its title as it is written; often empty.
+    pub title: String,
 }
 
 /// Why a file cannot be a lesson.
@@ -84,6 +127,18 @@ pub enum ProbeError {
     /// It is a container without pictures and without sound.
     #[error("the file has neither a picture nor a sound stream; at least one is needed")]
     NoStreams,
+    /// It has more streams than any recording.
+    #[error(
+        "the file has more than {STREAMS_MAX} streams, or describes them at endless length; at \
+         most {STREAMS_MAX} are allowed: it is damaged, or no recording"
+    )]
+    TooManyStreams,
+    /// Pictures and sound are there, in a code that ffmpeg does not know.
+    #[error(
+        "neither the picture nor the sound is in a code that ffmpeg knows; export the file again \
+         as MP4 (H.264, AAC)"
+    )]
+    UnknownCodec,
     /// It is too long.
     #[error("the file lasts {duration_ms} ms; allowed are 1 to {duration_ms_max} ms")]
     TooLong {
@@ -124,10 +179,13 @@ impl ProbeError {
             Self::NotMedia { .. } => "not_media",
             Self::Truncated => "truncated",
             Self::NoStreams => "no_streams",
+            Self::TooManyStreams => "too_many_streams",
+            Self::UnknownCodec => "unknown_codec",
             Self::TooLong { .. } => "too_long",
             Self::TooLarge { .. } => "too_large",
             Self::Read(_) => "unreadable",
             Self::Child(ChildError::Cancelled) => "cancelled",
+            Self::Child(ChildError::Start { .. }) => "no_ffmpeg",
             Self::Child(_) => "ffmpeg_failed",
         }
     }
@@ -186,7 +244,8 @@ pub(crate) fn probe_unless(
     if std::fs::metadata(path)?.len() == 0 {
         return Err(ProbeError::NotMedia { reason: "it is empty, 0 bytes".into() });
     }
-    let arguments = ["-v", "error", "-of", "json", "-show_format", "-show_streams"];
+    let arguments =
+        ["-v", "error", "-of", "json", "-show_format", "-show_streams", "-show_chapters"];
     let child = ffmpeg.inspect(path, &arguments, limits)?;
     let json = child.read_all(ANSWER_BYTES_MAX, is_cancelled).map_err(|e| refuse(e, path))?;
     let answer: Answer = serde_json::from_slice(&json)
@@ -200,7 +259,14 @@ pub(crate) fn probe_unless(
 }
 
 fn refuse(error: ChildError, path: &Path) -> ProbeError {
-    let ChildError::Failed { complaint, .. } = &error else { return error.into() };
+    let complaint = match &error {
+        ChildError::Failed { complaint, .. } => complaint,
+        ChildError::TooMuch { .. } => return ProbeError::TooManyStreams,
+        _ => return error.into(),
+    };
+    if complaint.contains("max_streams") {
+        return ProbeError::TooManyStreams;
+    }
     if complaint.contains("moov atom not found") {
         // ffprobe goes by the name if the content tells it nothing.
         return match begins_with_a_box(path) {
@@ -254,129 +320,4 @@ fn measure_duration(
     let report = String::from_utf8_lossy(&report);
     let times = report.lines().filter_map(|line| line.strip_prefix("out_time_us="));
     Ok(times.filter_map(|time| time.trim().parse::<u64>().ok()).max().unwrap_or(0) / 1000)
-}
-
-#[derive(Deserialize)]
-struct Answer {
-    #[serde(default)]
-    streams: Vec<Stream>,
-    #[serde(default)]
-    format: Format,
-}
-
-#[derive(Deserialize, Default)]
-struct Format {
-    #[serde(default)]
-    format_name: String,
-    #[serde(default)]
-    duration: String,
-}
-
-#[derive(Deserialize)]
-#[serde(default)]
-#[derive(Default)]
-struct Stream {
-    index: u32,
-    codec_type: String,
-    codec_name: String,
-    profile: String,
-    width: u32,
-    height: u32,
-    pix_fmt: String,
-    color_space: String,
-    field_order: String,
-    sample_aspect_ratio: String,
-    avg_frame_rate: String,
-    r_frame_rate: String,
-    sample_rate: String,
-    channels: u32,
-    duration: String,
-    disposition: Disposition,
-    side_data_list: Vec<SideData>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Disposition {
-    attached_pic: u8,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct SideData {
-    rotation: f64,
-}
-
-impl Answer {
-    fn into_probe(self) -> Result<Probe, ProbeError> {
-        let is_video =
-            |s: &&Stream| s.codec_type == "video" && s.disposition.attached_pic == 0 && s.width > 0;
-        let is_audio = |s: &&Stream| s.codec_type == "audio" && s.channels > 0;
-        let video = self.streams.iter().find(is_video);
-        let audio = self.streams.iter().find(is_audio);
-        if video.is_none() && audio.is_none() {
-            return Err(ProbeError::NoStreams);
-        }
-        let of_streams = video.into_iter().chain(audio).map(|s| milliseconds(&s.duration)).max();
-        let duration_ms = match milliseconds(&self.format.duration) {
-            0 => of_streams.unwrap_or(0),
-            declared => declared,
-        };
-        Ok(Probe {
-            duration_ms,
-            container: self.format.format_name.clone(),
-            video: video.map(Stream::to_video),
-            audio: audio.map(Stream::to_audio),
-        })
-    }
-}
-
-impl Stream {
-    fn to_video(&self) -> VideoStream {
-        // ffprobe gives the counter-clockwise turn of the picture, -180..=180.
-        let turn = self.side_data_list.iter().map(|s| s.rotation).find(|turn| *turn != 0.0);
-        let quarter_turns = (-turn.unwrap_or(0.0) / 90.0).round() as i64;
-        let average = ratio(&self.avg_frame_rate, '/');
-        let frame_rate = average.or(ratio(&self.r_frame_rate, '/')).map_or(0.0, quotient);
-        VideoStream {
-            index: self.index,
-            codec: self.codec_name.clone(),
-            profile: self.profile.clone(),
-            width: self.width,
-            height: self.height,
-            rotation: (quarter_turns.rem_euclid(4) * 90) as u32,
-            sample_aspect: ratio(&self.sample_aspect_ratio, ':')
-                .filter(|aspect| (0.1..=10.0).contains(&quotient(*aspect)))
-                .unwrap_or((1, 1)),
-            frame_rate,
-            pixel_format: self.pix_fmt.clone(),
-            color_space: self.color_space.clone(),
-            is_interlaced: matches!(self.field_order.as_str(), "tt" | "bb" | "tb" | "bt"),
-        }
-    }
-
-    fn to_audio(&self) -> AudioStream {
-        AudioStream {
-            index: self.index,
-            codec: self.codec_name.clone(),
-            profile: self.profile.clone(),
-            channels: self.channels,
-            sample_rate: self.sample_rate.parse().unwrap_or(0),
-        }
-    }
-}
-
-fn milliseconds(seconds: &str) -> u64 {
-    // `as` saturates: a negative or absurd time becomes 0 or the maximum, which `check` refuses.
-    seconds.parse::<f64>().map_or(0, |s| (s * 1000.0).round() as u64)
-}
-
-fn ratio(text: &str, separator: char) -> Option<(u32, u32)> {
-    let (over, under) = text.split_once(separator)?;
-    let pair: (u32, u32) = (over.parse().ok()?, under.parse().ok()?);
-    (pair.0 > 0 && pair.1 > 0).then_some(pair)
-}
-
-fn quotient((over, under): (u32, u32)) -> f64 {
-    f64::from(over) / f64::from(under)
 }

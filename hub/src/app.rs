@@ -20,6 +20,7 @@ use crate::db::Db;
 use crate::driver::SyncHandle;
 use crate::events::EventBus;
 use crate::jobs::Jobs;
+use crate::playing::{self, Playing};
 use crate::problem::ApiError;
 use crate::setup::School;
 use crate::{
@@ -66,6 +67,8 @@ pub struct AppParts {
     pub jobs: Jobs,
     /// Which uploads take bytes now.
     pub uploads: uploads::Uploads,
+    /// Whether a class is on.
+    pub playing: Playing,
     /// The system's ffmpeg, if there is one.
     pub ffmpeg: Option<Ffmpeg>,
     /// What serving of lessons keeps between requests.
@@ -171,6 +174,7 @@ pub fn router(app: &App) -> Router {
     let (api, openapi) = api_routes().split_for_parts();
     let media = OpenApiRouter::<App>::new().merge(media::routes()).merge(health::routes());
     let (media, _) = media.split_for_parts();
+    let media = media.layer(middleware::from_fn_with_state(app.clone(), playing::notice));
     Router::new()
         .merge(api.layer(DefaultBodyLimit::max(JSON_BYTES_MAX)).layer(web::compression()))
         .merge(openapi::route(&openapi))

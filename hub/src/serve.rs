@@ -23,6 +23,7 @@ use crate::db::Db;
 use crate::driver::{self, DriverConfig, StartError};
 use crate::events::EventBus;
 use crate::jobs::{self, Jobs};
+use crate::playing::Playing;
 use crate::{accounts, health, setup, uploads};
 
 mod listener;
@@ -151,6 +152,7 @@ pub async fn start(data_dir: PathBuf, config: Config, shutdown: Shutdown) -> any
         data_dir,
         jobs,
         uploads: uploads::Uploads::default(),
+        playing: Playing::default(),
         ffmpeg,
         serving: crate::media::Serving::default(),
         shutdown,

@@ -4,6 +4,7 @@ use std::io::{BufWriter, Seek, SeekFrom, Write};
 
 use opus::{Application, Bitrate, Channels, Encoder};
 
+use super::peaks::Peaks;
 use super::{FinishedTrack, ImportError, Job, SEGMENT_MS, Stage, child_error};
 use crate::cmaf::{Coding, Medium, Sample, init_segment, segment};
 use crate::track::{SegmentInfo, TrackInfo, TrackKind};
@@ -54,6 +55,7 @@ pub(super) fn make(job: &Job) -> Result<Option<FinishedTrack>, ImportError> {
             .read(&mut pcm, &|| job.is_cancelled())
             .map_err(|error| child_error(TrackKind::Audio, error))?;
         track.push(&pcm[..filled])?;
+        job.check_going_on(track.packets * PACKET_MS)?;
         if filled < pcm.len() {
             break;
         }
@@ -73,6 +75,7 @@ struct AudioTrack {
     packets: u64,
     waiting: Vec<Sample>,
     segments: Vec<SegmentInfo>,
+    peaks: Peaks,
 }
 
 impl AudioTrack {
@@ -93,6 +96,7 @@ impl AudioTrack {
             packets: 0,
             waiting: Vec::new(),
             segments: Vec::new(),
+            peaks: Peaks::default(),
         })
     }
 
@@ -104,6 +108,7 @@ impl AudioTrack {
             return Ok(());
         }
         self.samples_in += samples.len() as u64;
+        self.peaks.push(&samples);
         samples.resize(PACKET_SAMPLES, 0);
         let bytes = self.encoder.encode_vec(&samples, PACKET_BYTES_MAX)?;
         let ticks = PACKET_SAMPLES as u32;
@@ -133,6 +138,7 @@ impl AudioTrack {
         }
         // The encoder holds back its look-ahead: silence pushes the last samples out.
         let samples = self.samples_in;
+        let peaks = std::mem::take(&mut self.peaks);
         if self.packets * (PACKET_SAMPLES as u64) < samples + u64::from(self.pre_skip) {
             self.push(&[0, 0])?;
         }
@@ -157,6 +163,8 @@ impl AudioTrack {
         };
         info.measure_bandwidth();
         info.validate()?;
+        // Before the track: a finished track's sound is not decoded again.
+        peaks.keep(&job.work)?;
         Ok(Some(job.work.finish(file, info)?))
     }
 }

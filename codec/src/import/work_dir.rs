@@ -15,6 +15,8 @@ use crate::track::{ENCODED_BYTES_MAX, TrackInfo, TrackKind};
 const RECIPE: u32 = 1;
 /// Names whose file is being written; never read.
 const UNFINISHED: &str = "part";
+/// What was found besides a track.
+const KEPT: &str = "kept";
 /// What the folder belongs to.
 const ORIGIN: &str = "origin.json";
 
@@ -56,8 +58,8 @@ impl WorkDir {
     }
 
     fn clear(&self) -> io::Result<()> {
-        for kind in [TrackKind::Source, TrackKind::Audio, TrackKind::Video360] {
-            for name in [format!("{kind}.mp4"), format!("{kind}.track")] {
+        for kind in TrackKind::ALL {
+            for name in ["mp4", "track", KEPT].map(|end| format!("{kind}.{end}")) {
                 remove_file(&self.path.join(name))?;
             }
             match fs::remove_dir_all(self.segment_folder(kind)) {
@@ -78,6 +80,17 @@ impl WorkDir {
         let path = self.path.join(format!("{kind}.mp4"));
         let is_whole = fs::metadata(&path).ok()?.len() == info.total_bytes() && info.kind == kind;
         is_whole.then_some(FinishedTrack { path, info })
+    }
+
+    /// What was kept besides a track, if it has at most `bytes_max`.
+    pub(super) fn kept(&self, kind: TrackKind, bytes_max: usize) -> Option<Vec<u8>> {
+        let path = self.path.join(format!("{kind}.{KEPT}"));
+        (fs::metadata(&path).ok()?.len() <= bytes_max as u64).then(|| fs::read(path).ok())?
+    }
+
+    /// Keeps what was found besides a track, durably.
+    pub(super) fn keep(&self, kind: TrackKind, bytes: &[u8]) -> io::Result<()> {
+        write_durably(&self.path.join(format!("{kind}.{KEPT}")), bytes)
     }
 
     /// Starts a track's file; it counts once [`WorkDir::finish`] has it.

@@ -224,8 +224,10 @@ pub struct LessonRow {
     teacher: String,
     school: String,
     filename: String,
-    duration_ms: i64,
-    has_poster: bool,
+    /// 0 while it is not known.
+    pub duration_ms: i64,
+    /// True if its document has a picture.
+    pub has_poster: bool,
 }
 
 /// Reads one lesson's row.
@@ -303,6 +305,14 @@ impl Lesson {
         }
         self.job = job.filter(|_| is_shown);
     }
+}
+
+/// Reads the tracks that a lesson's document names, of kinds known here or not.
+pub fn track_blobs(db: &Connection, lesson: &DocId) -> rusqlite::Result<Vec<(String, BlobId)>> {
+    const BLOBS: &str = "select kind, blob from lesson_tracks where lesson = ?1 order by class";
+    db.prepare_cached(BLOBS)?
+        .query_map([lesson.as_bytes()], |row| Ok((row.get(0)?, BlobId(row.get(1)?))))?
+        .collect()
 }
 
 fn tracks(db: &Connection, lesson: &DocId) -> rusqlite::Result<Vec<Track>> {
