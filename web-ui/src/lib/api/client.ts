@@ -1,5 +1,4 @@
 import { Problem } from './problem';
-import type { Timeline } from './timeline';
 import type * as api from './types';
 
 /** Told about every answer: one place knows whether the hub is there and who is logged in. */
@@ -89,7 +88,7 @@ export const hub = {
 
   lessons: (fields: LessonQuery) => get<api.LessonPage>(`/lessons${query(fields)}`),
   lesson: (lesson: string) => get<api.LessonDetail>(`/lessons/${id(lesson)}`),
-  timeline: (lesson: string) => get<Timeline>(`/lessons/${id(lesson)}/timeline`),
+  timeline: (lesson: string) => get<api.Timeline>(`/lessons/${id(lesson)}/timeline`),
   changeLesson: (lesson: string, body: LessonEdit) =>
     send<api.LessonDetail>('PATCH', `/lessons/${id(lesson)}`, body),
   deleteLesson: (lesson: string) => send<void>('DELETE', `/lessons/${id(lesson)}`),

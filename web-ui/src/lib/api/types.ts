@@ -26,8 +26,7 @@ export type HubState = Whole<Said['HubState']>;
 export type Member = Whole<Said['Member']>;
 export type Alliance = Whole<Said['Alliance']>;
 export type Invitation = Whole<Said['Invitation']>;
-export type JobStage = 'probe' | 'source' | 'audio' | 'video' | 'video_480' | 'store';
-export type Job = But<Whole<Said['Job']>, { stage: JobStage | null; paused: 'class' | null }>;
+export type Job = Whole<Said['Job']>;
 export type Comment = Whole<Said['Comment']>;
 export type UploadState = Whole<Said['Upload']>;
 export type HubContact = But<
@@ -40,12 +39,18 @@ export type Readiness = But<
   Whole<Said['Readiness']>,
   { tier: TierName | null; reason: Reason | null }
 >;
-export type Lesson = But<Whole<Said['Lesson']>, { readiness: Readiness; job: Job | null }>;
+export type Lesson = But<Whole<Said['Lesson']>, { readiness: Readiness }>;
 export type Track = But<Whole<Said['Track']>, { kind: TrackKind }>;
 export type Tier = But<Whole<Said['Tier']>, { name: TierName }>;
 export type LessonDetail = But<
   Whole<Said['LessonDetail']>,
-  { readiness: Readiness; job: Job | null; tracks: Track[]; tiers: Tier[] }
+  { readiness: Readiness; tracks: Track[]; tiers: Tier[] }
+>;
+/** A stretch of a lesson: from, to (not included), in milliseconds. */
+export type Stretch = [from_ms: number, to_ms: number];
+export type Timeline = But<
+  Whole<Said['Timeline']>,
+  { missing: Record<TierName, Stretch[] | null> }
 >;
 export type LessonPage = But<Whole<Said['LessonList']>, { items: Lesson[] }>;
 

@@ -1,4 +1,4 @@
-import type { Timeline } from '$lib/api/timeline';
+import type { Timeline } from '$lib/api/types';
 
 export type Caption = Timeline['captions'][number];
 type Store = Pick<Storage, 'getItem' | 'setItem'>;

@@ -82,13 +82,14 @@ describe('standing', () => {
 });
 
 describe('a browser without AV1 or Opus', () => {
-  it('gets the light tier remade by the hub, and no other', () => {
+  it('gets the light tiers remade by the hub, and no other', () => {
     const held = lesson({ audio: 1, slides: 1, 'video-360': 1, 'video-480': 1 });
     expect(choose(held, 'auto', old)).toBe('t1');
     expect(standing(held, 't2', old)).toBe('unsupported');
     expect(isRemade(held, 't1', old)).toBe(true);
     expect(isRemade(held, 't1', any)).toBe(false);
-    expect(isRemade(held, 't0', old)).toBe(false);
+    expect(isRemade(held, 't0', old)).toBe(true);
+    expect(isRemade(lesson({ slides: 1 }), 't0', old)).toBe(false);
   });
 });
 

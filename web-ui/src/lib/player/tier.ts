@@ -14,7 +14,8 @@ const TRACKS: Record<TierName, readonly TrackKind[]> = {
   t0: ['audio', 'slides'],
 };
 
-/** What the hub makes of `t1` for a browser without AV1 or Opus: H.264 and AAC. */
+/** What the hub makes of these for a browser without AV1 or Opus: H.264 and AAC. */
+const REMADE_TIERS: readonly TierName[] = ['t1', 't0'];
 const REMADE = 'video/mp4; codecs="avc1.42E01E,mp4a.40.2"';
 
 /** Where a tier of this lesson stands, here and in this browser. */
@@ -47,15 +48,15 @@ export function standing(lesson: Media, tier: TierName, canPlay: CanPlay): Stand
   const played = playedOf(tracks);
   const first = played.length > 0 ? played : tracks;
   if (first.some((track) => track.verified_bytes === 0)) return 'absent';
-  const isDecoded = isPlayable(tracks, canPlay) || (tier === 't1' && canPlay(REMADE));
+  const isDecoded = isPlayable(tracks, canPlay) || (REMADE_TIERS.includes(tier) && canPlay(REMADE));
   if (!isDecoded) return 'unsupported';
   return tracks.every((track) => track.is_complete) ? 'whole' : 'part';
 }
 
 /** Does the hub have to remake this tier for the browser? */
 export function isRemade(lesson: Media, tier: TierName, canPlay: CanPlay): boolean {
-  const tracks = lesson.tracks.filter((track) => TRACKS.t1.includes(track.kind));
-  return tier === 't1' && !isPlayable(tracks, canPlay);
+  const tracks = lesson.tracks.filter((track) => TRACKS[tier].includes(track.kind));
+  return REMADE_TIERS.includes(tier) && !isPlayable(tracks, canPlay);
 }
 
 function playedOf(tracks: Track[]): Track[] {

@@ -1,4 +1,4 @@
-import type { Stretch, Timeline } from '$lib/api/timeline';
+import type { Stretch, Timeline } from '$lib/api/types';
 
 /** Things that begin at a time, in order of time. */
 type Placed = readonly { at_ms: number }[];

@@ -1,6 +1,5 @@
 import { hub } from '$lib/api/client';
-import type { Timeline } from '$lib/api/timeline';
-import type { LessonDetail, TierName } from '$lib/api/types';
+import type { LessonDetail, TierName, Timeline } from '$lib/api/types';
 import { recallCaption, rememberCaption } from './captions';
 import { NO_LOOP, loopBack, setEnd } from './loop';
 import { PageClock, type Clock } from './pages';
@@ -64,6 +63,7 @@ export class Watching {
   #kept_at = 0;
   #restarted_at = 0;
   #timeline_at = -Infinity;
+  #timer: ReturnType<typeof setTimeout> | undefined;
   #wasPlaying = false;
 
   constructor(private readonly asked: () => LessonDetail) {}
@@ -82,6 +82,7 @@ export class Watching {
     });
     return () => {
       this.keep();
+      clearTimeout(this.#timer);
       this.#pages?.pause();
       this.#playback?.stop();
     };
@@ -216,10 +217,13 @@ export class Watching {
     const now = performance.now();
     const isDue = now - this.#restarted_at > GAP_AGAIN_MS;
     if (this.tier === null || (this.isAtGap && this.isStalled && isDue)) this.start(this.time);
-    if (now - this.#timeline_at > TIMELINE_EVERY_MS) void this.readTimeline();
+    const wait_ms = Math.max(0, this.#timeline_at + TIMELINE_EVERY_MS - now);
+    this.#timer ??= setTimeout(() => void this.readTimeline(), wait_ms);
   }
 
   async readTimeline(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
     this.#timeline_at = performance.now();
     try {
       this.timeline = await hub.timeline(this.lesson.id);
