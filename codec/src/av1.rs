@@ -152,7 +152,7 @@ fn profile_and_level(header: &[u8]) -> Result<(u8, u8), Av1Error> {
     Ok((field(0, 3) as u8, field(24, 5) as u8))
 }
 
-fn strip_temporal_delimiters(unit: &[u8]) -> Result<Vec<u8>, Av1Error> {
+pub(crate) fn strip_temporal_delimiters(unit: &[u8]) -> Result<Vec<u8>, Av1Error> {
     let kept = obus(unit)?.into_iter().filter(|(kind, _)| *kind != OBU_TEMPORAL_DELIMITER);
     Ok(kept.flat_map(|(_, obu)| obu).copied().collect())
 }

@@ -3,9 +3,10 @@
 use dav1d::{Decoder, PixelLayout, PlanarImageComponent, Settings};
 
 use crate::cmaf::scan::{self, ScanError};
+use crate::slide::{Page, PageError};
 
-/// The largest picture that is decoded, in pixels: four times what the tracks have.
-const PIXELS_MAX: u32 = 1280 * 720;
+/// The largest picture that is decoded, in pixels: a slide of 1920×1080.
+const PIXELS_MAX: u32 = 1920 * 1088;
 
 /// One decoded picture: its brightness plane.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +25,7 @@ pub enum DecodeError {
     /// The boxes are not those of one AV1 track.
     #[error(transparent)]
     Boxes(#[from] ScanError),
-    /// The stream inside is damaged, or larger than 1280×720.
+    /// The stream inside is damaged, or larger than 1920×1080.
     #[error("the AV1 stream does not decode: {0}")]
     Stream(#[from] dav1d::Error),
     /// Something other than 8-bit 4:2:0.
@@ -35,15 +36,34 @@ pub enum DecodeError {
         /// The layout of the planes.
         layout: String,
     },
+    /// A still of a size that no page has.
+    #[error(transparent)]
+    Page(#[from] PageError),
+    /// Not one picture came out.
+    #[error("the sample holds no picture")]
+    Empty,
+}
+
+/// Decodes one sample that is a key frame, with its colour.
+pub fn still(sample: &[u8]) -> Result<Page, DecodeError> {
+    let mut decoder = decoder()?;
+    decoder.send_data(sample.to_vec(), None, None, None)?;
+    let picture = match decoder.get_picture() {
+        Err(error) if error.is_again() => return Err(DecodeError::Empty),
+        picture => picture?,
+    };
+    check_format(&picture)?;
+    let (width, height) = (picture.width(), picture.height());
+    let mut i420 = plane(&picture, PlanarImageComponent::Y, width, height);
+    i420.extend(plane(&picture, PlanarImageComponent::U, width / 2, height / 2));
+    i420.extend(plane(&picture, PlanarImageComponent::V, width / 2, height / 2));
+    Ok(Page::new(width, height, i420)?)
 }
 
 /// Decodes every picture of the AV1 samples in `segments`: one or more `moof`+`mdat` pairs, each
 /// beginning at a key frame; other boxes (an init segment) are passed over.
 pub fn pictures(segments: &[u8]) -> Result<Vec<Picture>, DecodeError> {
-    let mut settings = Settings::new();
-    settings.set_n_threads(1);
-    settings.set_frame_size_limit(PIXELS_MAX);
-    let mut decoder = Decoder::with_settings(&settings)?;
+    let mut decoder = decoder()?;
     let mut decoded = Vec::new();
     for sample in scan::samples(segments)? {
         let mut sent = decoder.send_data(sample.to_vec(), None, None, None);
@@ -70,14 +90,34 @@ fn drain(decoder: &mut Decoder, decoded: &mut Vec<Picture>) -> Result<(), Decode
     }
 }
 
+fn decoder() -> Result<Decoder, dav1d::Error> {
+    let mut settings = Settings::new();
+    settings.set_n_threads(1);
+    settings.set_frame_size_limit(PIXELS_MAX);
+    Decoder::with_settings(&settings)
+}
+
 fn copy(picture: &dav1d::Picture) -> Result<Picture, DecodeError> {
+    check_format(picture)?;
+    let (width, height) = (picture.width(), picture.height());
+    Ok(Picture { width, height, luma: plane(picture, PlanarImageComponent::Y, width, height) })
+}
+
+fn check_format(picture: &dav1d::Picture) -> Result<(), DecodeError> {
     let (bit_depth, layout) = (picture.bit_depth(), picture.pixel_layout());
     if bit_depth != 8 || layout != PixelLayout::I420 {
         return Err(DecodeError::Format { bit_depth, layout: format!("{layout:?}") });
     }
-    let (width, height) = (picture.width(), picture.height());
-    let plane = picture.plane(PlanarImageComponent::Y);
-    let rows = plane.chunks(picture.stride(PlanarImageComponent::Y) as usize);
-    let luma = rows.take(height as usize).flat_map(|row| &row[..width as usize]).copied();
-    Ok(Picture { width, height, luma: luma.collect() })
+    Ok(())
+}
+
+fn plane(
+    picture: &dav1d::Picture,
+    component: PlanarImageComponent,
+    width: u32,
+    height: u32,
+) -> Vec<u8> {
+    let plane = picture.plane(component);
+    let rows = plane.chunks(picture.stride(component) as usize).take(height as usize);
+    rows.flat_map(|row| &row[..width as usize]).copied().collect()
 }

@@ -41,8 +41,31 @@ impl Ffmpeg {
         arguments: &[&str],
         limits: &Limits,
     ) -> Result<Child, ChildError> {
+        self.decode_with(&[], input, arguments, limits)
+    }
+
+    /// As [`Ffmpeg::decode`], from the key frame before `at_ms`; times count from `at_ms`, so those
+    /// of the pictures before it are negative.
+    pub(crate) fn decode_from(
+        &self,
+        input: &Path,
+        at_ms: u64,
+        arguments: &[&str],
+        limits: &Limits,
+    ) -> Result<Child, ChildError> {
+        let seconds = format!("{}.{:03}", at_ms / 1000, at_ms % 1000);
+        self.decode_with(&["-noaccurate_seek", "-ss", &seconds], input, arguments, limits)
+    }
+
+    fn decode_with(
+        &self,
+        before: &[&str],
+        input: &Path,
+        arguments: &[&str],
+        limits: &Limits,
+    ) -> Result<Child, ChildError> {
         let head = ["-nostdin", "-hide_banner", "-loglevel", "error", "-nostats"];
-        let mut all: Vec<std::ffi::OsString> = head.iter().map(Into::into).collect();
+        let mut all: Vec<std::ffi::OsString> = head.iter().chain(before).map(Into::into).collect();
         all.extend(input_options(input));
         all.extend(arguments.iter().map(Into::into));
         Child::start(&self.ffmpeg, &all, limits)

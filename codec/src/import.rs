@@ -1,10 +1,10 @@
 //! A teacher's file becomes the tracks of a lesson.
 //!
-//! The stages are probe → `source` → `audio` → `video-360`. Each finished track, and each
-//! finished segment of `video-360` (by far the slowest), is durable in the work folder before it
-//! counts, and is found again when [`import`] is called with the same folder: a power cut costs
-//! at most one segment a worker there, and the current pass over the file in the other two. An
-//! import that was cut gives the same bytes as one that was not.
+//! The stages are probe → `source` → `audio` → `slides` and `thumbs` → `video-360`. Each finished
+//! track, and each finished segment of `slides` and of `video-360` (by far the slowest), is durable
+//! in the work folder before it counts, and is found again when [`import`] is called with the same
+//! folder: a power cut costs at most one segment a worker there, and the current pass over the
+//! file in the others. An import that was cut gives the same bytes as one that was not.
 //!
 //! Segment boundaries are multiples of 4 s in `video-360`, and the nearest packet of 60 ms in
 //! `audio` (never more than 30 ms away). `source` that is remuxed has its own key frames, about
@@ -17,9 +17,11 @@ use std::time::Instant;
 use crate::av1::Av1Error;
 use crate::child::ChildError;
 use crate::cmaf::scan::ScanError;
+use crate::decode::DecodeError;
 pub use crate::encoder::EncoderChoice;
 use crate::ffmpeg::{Ffmpeg, Limits};
 use crate::probe::{Probe, ProbeError, probe_unless};
+use crate::slide::StillError;
 use crate::track::{TrackInfo, TrackInfoError, TrackKind};
 use work_dir::WorkDir;
 
@@ -29,8 +31,10 @@ mod chapters;
 mod notes;
 mod peaks;
 mod poster;
+mod slides;
 mod source;
 mod still;
+mod thumbs;
 mod video;
 mod work_dir;
 
@@ -125,7 +129,7 @@ pub trait Observer: Sync {
 pub struct Imported {
     /// The length of what was decoded, in milliseconds.
     pub duration_ms: u64,
-    /// The tracks: `source` first, then `audio` and `video-360` as far as there are any.
+    /// The tracks, as far as there are any, in the order of [`TrackKind::ALL`].
     pub tracks: Vec<FinishedTrack>,
     /// A JPEG of at most 320×180 and 16 KiB, if there is a picture.
     pub poster_jpeg: Option<Vec<u8>>,
@@ -210,6 +214,12 @@ pub enum ImportError {
     /// The AV1 encoder failed.
     #[error(transparent)]
     Av1(Av1Error),
+    /// A still could not be encoded.
+    #[error("while making a still: {0}")]
+    Still(#[from] StillError),
+    /// A still does not decode.
+    #[error("while making a still: {0}")]
+    Decode(#[from] DecodeError),
     /// The Opus encoder failed.
     #[error("the Opus encoder failed: {0}")]
     Opus(#[from] opus::Error),
@@ -231,7 +241,7 @@ impl ImportError {
             Self::CutOff { .. } => "truncated",
             Self::Child { .. } | Self::Boxes(_) => "ffmpeg_failed",
             Self::Track(_) => "too_many_segments",
-            Self::Av1(_) | Self::Opus(_) => "encoder_failed",
+            Self::Av1(_) | Self::Still(_) | Self::Decode(_) | Self::Opus(_) => "encoder_failed",
             Self::DiskFull => "disk_full",
             Self::Disk(_) => "disk_failed",
         }
@@ -270,7 +280,9 @@ pub fn import(request: &ImportRequest, observer: &dyn Observer) -> Result<Import
     let job = Job { request, observer, reporter, work, probe };
     let mut tracks = vec![source::make(&job)?];
     tracks.extend(audio::make(&job)?);
+    tracks.extend(slides::make(&job)?);
     tracks.extend(video::make(&job)?);
+    tracks.sort_by_key(|track| TrackKind::ALL.iter().position(|kind| *kind == track.info.kind));
     let duration_ms = job.check_length(&tracks)?;
     let poster_jpeg = poster::make(&job);
     if observer.is_cancelled() {

@@ -52,6 +52,7 @@ pub mod mux;
 pub mod playlist;
 pub mod probe;
 pub mod quality;
+pub mod slide;
 pub mod track;
 mod webvtt;
 

@@ -46,7 +46,7 @@ impl Peaks {
 
     /// Makes the values durable.
     pub(super) fn keep(self, work: &WorkDir) -> io::Result<()> {
-        work.keep(TrackKind::Audio, &self.finish())
+        work.write_note(TrackKind::Audio, &self.finish())
     }
 
     fn end_second(&mut self) {
@@ -62,7 +62,7 @@ impl Peaks {
 
 /// What was measured while the sound was encoded, in this call or in an earlier one.
 pub(super) fn kept(work: &WorkDir) -> Vec<u8> {
-    work.kept(TrackKind::Audio, PEAKS_MAX).unwrap_or_default()
+    work.read_note(TrackKind::Audio).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -12,11 +12,11 @@ use crate::track::{ENCODED_BYTES_MAX, TrackInfo, TrackKind};
 
 /// Raised whenever the tracks of the same file would come out differently: an import started by
 /// an older program begins again.
-const RECIPE: u32 = 1;
+const RECIPE: u32 = 2;
 /// Names whose file is being written; never read.
 const UNFINISHED: &str = "part";
-/// What was found besides a track.
-const KEPT: &str = "kept";
+/// What was found out about a track before it is made.
+const NOTE: &str = "found";
 /// What the folder belongs to.
 const ORIGIN: &str = "origin.json";
 
@@ -59,7 +59,7 @@ impl WorkDir {
 
     fn clear(&self) -> io::Result<()> {
         for kind in TrackKind::ALL {
-            for name in ["mp4", "track", KEPT].map(|end| format!("{kind}.{end}")) {
+            for name in ["mp4", "track", NOTE].map(|end| format!("{kind}.{end}")) {
                 remove_file(&self.path.join(name))?;
             }
             match fs::remove_dir_all(self.segment_folder(kind)) {
@@ -80,17 +80,6 @@ impl WorkDir {
         let path = self.path.join(format!("{kind}.mp4"));
         let is_whole = fs::metadata(&path).ok()?.len() == info.total_bytes() && info.kind == kind;
         is_whole.then_some(FinishedTrack { path, info })
-    }
-
-    /// What was kept besides a track, if it has at most `bytes_max`.
-    pub(super) fn kept(&self, kind: TrackKind, bytes_max: usize) -> Option<Vec<u8>> {
-        let path = self.path.join(format!("{kind}.{KEPT}"));
-        (fs::metadata(&path).ok()?.len() <= bytes_max as u64).then(|| fs::read(path).ok())?
-    }
-
-    /// Keeps what was found besides a track, durably.
-    pub(super) fn keep(&self, kind: TrackKind, bytes: &[u8]) -> io::Result<()> {
-        write_durably(&self.path.join(format!("{kind}.{KEPT}")), bytes)
     }
 
     /// Starts a track's file; it counts once [`WorkDir::finish`] has it.
@@ -127,6 +116,16 @@ impl WorkDir {
     /// Reads a segment that was made durable; `None` if it was not.
     pub(super) fn read_segment(&self, kind: TrackKind, n: u64) -> Option<Vec<u8>> {
         fs::read(self.segment_folder(kind).join(format!("{n:05}"))).ok()
+    }
+
+    /// Makes what was found out about a track durable.
+    pub(super) fn write_note(&self, kind: TrackKind, note: &[u8]) -> io::Result<()> {
+        write_durably(&self.path.join(format!("{kind}.{NOTE}")), note)
+    }
+
+    /// Reads what [`WorkDir::write_note`] wrote.
+    pub(super) fn read_note(&self, kind: TrackKind) -> Option<Vec<u8>> {
+        fs::read(self.path.join(format!("{kind}.{NOTE}"))).ok()
     }
 
     /// Deletes a finished track's separate segments.

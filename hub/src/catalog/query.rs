@@ -224,8 +224,7 @@ pub struct LessonRow {
     teacher: String,
     school: String,
     filename: String,
-    /// 0 while it is not known.
-    pub duration_ms: i64,
+    duration_ms: i64,
     /// True if its document has a picture.
     pub has_poster: bool,
 }

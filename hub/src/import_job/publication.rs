@@ -1,14 +1,17 @@
 //! What a lesson's document is told while the lesson is being made.
 //!
 //! A lesson is published as soon as it can be taught: with the first finished track that shows a
-//! picture, because the codec never finishes one before the sound. It then names all that is
-//! finished; what is finished later is added, and nothing that people have changed meanwhile is
-//! said again. A document names a track only once its blob is durable, so that a hub which is
+//! picture, because the codec never finishes one before the sound, if all of the file was in it:
+//! half a lesson called ready would be found out in class. It then names all that is finished;
+//! what is finished later is added, and nothing that people have changed meanwhile is said again.
+//! A document names a track only once its blob is durable, so that a hub which is
 //! killed in between goes on without a trace.
 
 use std::path::{Path, PathBuf};
 
+use yingxue_codec::Limits;
 use yingxue_codec::import::{FinishedTrack, Imported};
+use yingxue_codec::probe::probe;
 use yingxue_codec::track::TrackKind;
 use yingxue_sync_core::event::DocEdit;
 use yingxue_sync_core::id::DocId;
@@ -22,6 +25,12 @@ use crate::catalog::{self, NewLesson, NewTrack, bounds, collection};
 use crate::jobs::runner::ClaimedJob;
 use crate::jobs::{JobError, JobKind};
 use crate::problem::ApiError;
+use crate::uploads;
+
+/// What may be missing at a file's end, in milliseconds, and the part of a short file, as the
+/// codec has it: containers round their length, and sound and picture end apart.
+const MISSING_MS_MAX: u64 = 4_000;
+const MISSING_PART_MAX: u64 = 4;
 
 /// Publishes one lesson, step by step.
 pub(super) struct Publication<'a> {
@@ -64,9 +73,25 @@ impl<'a> Publication<'a> {
         {
             return Ok(());
         }
+        if !row.is_published && !self.is_whole().await? {
+            return Ok(());
+        }
         self.store_waiting().await?;
         let edits = self.edits(&row, None).await?;
         self.say(edits).await
+    }
+
+    /// Says whether what is finished is as long as the file says that it is.
+    async fn is_whole(&self) -> Result<bool, JobError> {
+        let Some(ffmpeg) = self.app.ffmpeg.clone() else { return Ok(false) };
+        let file = uploads::path(self.app, &self.job.import.upload_id);
+        let probed = tokio::task::spawn_blocking(move || probe(&ffmpeg, &file, &Limits::default()));
+        let Ok(probed) = probed.await.map_err(internal)? else { return Ok(false) };
+        let decoded = self.waiting.iter().filter(|track| track.info.kind != TrackKind::Source);
+        let decoded_ms = decoded.map(|track| track.info.duration_ms()).max().unwrap_or(0);
+        let declared_ms = probed.duration_ms;
+        let missing_ms = declared_ms.saturating_sub(decoded_ms);
+        Ok(missing_ms <= MISSING_MS_MAX.min(declared_ms / MISSING_PART_MAX))
     }
 
     /// Publishes what is not published yet, of an import that has ended.
@@ -147,7 +172,7 @@ impl<'a> Publication<'a> {
         let said = self.app.db.read(move |db| outline::find(db, &lesson)).await;
         let said = said.map_err(ApiError::from)?;
         let mut edits = Vec::new();
-        if i64::try_from(imported.duration_ms) != Ok(row.duration_ms) {
+        if i64::try_from(imported.duration_ms) != Ok(row.duration_ms()) {
             edits.push(catalog::duration_edit(imported.duration_ms));
         }
         if !row.has_poster {

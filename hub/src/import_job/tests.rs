@@ -56,11 +56,16 @@ fn make_video(path: &std::path::Path) {
 }
 
 fn make_video_of(size: &str, seconds: u32, path: &std::path::Path) {
+    make_video_with(size, seconds, &[], path);
+}
+
+fn make_video_with(size: &str, seconds: u32, how: &[&str], path: &std::path::Path) {
     let made = Command::new("ffmpeg")
         .args(["-loglevel", "error", "-f", "lavfi"])
         .args(["-i", &format!("testsrc2=s={size}:r=10:d={seconds}")])
         .args(["-f", "lavfi", "-i", &format!("sine=d={seconds}")])
         .args(["-c:v", "libx264", "-preset", "ultrafast", "-c:a", "aac", "-f", "mp4"])
+        .args(how)
         .arg(path)
         .status();
     assert!(made.unwrap().success());
@@ -208,6 +213,24 @@ async fn a_lesson_is_published_with_its_first_picture_and_what_follows_is_added(
     let said = written(&hub).await;
     Publication::new(&hub.app, &job, id, &work_dir).finish(&imported).await.unwrap();
     assert_eq!(written(&hub).await, said, "what is known is not said again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn half_a_file_is_never_published_not_even_early() {
+    let (hub, admin) = member().await;
+    let job = claimed(&hub, "光").await;
+    upload(&hub, &job, |path| {
+        let whole = path.with_extension("whole");
+        // The index comes first, so that the file opens.
+        make_video_with("320x240", 20, &["-movflags", "+faststart"], &whole);
+        let bytes = std::fs::read(&whole).unwrap();
+        std::fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
+    })
+    .await;
+    let said = written(&hub).await;
+    assert_eq!(super::run(&hub.app, &job).await.unwrap_err().code, "truncated");
+    assert_eq!(written(&hub).await, said);
+    assert_eq!(lesson(&hub, &admin, &job).await["status"], "importing");
 }
 
 #[tokio::test(flavor = "multi_thread")]

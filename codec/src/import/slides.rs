@@ -1,0 +1,312 @@
+//! The tracks `slides` and `thumbs`: the pages that are seen in a lesson, found in its picture.
+//!
+//! One pass looks at small pictures, 12.5 a second, and says when a page appears; thumbnails come
+//! out of the same pass. Then each page is taken from the file at its own size and encoded. The
+//! moments found, and each finished still, are durable before they count.
+
+use std::io::BufWriter;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::thumbs::Thumbs;
+use super::{FinishedTrack, ImportError, Job, Stage, child_error};
+use crate::child::{Child, ChildError};
+use crate::cmaf::scan;
+use crate::frame_size::FrameSize;
+use crate::probe::VideoStream;
+use crate::slide::{Finder, Page, SlideTime, StillUse, encode_still, segment, track};
+use crate::track::TrackKind;
+
+const KIND: TrackKind = TrackKind::Slides;
+/// The largest still (DESIGN §8).
+const WIDTH_MAX: u32 = 1920;
+const HEIGHT_MAX: u32 = 1080;
+/// The size of the pictures in which pages are looked for, twice a thumbnail's.
+const SEEN_WIDTH_MAX: u32 = 320;
+const SEEN_HEIGHT_MAX: u32 = 180;
+/// How long a picture of 12.5 a second is shown, in milliseconds.
+const FRAME_MS: u64 = 80;
+/// The rate of those pictures as ffmpeg's filter gives them: picture n is what is shown at n × 80
+/// ms, whatever the file's own rate.
+const RATE_FILTER: &str = "fps=25/2:start_time=0";
+/// What finding one moment costs, in milliseconds of decoding: key frames are 10 s apart in most
+/// recordings, so half of that and the start of a process. When all pages together cost more than
+/// the lesson is long, one pass over it is cheaper.
+const SEEK_COST_MS: u64 = 10_000;
+/// Containers whose index leads to every moment; in others ffmpeg guesses.
+const INDEXED: [&str; 2] = ["mov,", "matroska,"];
+/// How often a pause is asked whether it is over: below what a person notices.
+const PAUSE_POLL: Duration = Duration::from_millis(100);
+
+/// What the first pass found; durable, so that it is made once.
+#[derive(Debug, Serialize, Deserialize)]
+struct Found {
+    duration_ms: u64,
+    slides: Vec<SlideTime>,
+}
+
+impl Found {
+    /// How long each slide is shown. The first is there from the beginning.
+    fn durations_ms(&self) -> Vec<u32> {
+        let ends = self.slides.iter().skip(1).map(|slide| slide.start_ms).chain([self.duration_ms]);
+        let durations =
+            self.slides.iter().zip(ends).map(|(slide, end)| end.saturating_sub(slide.start_ms));
+        durations.map(|ms| (ms as u32).max(1)).collect()
+    }
+}
+
+/// Makes both tracks, if the file has a picture.
+pub(super) fn make(job: &Job) -> Result<Vec<FinishedTrack>, ImportError> {
+    let Some(video) = &job.probe.video else { return Ok(Vec::new()) };
+    let thumbs = job.work.finished(TrackKind::Thumbs);
+    let slides = job.work.finished(KIND);
+    if let (Some(thumbs), Some(slides)) = (&thumbs, &slides) {
+        return Ok(vec![slides.clone(), thumbs.clone()]);
+    }
+    job.reporter.report(Stage::Video, 0.0);
+    let found = job.work.read_note(KIND).and_then(|json| serde_json::from_slice(&json).ok());
+    let (found, thumbs) = match (found, thumbs) {
+        (Some(found), Some(thumbs)) => (found, thumbs),
+        _ => look(job, video)?,
+    };
+    let run = Run { job, video, size: FrameSize::fit(video, WIDTH_MAX, HEIGHT_MAX), found };
+    run.encode_all()?;
+    Ok(vec![run.assemble()?, thumbs])
+}
+
+/// The first pass: finds the pages and makes the thumbnails.
+fn look(job: &Job, video: &VideoStream) -> Result<(Found, FinishedTrack), ImportError> {
+    let fail = |error| child_error(KIND, error);
+    let size = FrameSize::fit(video, SEEN_WIDTH_MAX, SEEN_HEIGHT_MAX);
+    let filters = format!("{}{RATE_FILTER},{}", deinterlace(video), size.filters(video));
+    let mut child = start(job, video, None, &filters, &[])?;
+    let (mut finder, mut thumbs) = (Finder::new(), Thumbs::new(FRAME_MS));
+    let mut n = 0;
+    loop {
+        let Some(page) = read_page(job, &mut child, &size)? else { break };
+        finder.push(n, page.luma(), size.width as usize, size.height as usize);
+        thumbs.push(&page)?;
+        n += 1;
+        if n.is_multiple_of(1000 / FRAME_MS) {
+            wait_while_paused(job);
+        }
+    }
+    child.finish().map_err(fail)?;
+    if n == 0 {
+        return Err(ImportError::NothingDecoded);
+    }
+    let thumbs = thumbs.finish(job)?;
+    let found = Found { duration_ms: n * FRAME_MS, slides: finder.finish() };
+    let json = serde_json::to_vec(&found).expect("numbers always encode");
+    job.work.write_note(KIND, &json)?;
+    tracing::debug!(slides = found.slides.len(), "pages found");
+    Ok((found, thumbs))
+}
+
+/// A page that is to become still `n`.
+struct Taken {
+    n: u64,
+    page: Page,
+}
+
+struct Run<'a> {
+    job: &'a Job<'a>,
+    video: &'a VideoStream,
+    size: FrameSize,
+    found: Found,
+}
+
+impl Run<'_> {
+    /// Makes the segment of every slide durable.
+    fn encode_all(&self) -> Result<(), ImportError> {
+        let (sender, receiver) = sync_channel(1);
+        let receiver = Mutex::new(receiver);
+        let first_error = Mutex::new(None);
+        let read = std::thread::scope(|scope| {
+            for _ in 0..self.job.request.workers.max(1) {
+                scope.spawn(|| self.work(&receiver, &first_error));
+            }
+            // Dropping the sender at the end of `read` is what ends the workers.
+            self.read(sender, &first_error)
+        });
+        match first_error.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some(error) => Err(error),
+            None => read,
+        }
+    }
+
+    fn work(&self, pages: &Mutex<Receiver<Taken>>, first_error: &Mutex<Option<ImportError>>) {
+        loop {
+            let next = pages.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            let Ok(taken) = next else { return };
+            wait_while_paused(self.job);
+            let is_stopped = has_failed(first_error) || self.job.is_cancelled();
+            // Go on receiving all the same, so that the reader is never stuck in `send`.
+            if !is_stopped && let Err(error) = self.encode(&taken) {
+                first_error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+            }
+        }
+    }
+
+    fn encode(&self, taken: &Taken) -> Result<(), ImportError> {
+        let sample = encode_still(&taken.page, StillUse::Slide)?;
+        let (start_ms, duration_ms) = self.place(taken.n);
+        let bytes = segment(taken.n, start_ms, duration_ms, sample);
+        Ok(self.job.work.write_segment(KIND, taken.n, &bytes)?)
+    }
+
+    /// When slide `n` is shown, and for how long.
+    fn place(&self, n: u64) -> (u64, u32) {
+        let durations = self.found.durations_ms();
+        let start_ms = durations.iter().take(n as usize).map(|ms| u64::from(*ms)).sum();
+        (start_ms, durations[n as usize])
+    }
+
+    /// Takes the pages that are not durable yet, in order.
+    fn read(
+        &self,
+        pages: SyncSender<Taken>,
+        first_error: &Mutex<Option<ImportError>>,
+    ) -> Result<(), ImportError> {
+        let count = self.found.slides.len() as u64;
+        let missing: Vec<u64> = (0..count).filter(|n| !self.is_durable(*n)).collect();
+        let is_indexed = INDEXED.iter().any(|name| self.job.probe.container.starts_with(name));
+        let mut rest = &missing[..];
+        if is_indexed && missing.len() as u64 * SEEK_COST_MS < self.found.duration_ms {
+            while let Some((&n, after)) = rest.split_first() {
+                let Some(page) = self.seek(n)? else { break };
+                if has_failed(first_error) || pages.send(Taken { n, page }).is_err() {
+                    return Ok(());
+                }
+                rest = after;
+            }
+        }
+        match rest {
+            [] => Ok(()),
+            rest => self.pass(rest, &pages, first_error),
+        }
+    }
+
+    fn is_durable(&self, n: u64) -> bool {
+        let Some(bytes) = self.job.work.read_segment(KIND, n) else { return false };
+        let (start_ms, duration_ms) = self.place(n);
+        let fits = |f: &scan::FragmentTrack| {
+            (f.start_ticks, f.duration_ticks) == (start_ms, u64::from(duration_ms))
+        };
+        scan::samples(&bytes).is_ok() && scan::fragment(&bytes).is_ok_and(|f| fits(&f[0]))
+    }
+
+    fn frame(&self, n: u64) -> u64 {
+        self.found.slides[n as usize].still_ms / FRAME_MS
+    }
+
+    /// Decodes from the key frame before still `n`; `None` if the file does not lead there.
+    fn seek(&self, n: u64) -> Result<Option<Page>, ImportError> {
+        let filters =
+            format!("{RATE_FILTER},{}{}", deinterlace(self.video), self.size.filters(self.video));
+        let at_ms = self.frame(n) * FRAME_MS;
+        let mut child = start(self.job, self.video, Some(at_ms), &filters, &["-frames:v", "1"])?;
+        let page = read_page(self.job, &mut child, &self.size)?;
+        match child.finish() {
+            Ok(()) => Ok(page),
+            Err(ChildError::Failed { .. }) => Ok(None),
+            Err(error) => Err(child_error(KIND, error)),
+        }
+    }
+
+    /// Decodes the whole file for the stills of `numbers`, which are in order.
+    fn pass(
+        &self,
+        numbers: &[u64],
+        pages: &SyncSender<Taken>,
+        first_error: &Mutex<Option<ImportError>>,
+    ) -> Result<(), ImportError> {
+        let frames: Vec<String> =
+            numbers.iter().map(|n| format!("eq(n\\,{})", self.frame(*n))).collect();
+        // New times for the few that are left: a rate that has gaps would be filled up.
+        let filters = format!(
+            "{}{RATE_FILTER},select={},setpts=N/(25/2)/TB,{}",
+            deinterlace(self.video),
+            frames.join("+"),
+            self.size.filters(self.video)
+        );
+        let mut child = start(self.job, self.video, None, &filters, &[])?;
+        for &n in numbers {
+            let Some(page) = read_page(self.job, &mut child, &self.size)? else {
+                return Err(ImportError::NothingDecoded);
+            };
+            if has_failed(first_error) || pages.send(Taken { n, page }).is_err() {
+                return Ok(());
+            }
+        }
+        child.finish().map_err(|error| child_error(KIND, error))
+    }
+
+    /// Joins the durable segments into the track's file.
+    fn assemble(&self) -> Result<FinishedTrack, ImportError> {
+        let work = &self.job.work;
+        let read = |n| {
+            let lost = || std::io::Error::other("a finished segment has disappeared");
+            work.read_segment(KIND, n).ok_or_else(lost).map_err(ImportError::from)
+        };
+        let mut file = BufWriter::new(work.start(KIND)?);
+        let size = (self.size.width, self.size.height);
+        let info = track(KIND, size, &self.found.durations_ms(), read, &mut file)?;
+        let file = file.into_inner().map_err(|error| error.into_error())?;
+        let track = work.finish(file, info)?;
+        work.drop_segments(KIND);
+        Ok(track)
+    }
+}
+
+fn has_failed(first_error: &Mutex<Option<ImportError>>) -> bool {
+    first_error.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+}
+
+fn deinterlace(video: &VideoStream) -> &'static str {
+    if video.is_interlaced { "yadif," } else { "" }
+}
+
+/// Starts ffmpeg on the picture alone; with `at_ms`, from the key frame before that time on, with
+/// times that count from it.
+fn start(
+    job: &Job,
+    video: &VideoStream,
+    at_ms: Option<u64>,
+    filters: &str,
+    more: &[&str],
+) -> Result<Child, ImportError> {
+    let map = format!("0:{}", video.index);
+    let threads = job.request.limits.child_threads.to_string();
+    let mut arguments = vec!["-map", &map, "-an", "-sn", "-dn", "-filter_threads", &threads];
+    arguments.extend(["-vf", filters]);
+    arguments.extend(more);
+    arguments.extend(["-f", "rawvideo", "-c:v", "rawvideo", "pipe:1"]);
+    let request = job.request;
+    let child = match at_ms {
+        None => request.ffmpeg.decode(request.source, &arguments, &request.limits),
+        Some(at) => request.ffmpeg.decode_from(request.source, at, &arguments, &request.limits),
+    };
+    child.map_err(|error| child_error(KIND, error))
+}
+
+/// Reads one picture; `None` at the end.
+fn read_page(job: &Job, child: &mut Child, size: &FrameSize) -> Result<Option<Page>, ImportError> {
+    let mut i420 = vec![0; size.frame_bytes()];
+    let filled = child.read(&mut i420, &|| job.is_cancelled());
+    if filled.map_err(|error| child_error(KIND, error))? < i420.len() {
+        return Ok(None);
+    }
+    let page = Page::new(size.width, size.height, i420);
+    Ok(Some(page.map_err(crate::decode::DecodeError::from)?))
+}
+
+/// A child that is not read from stands still by itself.
+fn wait_while_paused(job: &Job) {
+    while job.observer.is_paused() && !job.is_cancelled() {
+        std::thread::sleep(PAUSE_POLL);
+    }
+}

@@ -1,0 +1,151 @@
+//! The track `thumbs`: what the seek bar shows, a still every 10 s.
+
+use std::io::BufWriter;
+
+use super::{FinishedTrack, ImportError, Job};
+use crate::slide::{Page, StillUse, encode_still, segment, track};
+use crate::track::TrackKind;
+
+const KIND: TrackKind = TrackKind::Thumbs;
+/// How long each is shown: what a finger on the bar of a 40-minute lesson can tell apart.
+const EVERY_FRAMES: u64 = 125;
+/// The frame of those that stands for them: the one in the middle.
+const MIDDLE_FRAME: u64 = EVERY_FRAMES / 2;
+/// The largest picture (DESIGN §8).
+const WIDTH_MAX: u32 = 160;
+const HEIGHT_MAX: u32 = 90;
+/// The smallest side that the encoder takes.
+const SIDE_MIN: u32 = 16;
+
+/// Makes the stills while the pictures of a lesson go by.
+pub(super) struct Thumbs {
+    frame_ms: u64,
+    waiting: Option<Page>,
+    waiting_frames: u64,
+    at_ms: u64,
+    size: (u32, u32),
+    durations_ms: Vec<u32>,
+    segments: Vec<Vec<u8>>,
+}
+
+impl Thumbs {
+    pub(super) fn new(frame_ms: u64) -> Self {
+        Self {
+            frame_ms,
+            waiting: None,
+            waiting_frames: 0,
+            at_ms: 0,
+            size: (0, 0),
+            durations_ms: Vec::new(),
+            segments: Vec::new(),
+        }
+    }
+
+    /// Takes the next picture.
+    pub(super) fn push(&mut self, page: &Page) -> Result<(), ImportError> {
+        if self.waiting.is_none() || self.waiting_frames == MIDDLE_FRAME {
+            self.waiting = Some(small(page)?);
+        }
+        self.waiting_frames += 1;
+        if self.waiting_frames == EVERY_FRAMES {
+            self.end_still()?;
+        }
+        Ok(())
+    }
+
+    fn end_still(&mut self) -> Result<(), ImportError> {
+        let Some(page) = self.waiting.take() else { return Ok(()) };
+        let sample = encode_still(&page, StillUse::Thumb)?;
+        let duration_ms = std::mem::take(&mut self.waiting_frames) * self.frame_ms;
+        self.size = (page.width(), page.height());
+        self.segments.push(segment(
+            self.segments.len() as u64,
+            self.at_ms,
+            duration_ms as u32,
+            sample,
+        ));
+        self.durations_ms.push(duration_ms as u32);
+        self.at_ms += duration_ms;
+        Ok(())
+    }
+
+    /// Makes the track durable.
+    pub(super) fn finish(mut self, job: &Job) -> Result<FinishedTrack, ImportError> {
+        self.end_still()?;
+        let mut file = BufWriter::new(job.work.start(KIND)?);
+        let read = |n: u64| {
+            let found = self.segments.get(n as usize).cloned();
+            found.ok_or(ImportError::NothingDecoded)
+        };
+        let info = track(KIND, self.size, &self.durations_ms, read, &mut file)?;
+        let file = file.into_inner().map_err(|error| error.into_error())?;
+        Ok(job.work.finish(file, info)?)
+    }
+}
+
+/// Shrinks a page to the size of a thumbnail, each pixel the mean of those it stands for.
+fn small(page: &Page) -> Result<Page, ImportError> {
+    let (from_width, from_height) = (page.width(), page.height());
+    let ratio = (f64::from(WIDTH_MAX) / f64::from(from_width))
+        .min(f64::from(HEIGHT_MAX) / f64::from(from_height))
+        .min(1.0);
+    let even = |side: u32, most: u32| {
+        let side = (f64::from(side) * ratio / 2.0).round() as u32 * 2;
+        side.clamp(SIDE_MIN, most)
+    };
+    let (width, height) = (even(from_width, WIDTH_MAX), even(from_height, HEIGHT_MAX));
+    let mut i420 = Vec::with_capacity((width * height * 3 / 2) as usize);
+    for (n, (plane, plane_width)) in page.planes().into_iter().enumerate() {
+        let half = u32::from(n > 0);
+        let to = ((width >> half) as usize, (height >> half) as usize);
+        shrink(plane, plane_width, to, &mut i420);
+    }
+    Ok(Page::new(width, height, i420).map_err(crate::decode::DecodeError::from)?)
+}
+
+fn shrink(plane: &[u8], width: usize, (to_width, to_height): (usize, usize), out: &mut Vec<u8>) {
+    let height = plane.len() / width;
+    // The source pixels that pixel `at` of `to` stands for, at least one.
+    let span = |at: usize, from: usize, to: usize| {
+        let start = at * from / to;
+        start..((at + 1) * from / to).max(start + 1)
+    };
+    for y in 0..to_height {
+        let rows = span(y, height, to_height);
+        for x in 0..to_width {
+            let columns = span(x, width, to_width);
+            let count = (rows.len() * columns.len()) as u32;
+            let levels = rows.clone().flat_map(|row| &plane[row * width..][columns.clone()]);
+            let sum: u32 = levels.map(|level| u32::from(*level)).sum();
+            out.push(((sum + count / 2) / count) as u8);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn halves(width: u32, height: u32) -> Page {
+        let mut i420 = vec![128; (width * height * 3 / 2) as usize];
+        for (at, level) in i420.iter_mut().take((width * height) as usize).enumerate() {
+            *level = if at % (width as usize) < width as usize / 2 { 40 } else { 200 };
+        }
+        Page::new(width, height, i420).unwrap()
+    }
+
+    #[test]
+    fn a_thumbnail_fits_is_even_and_shows_the_same() {
+        for (from, to) in [
+            ((320, 180), (160, 90)),
+            ((102, 180), (52, 90)),
+            ((320, 16), (160, 16)),
+            ((16, 16), (16, 16)),
+        ] {
+            let thumb = small(&halves(from.0, from.1)).unwrap();
+            assert_eq!((thumb.width(), thumb.height()), to);
+            let row = &thumb.luma()[..to.0 as usize];
+            assert_eq!((row[0], row[to.0 as usize - 1]), (40, 200));
+        }
+    }
+}
