@@ -19,6 +19,10 @@ const ENCODE_MS_MAX = 30_000;
 const IMPORT_MS_MAX = 6 * 60_000;
 
 const SRT_TIMES = ['00:00:00,000 --> 00:00:12,000', '00:00:12,000 --> 00:00:36,000'];
+const CAPTIONS = [
+  ['水的循环', '练习'],
+  ['The water cycle', 'Exercise'],
+];
 const CHAPTERS = `;FFMETADATA1
 [CHAPTER]
 TIMEBASE=1/1000
@@ -83,7 +87,7 @@ export class RunningHub {
       args.push('-f', 'lavfi', '-i', `${picture}=s=1280x720:r=25:d=12`);
     }
     args.push('-f', 'lavfi', '-i', 'sine=f=440:d=36', '-i', chapters);
-    for (const [index, words] of [['水的循环', '练习'], ['The water cycle', 'Exercise']].entries()) {
+    for (const [index, words] of CAPTIONS.entries()) {
       const captions = join(this.folder, `${index}.srt`);
       const line = (n: number) => `${n + 1}\n${SRT_TIMES[n]}\n${words[n]}\n\n`;
       writeFileSync(captions, line(0) + line(1));
