@@ -77,7 +77,8 @@ it('leaves writing, focused buttons and shortcuts of the browser alone', () => {
   expect(press('f', inside('button'))).toBe(true);
   expect(press('PageDown', inside('a'))).toBe(false);
   expect(press('PageDown', inside('button', '.player'))).toBe(true);
-  expect(press('ArrowRight', inside('[tabindex="0"]', '.player'))).toBe(false);
+  expect(press('ArrowRight', inside('.paper[tabindex]', '.player'))).toBe(false);
+  expect(press('PageDown', inside('.paper[tabindex]', '.player'))).toBe(true);
   expect(press('ArrowRight', inside('input[type="range"]', '.player'))).toBe(false);
   expect(acts.mute).not.toHaveBeenCalled();
 });

@@ -94,8 +94,10 @@ function isTaken(event: Key): boolean {
   if (!target || typeof target.closest !== 'function') return false;
   if (target.closest('textarea, select, dialog, input:not([type="range"])')) return true;
   if (target.closest('input[type="range"]')) return event.key.startsWith('Arrow');
-  if (MOVING.test(event.key) && target.closest('a, button, summary, [tabindex="0"]')) {
-    return !target.closest('.player') || target.closest('[tabindex="0"]') !== null;
+  // A slide that is zoomed into is scrolled by arrows.
+  if (event.key.startsWith('Arrow') && target.closest('.paper[tabindex]')) return true;
+  if (MOVING.test(event.key) && target.closest('a, button, summary')) {
+    return !target.closest('.player');
   }
   return event.key === ' ' && target.closest('button, a, summary') !== null;
 }
