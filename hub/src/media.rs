@@ -28,6 +28,7 @@ mod download;
 pub mod kept;
 pub mod old_panels;
 pub mod open_tracks;
+mod pictures;
 mod playlists;
 mod resource;
 
@@ -41,6 +42,8 @@ const ASK_AGAIN: HeaderValue = HeaderValue::from_static("private, no-cache");
 /// What serving keeps between requests.
 #[derive(Default)]
 pub struct Serving {
+    /// Slides and thumbnails for browsers without AVIF.
+    pictures: pictures::Pictures,
     /// H.264 for browsers without AV1.
     old_panels: old_panels::OldPanels,
     /// Lessons whose files are being read through.
@@ -258,10 +261,12 @@ async fn serve_part(
     State(app): State<App>,
     _: Anyone,
     Path((lesson, folder, file)): Path<(String, String, String)>,
-    _headers: HeaderMap,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let lesson: DocId = lesson.parse().map_err(|_| ApiError::not_found())?;
     match folder.as_str() {
+        "slides" => pictures::serve(&app, lesson, TrackKind::Slides, &file, &headers).await,
+        "thumbs" => pictures::serve(&app, lesson, TrackKind::Thumbs, &file, &headers).await,
         "h264" => old_panels::segment(&app, lesson, &file).await,
         _ => Err(ApiError::not_found()),
     }

@@ -2,10 +2,11 @@
 //! H.264 and AAC rendition.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, Seek, Write};
 
 use super::{FinishedTrack, ImportError, Job, SEGMENT_MS, Stage, child_error};
 use crate::child::{Child, ChildError};
+use crate::cmaf::index;
 use crate::cmaf::scan::{self, BoxHead, InitTrack, ScanError};
 use crate::frame_size::FrameSize;
 use crate::probe::{AudioStream, VideoStream};
@@ -30,6 +31,9 @@ const SEGMENT_SECONDS_MAX: u64 = 30;
 const MOOF_BYTES_MAX: u64 = 2 << 20;
 /// The largest `mdat`: 30 s at 60 Mbit/s.
 const MDAT_BYTES_MAX: u64 = 256 << 20;
+
+/// The shortest segment but the last, in milliseconds; see `-min_frag_duration` below.
+const SEGMENT_MS_MIN: u64 = 3900;
 
 /// Makes the track.
 pub(super) fn make(job: &Job) -> Result<FinishedTrack, ImportError> {
@@ -280,6 +284,7 @@ impl BoxReader<'_> {
 struct SourceFile {
     file: BufWriter<File>,
     init: Vec<u8>,
+    index_bytes: usize,
     tracks: Vec<InitTrack>,
     start_ticks: u64,
     duration_ticks: u64,
@@ -292,6 +297,7 @@ impl SourceFile {
         Ok(Self {
             file: BufWriter::new(job.work.start(KIND)?),
             init: Vec::new(),
+            index_bytes: index::reserved_bytes(job.probe.duration_ms / SEGMENT_MS_MIN + 2),
             tracks: Vec::new(),
             start_ticks: 0,
             duration_ticks: 0,
@@ -306,6 +312,10 @@ impl SourceFile {
         self.init.extend(whole);
         if is_movie {
             self.tracks = scan::init(&self.init)?;
+            // The index is filled in at the end.
+            let empty = vec![0; self.index_bytes];
+            self.file.write_all(&empty)?;
+            self.init.extend(empty);
         }
         Ok(())
     }
@@ -383,7 +393,11 @@ impl SourceFile {
         };
         info.measure_bandwidth();
         info.validate()?;
-        let file = self.file.into_inner().map_err(|error| error.into_error())?;
+        let index = index::within(self.index_bytes, info.timescale, &info.segments);
+        let mut file = self.file.into_inner().map_err(|error| error.into_error())?;
+        let movie_bytes = self.init.len() - self.index_bytes;
+        file.seek(std::io::SeekFrom::Start(movie_bytes as u64))?;
+        file.write_all(&index)?;
         Ok(job.work.finish(file, info)?)
     }
 }

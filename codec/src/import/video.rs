@@ -237,6 +237,7 @@ fn assemble(job: &Job, settings: &Av1Settings, count: u64) -> Result<FinishedTra
         duration_ticks: segments.iter().map(|s| u64::from(s.duration_ticks)).sum(),
         coding: Coding::Av1 { width, height, config },
     });
+    let init = crate::cmaf::index::indexed(init, TIMESCALE, &segments);
     let mut file = BufWriter::new(job.work.start(KIND)?);
     file.write_all(&init)?;
     for n in 0..count {

@@ -59,6 +59,10 @@ async fn tracks_of_tier(
         tier.needs().iter().copied().filter(|kind| is_in_file(tier, *kind)).collect();
     let is_needed = |name: &str| kinds.iter().any(|kind| kind.as_str() == name);
     let needed = listed.iter().filter(|(name, _)| is_needed(name)).count();
+    let has = |kind: TrackKind| listed.iter().any(|(name, _)| name == kind.as_str());
+    if essential(tier).is_some_and(|kind| !has(kind)) {
+        return Err(not_here());
+    }
     let mut opened = open_lesson(app, lesson).await?;
     opened.retain(|(kind, track)| kinds.contains(kind) && track.is_complete());
     if opened.len() < needed {
@@ -67,6 +71,16 @@ async fn tracks_of_tier(
     // The picture's segments set the order of the file.
     opened.sort_by_key(|(kind, _)| *kind == TrackKind::Audio);
     Ok(opened.into_iter().map(|(_, track)| track).collect())
+}
+
+/// Gives the track without which a lesson has not the tier.
+fn essential(tier: TierName) -> Option<TrackKind> {
+    match tier {
+        TierName::Source => Some(TrackKind::Source),
+        TierName::T2 => Some(TrackKind::Video480),
+        TierName::T1 => Some(TrackKind::Video360),
+        TierName::T0 => None,
+    }
 }
 
 /// A moving picture stands for the slides that are found in it.
