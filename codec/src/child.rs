@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io::Read;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -14,7 +15,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Resource, Rlimit, prlimit, setpriority_process};
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, kill_process_group, prlimit, setpriority_process,
+};
 
 use crate::ffmpeg::Limits;
 
@@ -97,6 +100,8 @@ impl Child {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            // LibreOffice starts programs of its own: all of them are ended together.
+            .process_group(0)
             .spawn()
             .map_err(|source| ChildError::Start { program: name, source })?;
         restrain(&process, limits);
@@ -221,19 +226,23 @@ impl Drop for Child {
         if let Ok(Some(_)) = self.process.try_wait() {
             return;
         }
-        let _ = self.process.kill();
+        if let Some(group) = pid(&self.process) {
+            // It fails only if the whole group has ended meanwhile.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
         let _ = self.process.wait();
     }
 }
 
 fn restrain(process: &std::process::Child, limits: &Limits) {
-    let Some(pid) = i32::try_from(process.id()).ok().and_then(Pid::from_raw) else { return };
-    let both = |bytes| Rlimit { current: Some(bytes), maximum: Some(bytes) };
+    let Some(pid) = pid(process) else { return };
+    let both = |most: Option<u64>| Rlimit { current: most, maximum: most };
     let wanted = [
-        (Resource::As, both(limits.child_memory_bytes)),
-        (Resource::Core, both(0)),
-        // It writes to pipes only; a file would be a mistake or an attack.
-        (Resource::Fsize, both(0)),
+        (Resource::As, both(Some(limits.child_memory_bytes))),
+        (Resource::Core, both(Some(0))),
+        // Most write to pipes only; a file would be a mistake or an attack.
+        (Resource::Fsize, both(Some(limits.child_file_bytes))),
+        (Resource::Cpu, both(limits.child_cpu_s)),
     ];
     for (resource, limit) in wanted {
         if let Err(error) = prlimit(Some(pid), resource, limit) {
@@ -243,6 +252,10 @@ fn restrain(process: &std::process::Child, limits: &Limits) {
     if let Err(error) = setpriority_process(Some(pid), NICENESS) {
         tracing::warn!(%error, "a child runs at normal priority");
     }
+}
+
+fn pid(process: &std::process::Child) -> Option<Pid> {
+    i32::try_from(process.id()).ok().and_then(Pid::from_raw)
 }
 
 fn pump(mut output: impl Read, chunks: &SyncSender<Vec<u8>>) {

@@ -71,6 +71,21 @@ impl Ffmpeg {
         Child::start(&self.ffmpeg, &all, limits)
     }
 
+    /// As `decode` for a still picture: `options` stand before the input and name its one format.
+    pub(crate) fn decode_picture(
+        &self,
+        input: &Path,
+        options: &[&str],
+        arguments: &[&str],
+        limits: &Limits,
+    ) -> Result<Child, ChildError> {
+        let head = ["-nostdin", "-hide_banner", "-loglevel", "error", "-nostats"];
+        let whitelist = ["-protocol_whitelist", "file,pipe", "-i"];
+        let all = head.iter().chain(options).chain(&whitelist).map(Into::into);
+        let all = all.chain([file_url(input)]).chain(arguments.iter().map(Into::into));
+        Child::start(&self.ffmpeg, &all.collect::<Vec<_>>(), limits)
+    }
+
     /// Starts `ffprobe` on `input`.
     pub(crate) fn inspect(
         &self,
@@ -85,16 +100,20 @@ impl Ffmpeg {
 }
 
 /// `file:` keeps a name such as `http:x.mp4` or `-i` from being read as anything but a path.
-fn input_options(input: &Path) -> Vec<std::ffi::OsString> {
+fn file_url(input: &Path) -> std::ffi::OsString {
     let mut url = std::ffi::OsString::from("file:");
     url.push(input);
+    url
+}
+
+fn input_options(input: &Path) -> Vec<std::ffi::OsString> {
     let streams_max = STREAMS_MAX.to_string();
     let fixed = ["-protocol_whitelist", "file,pipe", "-format_whitelist", FORMATS];
     let all = fixed.into_iter().chain(["-max_streams", &streams_max, "-i"]);
-    all.map(Into::into).chain([url]).collect()
+    all.map(Into::into).chain([file_url(input)]).collect()
 }
 
-fn on_path(program: &'static str) -> Result<PathBuf, MissingFfmpeg> {
+pub(crate) fn on_path(program: &'static str) -> Result<PathBuf, MissingFfmpeg> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .map(|folder| folder.join(program))
@@ -120,6 +139,11 @@ pub struct Limits {
     /// How long a child may deliver nothing while it is being waited for, in milliseconds.
     /// 60 s: far above the slowest first frame of an 8K file on a small machine.
     pub stall_timeout_ms: u64,
+    /// The largest file that a child may write, in bytes. 0: what it makes comes through a pipe;
+    /// only LibreOffice writes files.
+    pub child_file_bytes: u64,
+    /// The CPU time of a child, in seconds. `None`: decoding takes as long as the lesson is long.
+    pub child_cpu_s: Option<u64>,
     /// The threads of one child. 2: a lecture decodes faster than it is encoded even with one.
     pub child_threads: u32,
 }
@@ -133,6 +157,8 @@ impl Default for Limits {
             pixels_max: 8192 * 4320,
             child_memory_bytes: 4 << 30,
             stall_timeout_ms: 60_000,
+            child_file_bytes: 0,
+            child_cpu_s: None,
             child_threads: 2,
         }
     }

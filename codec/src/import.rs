@@ -18,17 +18,20 @@ use crate::av1::Av1Error;
 use crate::child::ChildError;
 use crate::cmaf::scan::ScanError;
 use crate::decode::DecodeError;
+use crate::document::DocumentError;
 pub use crate::encoder::EncoderChoice;
 use crate::ffmpeg::{Ffmpeg, Limits};
 use crate::probe::{Probe, ProbeError, probe_unless};
 use crate::slide::StillError;
 use crate::track::{TrackInfo, TrackInfoError, TrackKind};
-use work_dir::WorkDir;
+pub(crate) use source::{is_fit_audio, is_fit_video};
+pub(crate) use thumbs::{THUMB_SIZE, small, small_size};
+pub(crate) use work_dir::WorkDir;
 
 mod audio;
 mod captions;
 mod chapters;
-mod notes;
+pub(crate) mod notes;
 mod peaks;
 mod poster;
 mod slides;
@@ -223,6 +226,9 @@ pub enum ImportError {
     /// The Opus encoder failed.
     #[error("the Opus encoder failed: {0}")]
     Opus(#[from] opus::Error),
+    /// A document cannot be a lesson.
+    #[error(transparent)]
+    Document(#[from] DocumentError),
     /// The disk is full; the import goes on where it was once there is space.
     #[error("the disk is full; free space and start the import again, it goes on where it was")]
     DiskFull,
@@ -242,6 +248,7 @@ impl ImportError {
             Self::Child { .. } | Self::Boxes(_) => "ffmpeg_failed",
             Self::Track(_) => "too_many_segments",
             Self::Av1(_) | Self::Still(_) | Self::Decode(_) | Self::Opus(_) => "encoder_failed",
+            Self::Document(error) => error.code(),
             Self::DiskFull => "disk_full",
             Self::Disk(_) => "disk_failed",
         }
@@ -268,16 +275,7 @@ impl From<Av1Error> for ImportError {
 
 /// Imports a file, or goes on with an import that was cut.
 pub fn import(request: &ImportRequest, observer: &dyn Observer) -> Result<Imported, ImportError> {
-    let reporter = Reporter::new(observer);
-    reporter.report(Stage::Probe, 0.0);
-    let is_cancelled = || observer.is_cancelled();
-    let probe = probe_unless(request.ffmpeg, request.source, &request.limits, &is_cancelled)
-        .map_err(|error| match error {
-            ProbeError::Child(ChildError::Cancelled) => ImportError::Cancelled,
-            error => error.into(),
-        })?;
-    let work = WorkDir::open(request.work_dir, request.source)?;
-    let job = Job { request, observer, reporter, work, probe };
+    let job = Job::open(request, observer)?;
     let mut tracks = vec![source::make(&job)?];
     tracks.extend(audio::make(&job)?);
     tracks.extend(slides::make(&job)?);
@@ -290,10 +288,23 @@ pub fn import(request: &ImportRequest, observer: &dyn Observer) -> Result<Import
     }
     job.reporter.report(Stage::Video, 1.0);
     let mut notes = notes::of(&job.probe);
-    tracks.extend(captions::make(&job, duration_ms, &mut notes)?);
+    if request.tiers.audio {
+        tracks.extend(captions::make(&job, duration_ms, &mut notes)?);
+    }
     let chapters = chapters::clean(&job.probe.chapters, duration_ms);
     let peaks = peaks::kept(&job.work);
     Ok(Imported { duration_ms, tracks, poster_jpeg, chapters, peaks, notes })
+}
+
+/// Makes `audio` and its peaks of a file's sound alone.
+pub(crate) fn sound(
+    request: &ImportRequest,
+    observer: &dyn Observer,
+) -> Result<(FinishedTrack, Vec<u8>), ImportError> {
+    let job = Job::open(request, observer)?;
+    let track = audio::make(&job)?.ok_or(DocumentError::NoSound)?;
+    job.check_length(std::slice::from_ref(&track))?;
+    Ok((track, peaks::kept(&job.work)))
 }
 
 /// What all stages share.
@@ -305,7 +316,21 @@ struct Job<'a> {
     probe: Probe,
 }
 
-impl Job<'_> {
+impl<'a> Job<'a> {
+    /// Asks what the file is, and opens the work folder for it.
+    fn open(request: &'a ImportRequest, observer: &'a dyn Observer) -> Result<Self, ImportError> {
+        let reporter = Reporter::new(observer);
+        reporter.report(Stage::Probe, 0.0);
+        let is_cancelled = || observer.is_cancelled();
+        let probe = probe_unless(request.ffmpeg, request.source, &request.limits, &is_cancelled)
+            .map_err(|error| match error {
+                ProbeError::Child(ChildError::Cancelled) => ImportError::Cancelled,
+                error => error.into(),
+            })?;
+        let work = WorkDir::open(request.work_dir, request.source)?;
+        Ok(Self { request, observer, reporter, work, probe })
+    }
+
     /// Starts ffmpeg on the source file.
     fn ffmpeg(
         &self,

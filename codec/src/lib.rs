@@ -40,9 +40,11 @@
 extern crate rav1d as _;
 
 mod av1;
+pub mod check;
 mod child;
 mod cmaf;
 pub mod decode;
+pub mod document;
 pub mod encoder;
 pub mod fallback;
 mod ffmpeg;

@@ -62,6 +62,8 @@ pub struct VideoStream {
     pub sample_aspect: (u32, u32),
     /// Frames per second on average; 0 if unknown.
     pub frame_rate: f64,
+    /// Frames per second where they come fastest; 0 if unknown.
+    pub frame_rate_max: f64,
     /// ffmpeg's name of the pixel format, such as `yuv420p`.
     pub pixel_format: String,
     /// ffmpeg's name of the colour matrix; empty if the file does not say.
@@ -202,6 +204,7 @@ impl Default for VideoStream {
             rotation: 0,
             sample_aspect: (1, 1),
             frame_rate: 0.0,
+            frame_rate_max: 0.0,
             pixel_format: String::new(),
             color_space: String::new(),
             is_interlaced: false,

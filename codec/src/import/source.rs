@@ -82,7 +82,8 @@ impl Recipe {
     }
 }
 
-fn is_fit_video(video: &VideoStream) -> bool {
+/// Whether panels play the picture as it is.
+pub(crate) fn is_fit_video(video: &VideoStream) -> bool {
     let (long, short) = (video.width.max(video.height), video.width.min(video.height));
     video.codec == "h264"
         && matches!(video.pixel_format.as_str(), "yuv420p" | "yuvj420p")
@@ -95,7 +96,8 @@ fn is_fit_video(video: &VideoStream) -> bool {
         && video.frame_rate <= COPY_RATE_MAX
 }
 
-fn is_fit_audio(audio: &AudioStream) -> bool {
+/// Whether browsers play the sound as it is.
+pub(crate) fn is_fit_audio(audio: &AudioStream) -> bool {
     audio.codec == "aac"
         && audio.profile == "LC"
         && (1..=2).contains(&audio.channels)

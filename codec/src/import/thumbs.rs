@@ -12,8 +12,7 @@ const EVERY_FRAMES: u64 = 125;
 /// The frame of those that stands for them: the one in the middle.
 const MIDDLE_FRAME: u64 = EVERY_FRAMES / 2;
 /// The largest picture (DESIGN §8).
-const WIDTH_MAX: u32 = 160;
-const HEIGHT_MAX: u32 = 90;
+pub(crate) const THUMB_SIZE: (u32, u32) = (160, 90);
 /// The smallest side that the encoder takes.
 const SIDE_MIN: u32 = 16;
 
@@ -44,7 +43,7 @@ impl Thumbs {
     /// Takes the next picture.
     pub(super) fn push(&mut self, page: &Page) -> Result<(), ImportError> {
         if self.waiting.is_none() || self.waiting_frames == MIDDLE_FRAME {
-            self.waiting = Some(small(page)?);
+            self.waiting = Some(small(page, THUMB_SIZE)?);
         }
         self.waiting_frames += 1;
         if self.waiting_frames == EVERY_FRAMES {
@@ -83,17 +82,20 @@ impl Thumbs {
     }
 }
 
-/// Shrinks a page to the size of a thumbnail, each pixel the mean of those it stands for.
-fn small(page: &Page) -> Result<Page, ImportError> {
-    let (from_width, from_height) = (page.width(), page.height());
-    let ratio = (f64::from(WIDTH_MAX) / f64::from(from_width))
-        .min(f64::from(HEIGHT_MAX) / f64::from(from_height))
-        .min(1.0);
+/// The size that fits into `most`, never enlarged: both sides even, and as the encoder takes them.
+pub(crate) fn small_size((width, height): (u32, u32), most: (u32, u32)) -> (u32, u32) {
+    let ratio =
+        (f64::from(most.0) / f64::from(width)).min(f64::from(most.1) / f64::from(height)).min(1.0);
     let even = |side: u32, most: u32| {
         let side = (f64::from(side) * ratio / 2.0).round() as u32 * 2;
         side.clamp(SIDE_MIN, most)
     };
-    let (width, height) = (even(from_width, WIDTH_MAX), even(from_height, HEIGHT_MAX));
+    (even(width, most.0), even(height, most.1))
+}
+
+/// Shrinks a page so that it fits into `most`, each pixel the mean of those it stands for.
+pub(crate) fn small(page: &Page, most: (u32, u32)) -> Result<Page, ImportError> {
+    let (width, height) = small_size((page.width(), page.height()), most);
     let mut i420 = Vec::with_capacity((width * height * 3 / 2) as usize);
     for (n, (plane, plane_width)) in page.planes().into_iter().enumerate() {
         let half = u32::from(n > 0);
@@ -142,7 +144,7 @@ mod tests {
             ((320, 16), (160, 16)),
             ((16, 16), (16, 16)),
         ] {
-            let thumb = small(&halves(from.0, from.1)).unwrap();
+            let thumb = small(&halves(from.0, from.1), THUMB_SIZE).unwrap();
             assert_eq!((thumb.width(), thumb.height()), to);
             let row = &thumb.luma()[..to.0 as usize];
             assert_eq!((row[0], row[to.0 as usize - 1]), (40, 200));

@@ -22,7 +22,7 @@ const ORIGIN: &str = "origin.json";
 
 /// The folder.
 #[derive(Debug)]
-pub(super) struct WorkDir {
+pub(crate) struct WorkDir {
     path: PathBuf,
 }
 
@@ -37,7 +37,7 @@ struct Origin {
 impl WorkDir {
     /// Opens the folder for `source`; what it holds of another file, or of another recipe, is
     /// deleted.
-    pub(super) fn open(path: &Path, source: &Path) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path, source: &Path) -> io::Result<Self> {
         fs::create_dir_all(path)?;
         let work = Self { path: path.to_owned() };
         let metadata = fs::metadata(source)?;
@@ -71,7 +71,7 @@ impl WorkDir {
     }
 
     /// The track, if it is finished.
-    pub(super) fn finished(&self, kind: TrackKind) -> Option<FinishedTrack> {
+    pub(crate) fn finished(&self, kind: TrackKind) -> Option<FinishedTrack> {
         let description = self.path.join(format!("{kind}.track"));
         if fs::metadata(&description).ok()?.len() > ENCODED_BYTES_MAX as u64 {
             return None;
@@ -83,12 +83,12 @@ impl WorkDir {
     }
 
     /// Starts a track's file; it counts once [`WorkDir::finish`] has it.
-    pub(super) fn start(&self, kind: TrackKind) -> io::Result<File> {
+    pub(crate) fn start(&self, kind: TrackKind) -> io::Result<File> {
         File::create(self.path.join(format!("{kind}.{UNFINISHED}")))
     }
 
     /// Makes a track durable: its file first, then its description, which is what makes it count.
-    pub(super) fn finish(&self, file: File, info: TrackInfo) -> io::Result<FinishedTrack> {
+    pub(crate) fn finish(&self, file: File, info: TrackInfo) -> io::Result<FinishedTrack> {
         file.sync_all()?;
         drop(file);
         let kind = info.kind;
@@ -99,12 +99,12 @@ impl WorkDir {
     }
 
     /// Where the finished segments of an unfinished track are.
-    pub(super) fn segment_folder(&self, kind: TrackKind) -> PathBuf {
+    pub(crate) fn segment_folder(&self, kind: TrackKind) -> PathBuf {
         self.path.join(format!("{kind}.segments"))
     }
 
     /// Makes a segment durable.
-    pub(super) fn write_segment(&self, kind: TrackKind, n: u64, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn write_segment(&self, kind: TrackKind, n: u64, bytes: &[u8]) -> io::Result<()> {
         let folder = self.segment_folder(kind);
         if !folder.is_dir() {
             fs::create_dir_all(&folder)?;
@@ -114,22 +114,22 @@ impl WorkDir {
     }
 
     /// Reads a segment that was made durable; `None` if it was not.
-    pub(super) fn read_segment(&self, kind: TrackKind, n: u64) -> Option<Vec<u8>> {
+    pub(crate) fn read_segment(&self, kind: TrackKind, n: u64) -> Option<Vec<u8>> {
         fs::read(self.segment_folder(kind).join(format!("{n:05}"))).ok()
     }
 
     /// Makes what was found out about a track durable.
-    pub(super) fn write_note(&self, kind: TrackKind, note: &[u8]) -> io::Result<()> {
+    pub(crate) fn write_note(&self, kind: TrackKind, note: &[u8]) -> io::Result<()> {
         write_durably(&self.path.join(format!("{kind}.{NOTE}")), note)
     }
 
     /// Reads what [`WorkDir::write_note`] wrote.
-    pub(super) fn read_note(&self, kind: TrackKind) -> Option<Vec<u8>> {
+    pub(crate) fn read_note(&self, kind: TrackKind) -> Option<Vec<u8>> {
         fs::read(self.path.join(format!("{kind}.{NOTE}"))).ok()
     }
 
     /// Deletes a finished track's separate segments.
-    pub(super) fn drop_segments(&self, kind: TrackKind) {
+    pub(crate) fn drop_segments(&self, kind: TrackKind) {
         if let Err(error) = fs::remove_dir_all(self.segment_folder(kind)) {
             // The whole work folder goes once the tracks are in the blob store.
             tracing::debug!(%kind, %error, "segments of a finished track are left behind");
@@ -139,7 +139,9 @@ impl WorkDir {
 
 /// Writes a file so that after a power cut it is there whole, or not at all.
 fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let unfinished = path.with_extension(UNFINISHED);
+    // Appended, not exchanged: `audio.part` is the sound itself while it is being written.
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(format!(".{UNFINISHED}"));
     let mut file = File::create(&unfinished)?;
     file.write_all(bytes)?;
     file.sync_all()?;

@@ -187,6 +187,7 @@ impl Stream {
                 .filter(|aspect| (0.1..=10.0).contains(&quotient(*aspect)))
                 .unwrap_or((1, 1)),
             frame_rate,
+            frame_rate_max: ratio(&self.r_frame_rate, '/').map_or(0.0, quotient),
             pixel_format: self.pix_fmt.clone(),
             color_space: self.color_space.clone(),
             is_interlaced: matches!(self.field_order.as_str(), "tt" | "bb" | "tb" | "bt"),
