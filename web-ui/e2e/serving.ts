@@ -10,7 +10,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from '@playwright/test';
-import { binary, freePorts, stop } from './child';
+import { binary, end, freePorts, stop } from './child';
 
 /** An empty hub answers within a second; a loaded machine is given more. */
 const HEALTHY_MS_MAX = 30_000;
@@ -41,7 +41,8 @@ export class RunningHub {
   private constructor(
     readonly url: string,
     readonly folder: string,
-    private readonly child: ChildProcess,
+    private readonly args: readonly string[],
+    private child: ChildProcess,
   ) {}
 
   static async start(): Promise<RunningHub> {
@@ -51,8 +52,7 @@ export class RunningHub {
     const config = join(folder, 'hub.toml');
     writeFileSync(config, `[sync]\nlisten = ["/ip4/127.0.0.1/tcp/${port + 1}"]\n`);
     const args = ['serve', '--data', join(folder, 'hub'), '--listen', listen, '--config', config];
-    const child = spawn(binary(), args, { stdio: ['ignore', 'ignore', 'inherit'] });
-    const hub = new RunningHub(`http://${listen}`, folder, child);
+    const hub = new RunningHub(`http://${listen}`, folder, args, begin(args));
     try {
       await hub.#healthy();
       return hub;
@@ -108,13 +108,18 @@ export class RunningHub {
     run(binary(), args, IMPORT_MS_MAX);
   }
 
-  /** Cuts the file of a blob to a part of it, as a disk that rots would. */
-  cut(blob_id: string, part: number): void {
+  /** Cuts the files of blobs to a part while the hub is down, as a disk that rots would. */
+  async cut(blob_ids: readonly string[], part: number): Promise<void> {
+    await end(this.child);
     const files = readdirSync(this.folder, { recursive: true, encoding: 'utf8' });
-    const file = files.find((one) => one.includes(blob_id) && isFile(join(this.folder, one)));
-    if (!file) throw new Error(`The hub has no file of the blob ${blob_id}.`);
-    const path = join(this.folder, file);
-    truncateSync(path, Math.floor(statSync(path).size * part));
+    for (const blob_id of blob_ids) {
+      const named = files.filter((one) => one.includes(blob_id));
+      const path = named.map((one) => join(this.folder, one)).find((one) => statSync(one).isFile());
+      if (!path) throw new Error(`The hub has no file of the blob ${blob_id}.`);
+      truncateSync(path, Math.floor(statSync(path).size * part));
+    }
+    this.child = begin(this.args);
+    await this.#healthy();
   }
 
   stop(): Promise<void> {
@@ -134,6 +139,6 @@ function run(program: string, args: string[], timeout: number): void {
   throw new Error(`${program} ended with ${ended.status}: ${ended.stderr}`);
 }
 
-function isFile(path: string): boolean {
-  return statSync(path).isFile();
+function begin(args: readonly string[]): ChildProcess {
+  return spawn(binary(), args, { stdio: ['ignore', 'ignore', 'inherit'] });
 }
