@@ -19,7 +19,8 @@ export interface How {
   tier: TierName;
   /** Does the hub remake it as H.264 and AAC for this browser? */
   isRemade: boolean;
-  at_s: number;
+  /** Asked when loading begins: the viewer may have gone elsewhere meanwhile. */
+  at_s: () => number;
 }
 
 const PLAYLIST_TYPE = 'application/vnd.apple.mpegurl';
@@ -61,7 +62,7 @@ export class Playback {
     private readonly ears: Ears,
   ) {}
 
-  /** Starts loading at `at_s`; playing is the caller's. hls.js is fetched here, at first use. */
+  /** Starts loading at `at_s`; playing and seeking are the caller's. hls.js is fetched here, at first use. */
   async start(lesson: LessonDetail, how: How): Promise<void> {
     const { default: HlsClass } = await import('hls.js');
     if (this.#isStopped) return;
@@ -70,7 +71,7 @@ export class Playback {
     this.#hls = hls;
     hls.on(HlsClass.Events.MANIFEST_PARSED, () => {
       keepOnly(hls, how.tier);
-      hls.startLoad(how.at_s);
+      hls.startLoad(how.at_s());
     });
     hls.on(HlsClass.Events.FRAG_BUFFERED, () => this.#flows());
     hls.on(HlsClass.Events.ERROR, (_, error) => this.#heard(HlsClass, error));
@@ -90,7 +91,6 @@ export class Playback {
     const { video } = this;
     const isNative = video.canPlayType(PLAYLIST_TYPE) !== '';
     video.onerror = () => this.ears.failed();
-    video.onloadedmetadata = () => (video.currentTime = how.at_s);
     video.src = isNative ? playlistOf(lesson, how) : fileOf(lesson, how.tier);
   }
 

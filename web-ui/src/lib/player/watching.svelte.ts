@@ -18,6 +18,9 @@ const TIMELINE_EVERY_MS = 3_000;
 /** A gap nearer than this is told of before it is reached. */
 const GAP_NEAR_S = 8;
 
+/** Nearer than this is the same place: no seek for a rounding. */
+const SAME_S = 0.1;
+
 export const RATES: readonly number[] = [0.5, 0.75, 1, 1.25, 1.5, 2];
 /** Beyond four times, a slide of a lesson's resolution has nothing more to show. */
 export const ZOOMS: readonly number[] = [1, 1.5, 2, 3, 4];
@@ -65,6 +68,9 @@ export class Watching {
   #timeline_at = -Infinity;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #wasPlaying = false;
+  /** Between two tiers the element can neither play nor seek: what was asked for meanwhile. */
+  #isStarting = false;
+  #isWanted = false;
 
   constructor(private readonly asked: () => LessonDetail) {}
 
@@ -93,7 +99,8 @@ export class Watching {
     const video = this.#video;
     if (!video) return;
     const next = choose(this.lesson, this.wish, canPlay, this.avoid);
-    const wasPlaying = this.isPlaying;
+    const wasPlaying = this.isPlaying || (this.#isStarting && this.#isWanted);
+    this.#isStarting = false;
     this.#playback?.stop();
     this.#pages?.pause();
     this.#playback = null;
@@ -111,11 +118,20 @@ export class Watching {
       failed: () => this.#fallBack(next),
     });
     this.#playback = playback;
-    const how = { tier: next, isRemade: isRemade(this.lesson, next, canPlay), at_s };
-    void playback.start(this.lesson, how).then(() => {
-      video.playbackRate = this.rate;
-      if (wasPlaying) void this.play();
-    });
+    this.#isStarting = true;
+    this.#isWanted = wasPlaying;
+    const how = { tier: next, isRemade: isRemade(this.lesson, next, canPlay) };
+    void playback.start(this.lesson, { ...how, at_s: () => this.time });
+  }
+
+  /** The element has a new source: it goes on where the viewer is, and as was asked meanwhile. */
+  loaded(): void {
+    const video = this.#video;
+    if (!video || !this.#isStarting) return;
+    this.#isStarting = false;
+    if (Math.abs(video.currentTime - this.time) > SAME_S) video.currentTime = this.time;
+    video.playbackRate = this.rate;
+    if (this.#isWanted) void this.play();
   }
 
   pick(wish: Wish): void {
@@ -128,10 +144,12 @@ export class Watching {
   async play(): Promise<void> {
     this.hasBegun = true;
     this.isBlank = false;
+    this.#isWanted = true;
     await this.#clock?.play().catch(() => {}); // refused by the browser: the button says "play"
   }
 
   pause(): void {
+    this.#isWanted = false;
     this.#clock?.pause();
   }
 
@@ -200,7 +218,7 @@ export class Watching {
   /** The video element's clock moved on. */
   moved(): void {
     const video = this.#video;
-    if (!video || video.readyState === 0 || this.isSilent) return; // between two tiers
+    if (!video || this.#isStarting || video.readyState === 0 || this.isSilent) return;
     const last = video.buffered.length - 1;
     this.buffered = last >= 0 ? video.buffered.end(last) : 0;
     this.#at(video.currentTime);
