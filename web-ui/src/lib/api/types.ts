@@ -46,6 +46,12 @@ export type LessonDetail = But<
   Whole<Said['LessonDetail']>,
   { readiness: Readiness; tracks: Track[]; tiers: Tier[] }
 >;
+/** A stretch of a lesson: from, to (not included), in milliseconds. */
+export type Stretch = [from_ms: number, to_ms: number];
+export type Timeline = But<
+  Whole<Said['Timeline']>,
+  { missing: Record<TierName, Stretch[] | null> }
+>;
 export type LessonPage = But<Whole<Said['LessonList']>, { items: Lesson[] }>;
 
 export type WaitingTrack = But<Whole<Said['WaitingTrack']>, { track: TrackKind }>;
