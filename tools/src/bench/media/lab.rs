@@ -1,0 +1,83 @@
+//! What several groups of figures measure on, made once.
+
+use std::cell::OnceCell;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use super::MediaArgs;
+use super::clips::Clips;
+use super::import::Import;
+use crate::bench::figures::say;
+
+/// Seconds of each clip that is imported, and in `--quick`.
+const CLIP_S: [u32; 2] = [60, 16];
+
+/// Clips, and the imports of them that more than one group needs.
+pub struct Lab {
+    /// The clips.
+    pub clips: Clips,
+    /// Less of everything, to see that it works.
+    pub is_quick: bool,
+    /// The hub's binary.
+    pub bin: PathBuf,
+    /// The web UI's folder.
+    pub web_ui: PathBuf,
+    lecture: OnceCell<Import>,
+    motion: OnceCell<Import>,
+}
+
+impl Lab {
+    /// Finds the clips.
+    pub fn new(args: &MediaArgs, work: &Path) -> Result<Self> {
+        let clips = Clips::find(args.input.as_deref(), work)?;
+        let bin = match &args.bin {
+            Some(bin) => bin.clone(),
+            None => std::env::current_exe()?.with_file_name("yingxue"),
+        };
+        Ok(Self {
+            clips,
+            is_quick: args.quick,
+            bin,
+            web_ui: args.web_ui.clone(),
+            lecture: OnceCell::new(),
+            motion: OnceCell::new(),
+        })
+    }
+
+    /// One of two values.
+    pub fn pick<T: Copy>(&self, [whole, quick]: [T; 2]) -> T {
+        if self.is_quick { quick } else { whole }
+    }
+
+    /// Seconds of [`Lab::lecture`] and [`Lab::motion`].
+    pub fn clip_s(&self) -> u32 {
+        self.pick(CLIP_S)
+    }
+
+    /// The lecture's import; always the whole of it, for all its slides.
+    pub fn lecture(&self) -> Result<&Import> {
+        self.import("the lecture", &self.lecture, self.clips.lecture())
+    }
+
+    /// The import of the clip with motion, in a loop.
+    pub fn motion(&self) -> Result<&Import> {
+        self.import("motion", &self.motion, self.clips.motion_for(self.clip_s())?)
+    }
+
+    fn import<'a>(
+        &self,
+        what: &str,
+        cell: &'a OnceCell<Import>,
+        clip: PathBuf,
+    ) -> Result<&'a Import> {
+        if cell.get().is_none() {
+            say(&format!("importing {what}"));
+            let work = self.clips.work(&format!("import-{}", what.replace(' ', "-")));
+            let import = Import::first_tiers(&clip, &work)?;
+            say(&format!("importing {what} took {:.1} CPU s", import.cpu_s));
+            let _ = cell.set(import);
+        }
+        Ok(cell.get().expect("it was just put there"))
+    }
+}
