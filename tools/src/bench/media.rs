@@ -67,8 +67,10 @@ enum Group {
     Still,
     /// resume_lost_s
     Resume,
-    /// decode_fps_480p_per_cpu_s, encode_rss_mib
+    /// decode_fps_480p_per_cpu_s
     Decode,
+    /// encode_rss_mib
+    Memory,
     /// seek_ms
     Seek,
 }
@@ -77,12 +79,13 @@ enum Group {
 type Measure = fn(&Lab, &mut Figures) -> Result<()>;
 
 /// Quick ones first; what a crash costs and the browser last.
-const GROUPS: [(Group, Measure); 8] = [
+const GROUPS: [(Group, Measure); 9] = [
     (Group::Sound, sound::measure),
     (Group::Slides, slides::measure),
     (Group::Video, video::measure),
     (Group::Still, still::measure),
     (Group::Decode, decode::measure),
+    (Group::Memory, decode::measure_memory),
     (Group::Bd, bd::measure),
     (Group::Resume, resume::measure),
     (Group::Seek, seek::measure),

@@ -1,29 +1,28 @@
 //! All tiers of a 720p source: what memory they take, and how fast `video-480` decodes.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use yingxue_codec::decode::pictures;
 use yingxue_codec::track::TrackKind;
 
 use super::cost;
-use super::import::Import;
 use super::lab::Lab;
-use crate::bench::figures::{Figures, say};
+use crate::bench::figures::Figures;
 
-/// Seconds of lecture, and in `--quick`; memory stops growing once every core has its GOPs.
-const CLIP_S: [u32; 2] = [40, 16];
 /// CPU seconds that decoding is repeated for, at least: 200 ticks of the clock.
 const CPU_S_MIN: f64 = 2.0;
 
-/// `encode_rss_mib` and `decode_fps_480p_per_cpu_s`.
+/// `decode_fps_480p_per_cpu_s`.
 pub fn measure(lab: &Lab, figures: &mut Figures) -> Result<()> {
-    let clip = lab.clips.lecture_for(lab.pick(CLIP_S))?;
-    say("importing all tiers");
-    let import = Import::all_tiers(&clip, &lab.clips.work("import-all"))?;
-    let video_480 = import.track(TrackKind::Video480);
-    let rss = video_480.as_ref().map(|_| import.rss_mib_max);
-    figures.put_or_leave_out("encode_rss_mib", rss.map_err(|why| anyhow::anyhow!("{why}")));
-    let fps = video_480.and_then(|track| decode_fps(&track.segments()?));
-    figures.put_or_leave_out("decode_fps_480p_per_cpu_s", fps);
+    let track = lab.all_tiers()?.track(TrackKind::Video480)?;
+    figures.put("decode_fps_480p_per_cpu_s", decode_fps(&track.segments()?)?);
+    Ok(())
+}
+
+/// `encode_rss_mib`.
+pub fn measure_memory(lab: &Lab, figures: &mut Figures) -> Result<()> {
+    let import = lab.all_tiers()?;
+    import.track(TrackKind::Video480).context("without it these are not all tiers")?;
+    figures.put("encode_rss_mib", import.rss_mib_max);
     Ok(())
 }
 

@@ -21,6 +21,7 @@ use yingxue_codec::track::{TrackInfo, TrackKind};
 use yingxue_codec::{Ffmpeg, Limits};
 
 use super::cost;
+use crate::bench::figures;
 
 /// Between two looks at memory, or at the CPU time that is left: a GOP takes seconds.
 const LOOK_DELAY: Duration = Duration::from_millis(25);
@@ -72,6 +73,11 @@ impl Observer for Announcer {
     }
 }
 
+fn report(source: &Path) {
+    let name = source.file_name().unwrap_or_default().to_string_lossy();
+    figures::say(&format!("importing {name}"));
+}
+
 fn say(line: &Line) {
     println!("{}", serde_json::to_string(line).expect("names and numbers always encode"));
 }
@@ -117,11 +123,13 @@ pub struct Import {
 impl Import {
     /// Imports `source` into `work_dir` with the tiers that are published first.
     pub fn first_tiers(source: &Path, work_dir: &Path) -> Result<Self> {
+        report(source);
         Running::start(source, work_dir, false)?.finish()
     }
 
     /// Imports with `video-480` as well.
     pub fn all_tiers(source: &Path, work_dir: &Path) -> Result<Self> {
+        report(source);
         Running::start(source, work_dir, true)?.finish()
     }
 

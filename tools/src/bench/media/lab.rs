@@ -8,10 +8,12 @@ use anyhow::Result;
 use super::MediaArgs;
 use super::clips::Clips;
 use super::import::Import;
-use crate::bench::figures::say;
 
 /// Seconds of each clip that is imported, and in `--quick`.
 const CLIP_S: [u32; 2] = [60, 16];
+/// Seconds of lecture that all tiers are made of, and in `--quick`; memory stops growing once
+/// every core has its GOPs.
+const ALL_TIERS_S: [u32; 2] = [40, 16];
 
 /// Clips, and the imports of them that more than one group needs.
 pub struct Lab {
@@ -25,6 +27,7 @@ pub struct Lab {
     pub web_ui: PathBuf,
     lecture: OnceCell<Import>,
     motion: OnceCell<Import>,
+    all_tiers: OnceCell<Import>,
 }
 
 impl Lab {
@@ -42,6 +45,7 @@ impl Lab {
             web_ui: args.web_ui.clone(),
             lecture: OnceCell::new(),
             motion: OnceCell::new(),
+            all_tiers: OnceCell::new(),
         })
     }
 
@@ -57,27 +61,35 @@ impl Lab {
 
     /// The lecture's import; always the whole of it, for all its slides.
     pub fn lecture(&self) -> Result<&Import> {
-        self.import("the lecture", &self.lecture, self.clips.lecture())
+        made(&self.lecture, || {
+            let work = self.clips.work("import-lecture");
+            Import::first_tiers(&self.clips.lecture(), &work)
+        })
     }
 
     /// The import of the clip with motion, in a loop.
     pub fn motion(&self) -> Result<&Import> {
-        self.import("motion", &self.motion, self.clips.motion_for(self.clip_s())?)
+        made(&self.motion, || {
+            let clip = self.clips.motion_for(self.clip_s())?;
+            Import::first_tiers(&clip, &self.clips.work("import-motion"))
+        })
     }
 
-    fn import<'a>(
-        &self,
-        what: &str,
-        cell: &'a OnceCell<Import>,
-        clip: PathBuf,
-    ) -> Result<&'a Import> {
-        if cell.get().is_none() {
-            say(&format!("importing {what}"));
-            let work = self.clips.work(&format!("import-{}", what.replace(' ', "-")));
-            let import = Import::first_tiers(&clip, &work)?;
-            say(&format!("importing {what} took {:.1} CPU s", import.cpu_s));
-            let _ = cell.set(import);
-        }
-        Ok(cell.get().expect("it was just put there"))
+    /// The import of some of the lecture with `video-480`.
+    pub fn all_tiers(&self) -> Result<&Import> {
+        made(&self.all_tiers, || {
+            let clip = self.clips.lecture_for(self.pick(ALL_TIERS_S))?;
+            Import::all_tiers(&clip, &self.clips.work("import-all"))
+        })
     }
+}
+
+fn made<'a>(
+    cell: &'a OnceCell<Import>,
+    make: impl FnOnce() -> Result<Import>,
+) -> Result<&'a Import> {
+    if cell.get().is_none() {
+        let _ = cell.set(make()?);
+    }
+    Ok(cell.get().expect("it was just put there"))
 }

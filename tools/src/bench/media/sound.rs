@@ -19,6 +19,8 @@ const LOOKS: [&str; PAGES / SLIDES] =
 /// Pictures a second of the lesson: the stills and the sound do not depend on it, and the 12,000
 /// pictures that stay cost little to decode.
 const RATE: &str = "5";
+/// A key frame every 4 s, as recorders write them, so that `source` is copied.
+const KEY_EVERY: &str = "20";
 
 /// `audio_kbps`, and `t0_mib_per_40min` of a lesson of 40 minutes that goes through an import.
 pub fn measure(lab: &Lab, figures: &mut Figures) -> Result<()> {
@@ -39,7 +41,7 @@ fn t0_mib(lab: &Lab) -> Result<f64> {
     command.arg(lab.clips.work("page-%02d.png")).args(["-stream_loop", "-1", "-i"]);
     command.arg(lab.clips.lecture()).args(["-map", "0:v", "-map", "1:a", "-c:a", "copy"]);
     command.args(["-r", RATE, "-c:v", "libx264", "-preset", "veryfast", "-crf", "20"]);
-    command.args(["-pix_fmt", "yuv420p", "-t", &(PAGES * PAGE_S).to_string()]);
+    command.args(["-g", KEY_EVERY, "-pix_fmt", "yuv420p", "-t", &(PAGES * PAGE_S).to_string()]);
     finish(command.args(["-movflags", "+faststart"]).arg(&lesson))?;
     say("importing the lesson of 40 minutes");
     let import = Import::first_tiers(&lesson, &lab.clips.work("import-40min"))?;
