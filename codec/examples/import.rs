@@ -1,6 +1,7 @@
 //! Imports a file into a folder and prints its tracks and playlists.
 //!
-//! `cargo run --release -p yingxue-codec --example import -- lesson.mp4 out`
+//! `cargo run --release -p yingxue-codec --example import -- [--svt-av1] [--video-480] lesson.mp4
+//! out`
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -22,23 +23,22 @@ impl Observer for Console {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let paths: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
+    let (flags, paths): (Vec<PathBuf>, Vec<PathBuf>) = std::env::args_os()
+        .skip(1)
+        .map(PathBuf::from)
+        .partition(|argument| argument.to_string_lossy().starts_with("--"));
     let [source, work_dir] = &paths[..] else {
-        return Err("usage: import <file> <folder>".into());
+        return Err("usage: import [--svt-av1] [--video-480] <file> <folder>".into());
     };
+    let has = |flag: &str| flags.iter().any(|one| one.as_os_str() == flag);
+    let encoder = if has("--svt-av1") { EncoderChoice::SvtAv1 } else { EncoderChoice::Rav1e };
+    let tiers = if has("--video-480") { Tiers::ALL } else { Tiers::FIRST };
     let ffmpeg = Ffmpeg::find()?;
     let workers = std::thread::available_parallelism()?.get();
     let limits = Limits::default();
     let started = Instant::now();
-    let request = ImportRequest {
-        ffmpeg: &ffmpeg,
-        source,
-        work_dir,
-        workers,
-        limits,
-        encoder: EncoderChoice::Rav1e,
-        tiers: Tiers::FIRST,
-    };
+    let request =
+        ImportRequest { ffmpeg: &ffmpeg, source, work_dir, workers, limits, encoder, tiers };
     let imported = import(&request, &Console)?;
     println!("{} ms in {:.1} s", imported.duration_ms, started.elapsed().as_secs_f64());
     for track in &imported.tracks {

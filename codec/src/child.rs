@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -30,6 +30,14 @@ const POLL: Duration = Duration::from_millis(100);
 const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Encoding is never in a hurry: a class on the same machine comes first.
 const NICENESS: i32 = 10;
+
+/// Lets the calling thread, and threads that it starts from now on, run at the children's low
+/// priority (on Linux it is a property of threads).
+pub(crate) fn lower_own_priority() {
+    if let Err(error) = setpriority_process(None, NICENESS) {
+        tracing::warn!(%error, "a thread encodes at normal priority");
+    }
+}
 
 /// Why a child process did not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +81,17 @@ pub enum ChildError {
     },
 }
 
+impl ChildError {
+    /// Whether ffmpeg gave up because not one frame came out of the input: the words of its
+    /// versions 5 and 6, and of 7.
+    pub(crate) fn is_empty_input(&self) -> bool {
+        let Self::Failed { complaint, .. } = self else { return false };
+        ["Cannot determine format of input", "Nothing was written into output"]
+            .iter()
+            .any(|words| complaint.contains(words))
+    }
+}
+
 /// A running child whose standard output is being read.
 pub(crate) struct Child {
     process: std::process::Child,
@@ -91,10 +110,39 @@ impl Child {
         arguments: &[OsString],
         limits: &Limits,
     ) -> Result<Self, ChildError> {
+        Self::start_with(program, arguments, limits, Stdio::null())
+    }
+
+    /// Starts `program` with its limits, writes `input` to its standard input, and reads all that
+    /// comes out, at most `bytes_max`, until a good end.
+    pub(crate) fn filter(
+        program: &Path,
+        arguments: &[OsString],
+        limits: &Limits,
+        input: &[&[u8]],
+        bytes_max: usize,
+        is_cancelled: &dyn Fn() -> bool,
+    ) -> Result<Vec<u8>, ChildError> {
+        let mut child = Self::start_with(program, arguments, limits, Stdio::piped())?;
+        let mut stdin = child.process.stdin.take().expect("stdin was asked for as a pipe");
+        std::thread::scope(|scope| {
+            // A child that ends early, or is killed on an error below, breaks the pipe, and that
+            // ends this thread; what was wrong is then in the child's status.
+            scope.spawn(move || input.iter().all(|bytes| stdin.write_all(bytes).is_ok()));
+            child.read_all(bytes_max, is_cancelled)
+        })
+    }
+
+    fn start_with(
+        program: &Path,
+        arguments: &[OsString],
+        limits: &Limits,
+        stdin: Stdio,
+    ) -> Result<Self, ChildError> {
         let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let mut process = Command::new(program)
             .args(arguments)
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -186,20 +234,24 @@ impl Child {
         String::from_utf8_lossy(&bytes).trim().to_owned()
     }
 
-    /// Waits for the next chunk; `false` means that the output has ended.
+    /// Waits for the next chunk; `false` means that the output has ended. `is_cancelled` may hold
+    /// the wait up (a pause): the child stands still meanwhile and that is none of its fault.
     fn refill(&mut self, is_cancelled: &dyn Fn() -> bool) -> Result<bool, ChildError> {
-        let waiting_since = Instant::now();
+        let mut waited = Duration::ZERO;
         loop {
             if is_cancelled() {
                 return Err(ChildError::Cancelled);
             }
-            match self.chunks.recv_timeout(POLL) {
+            let asked = Instant::now();
+            let next = self.chunks.recv_timeout(POLL);
+            waited += asked.elapsed();
+            match next {
                 Ok(chunk) => {
                     (self.current, self.current_at) = (chunk, 0);
                     return Ok(true);
                 }
                 Err(RecvTimeoutError::Disconnected) => return Ok(false),
-                Err(RecvTimeoutError::Timeout) if waiting_since.elapsed() < self.stall_timeout => {}
+                Err(RecvTimeoutError::Timeout) if waited < self.stall_timeout => {}
                 Err(RecvTimeoutError::Timeout) => {
                     let stalled_ms = self.stall_timeout.as_millis() as u64;
                     return Err(ChildError::Stalled { stalled_ms });
@@ -295,6 +347,31 @@ mod tests {
     fn cancelling_stops_a_wait() {
         let child = shell("exec sleep 600", &Limits::default());
         assert!(matches!(child.read_all(10, &|| true), Err(ChildError::Cancelled)));
+    }
+
+    #[test]
+    fn a_pause_is_no_stall() {
+        let limits = Limits { stall_timeout_ms: 300, ..Limits::default() };
+        let child = shell("sleep 0.1; echo hi", &limits);
+        let paused = || {
+            std::thread::sleep(Duration::from_millis(400));
+            false
+        };
+        assert_eq!(child.read_all(10, &paused).unwrap(), b"hi\n");
+    }
+
+    #[test]
+    fn a_filter_gets_its_input_and_one_that_does_not_read_ends_too() {
+        let big = vec![b'x'; 3 << 20];
+        let run = |script: &str, bytes_max| {
+            let arguments = ["-c".into(), script.into()];
+            let (sh, limits) = (Path::new("/bin/sh"), Limits::default());
+            Child::filter(sh, &arguments, &limits, &[&big, b"y"], bytes_max, &|| false)
+        };
+        assert_eq!(run("cat", 4 << 20).unwrap().len(), (3 << 20) + 1);
+        assert!(matches!(run("cat", 1 << 20), Err(ChildError::TooMuch { .. })));
+        assert_eq!(run("echo no", 10).unwrap(), b"no\n");
+        assert!(matches!(run("exit 3", 10), Err(ChildError::Failed { .. })));
     }
 
     #[test]

@@ -4,8 +4,8 @@ use dav1d::{Decoder, PixelLayout, PlanarImageComponent, Settings};
 
 use crate::cmaf::scan::{self, ScanError};
 
-/// The largest picture that is decoded, in pixels: four times what the tracks have.
-const PIXELS_MAX: u32 = 1280 * 720;
+/// The largest picture that is decoded, in pixels: a slide of 1920×1080, in whole blocks.
+const PIXELS_MAX: u32 = 1920 * 1088;
 
 /// One decoded picture: its brightness plane.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub enum DecodeError {
     /// The boxes are not those of one AV1 track.
     #[error(transparent)]
     Boxes(#[from] ScanError),
-    /// The stream inside is damaged, or larger than 1280×720.
+    /// The stream inside is damaged, or larger than 1920×1088.
     #[error("the AV1 stream does not decode: {0}")]
     Stream(#[from] dav1d::Error),
     /// Something other than 8-bit 4:2:0.
@@ -40,15 +40,25 @@ pub enum DecodeError {
 /// Decodes every picture of the AV1 samples in `segments`: one or more `moof`+`mdat` pairs, each
 /// beginning at a key frame; other boxes (an init segment) are passed over.
 pub fn pictures(segments: &[u8]) -> Result<Vec<Picture>, DecodeError> {
+    let mut decoded = Vec::new();
+    each_picture(scan::samples(segments)?, |picture| decoded.push(picture))?;
+    Ok(decoded)
+}
+
+/// Decodes AV1 samples, the first of which is a key frame, and hands out each picture as it
+/// comes: a whole GOP of them need not be in memory.
+pub fn each_picture<'a>(
+    samples: impl IntoIterator<Item = &'a [u8]>,
+    mut take: impl FnMut(Picture),
+) -> Result<(), DecodeError> {
     let mut settings = Settings::new();
     settings.set_n_threads(1);
     settings.set_frame_size_limit(PIXELS_MAX);
     let mut decoder = Decoder::with_settings(&settings)?;
-    let mut decoded = Vec::new();
-    for sample in scan::samples(segments)? {
+    for sample in samples {
         let mut sent = decoder.send_data(sample.to_vec(), None, None, None);
         loop {
-            drain(&mut decoder, &mut decoded)?;
+            drain(&mut decoder, &mut take)?;
             match sent {
                 Ok(()) => break,
                 Err(error) if error.is_again() => sent = decoder.send_pending_data(),
@@ -56,14 +66,13 @@ pub fn pictures(segments: &[u8]) -> Result<Vec<Picture>, DecodeError> {
             }
         }
     }
-    drain(&mut decoder, &mut decoded)?;
-    Ok(decoded)
+    drain(&mut decoder, &mut take)
 }
 
-fn drain(decoder: &mut Decoder, decoded: &mut Vec<Picture>) -> Result<(), DecodeError> {
+fn drain(decoder: &mut Decoder, take: &mut impl FnMut(Picture)) -> Result<(), DecodeError> {
     loop {
         match decoder.get_picture() {
-            Ok(picture) => decoded.push(copy(&picture)?),
+            Ok(picture) => take(copy(&picture)?),
             Err(error) if error.is_again() => return Ok(()),
             Err(error) => return Err(error.into()),
         }

@@ -38,7 +38,7 @@ impl FrameSize {
         let Self { scaled_width, scaled_height, width, height } = self;
         let matrix = video.unmarked_matrix().map(|m| format!(":in_color_matrix={m}"));
         let mut filters = format!(
-            "scale={scaled_width}:{scaled_height}:flags=bicubic+accurate_rnd\
+            "scale={scaled_width}:{scaled_height}:flags=bicubic\
              :out_color_matrix=bt709:out_range=tv{}",
             matrix.unwrap_or_default()
         );

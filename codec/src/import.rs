@@ -1,30 +1,34 @@
 //! A teacher's file becomes the tracks of a lesson.
 //!
-//! The stages are probe → `source` → `audio` → `video-360`. Each finished track, and each
-//! finished segment of `video-360` (by far the slowest), is durable in the work folder before it
-//! counts, and is found again when [`import`] is called with the same folder: a power cut costs
-//! at most one segment a worker there, and the current pass over the file in the other two. An
-//! import that was cut gives the same bytes as one that was not.
+//! After the probe, `source` (where it is remuxed), `audio` and `video-360` are made side by
+//! side; a `source` that must be encoded, and `video-480`, follow. Each finished track, and each
+//! finished segment of a video track (by far the slowest), is durable in the work folder before
+//! it counts, and is found again when [`import`] is called with the same folder: a power cut
+//! costs at most one segment a worker there, and the current pass over the file in the other two.
+//! An import that was cut gives the same bytes as one that was not.
 //!
-//! Segment boundaries are multiples of 4 s in `video-360`, and the nearest packet of 60 ms in
+//! Segment boundaries are multiples of 4 s in the video tracks, and the nearest packet of 60 ms in
 //! `audio` (never more than 30 ms away). `source` that is remuxed has its own key frames, about
 //! every 4 s or more; re-encoded it has the same multiples of 4 s.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use crate::av1::Av1Error;
 use crate::child::ChildError;
 use crate::cmaf::scan::ScanError;
 pub use crate::encoder::EncoderChoice;
+use crate::encoder::{EncodeError, GopEncoder, encoder};
 use crate::ffmpeg::{Ffmpeg, Limits};
 use crate::probe::{Probe, ProbeError, probe_unless};
 use crate::track::{TrackInfo, TrackInfoError, TrackKind};
+use progress::{Plan, Reporter};
 use work_dir::WorkDir;
 
 mod audio;
 mod poster;
+mod progress;
 mod source;
 mod still;
 mod video;
@@ -43,7 +47,8 @@ pub struct ImportRequest<'a> {
     pub source: &'a Path,
     /// A folder of this import alone; what an earlier call left in it is used.
     pub work_dir: &'a Path,
-    /// Threads that encode, at least 1; each holds one GOP (17 MB) and an encoder.
+    /// Threads that encode, at least 1; each holds one GOP of raw pictures (17 MB for
+    /// `video-360`, 61 MB for `video-480`) and an encoder.
     pub workers: usize,
     /// Bounds of the file and of the children.
     pub limits: Limits,
@@ -76,7 +81,7 @@ impl Tiers {
     pub const ALL: Self = Self { video_480: true, ..Self::FIRST };
 }
 
-/// What an import is doing.
+/// What an import is doing; of stages that run side by side, the first that is not finished.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
     /// Asking what the file is.
@@ -121,7 +126,7 @@ pub trait Observer: Sync {
 pub struct Imported {
     /// The length of what was decoded, in milliseconds.
     pub duration_ms: u64,
-    /// The tracks: `source` first, then `audio` and `video-360` as far as there are any.
+    /// The tracks: `source`, `audio`, `video-360`, `video-480`, as far as there are any.
     pub tracks: Vec<FinishedTrack>,
     /// A JPEG of at most 320×180 and 16 KiB, if there is a picture.
     pub poster_jpeg: Option<Vec<u8>>,
@@ -195,9 +200,12 @@ pub enum ImportError {
     /// A track beyond the bounds of a description.
     #[error("the track cannot be described: {0}")]
     Track(#[from] TrackInfoError),
-    /// The AV1 encoder failed.
+    /// What an AV1 encoder made is not what it should be.
     #[error(transparent)]
-    Av1(Av1Error),
+    Av1(#[from] Av1Error),
+    /// The AV1 encoder failed, or is not there.
+    #[error(transparent)]
+    Encode(EncodeError),
     /// The Opus encoder failed.
     #[error("the Opus encoder failed: {0}")]
     Opus(#[from] opus::Error),
@@ -219,7 +227,8 @@ impl ImportError {
             Self::CutOff { .. } => "truncated",
             Self::Child { .. } | Self::Boxes(_) => "ffmpeg_failed",
             Self::Track(_) => "too_many_segments",
-            Self::Av1(_) | Self::Opus(_) => "encoder_failed",
+            Self::Encode(EncodeError::NoSvtAv1) => "no_svt_av1",
+            Self::Av1(_) | Self::Encode(_) | Self::Opus(_) => "encoder_failed",
             Self::DiskFull => "disk_full",
             Self::Disk(_) => "disk_failed",
         }
@@ -235,11 +244,11 @@ impl From<std::io::Error> for ImportError {
     }
 }
 
-impl From<Av1Error> for ImportError {
-    fn from(error: Av1Error) -> Self {
+impl From<EncodeError> for ImportError {
+    fn from(error: EncodeError) -> Self {
         match error {
-            Av1Error::Cancelled => Self::Cancelled,
-            error => Self::Av1(error),
+            EncodeError::Cancelled => Self::Cancelled,
+            error => Self::Encode(error),
         }
     }
 }
@@ -254,17 +263,22 @@ pub fn import(request: &ImportRequest, observer: &dyn Observer) -> Result<Import
             ProbeError::Child(ChildError::Cancelled) => ImportError::Cancelled,
             error => error.into(),
         })?;
-    let work = WorkDir::open(request.work_dir, request.source)?;
-    let job = Job { request, observer, reporter, work, probe };
-    let mut tracks = vec![source::make(&job)?];
-    tracks.extend(audio::make(&job)?);
-    tracks.extend(video::make(&job)?);
+    let work = WorkDir::open(request.work_dir, request.source, request.encoder)?;
+    let job = Job {
+        request,
+        observer,
+        reporter,
+        work,
+        probe,
+        is_failed: AtomicBool::new(false),
+        announced: Mutex::new(Announced { is_audio_over: !request.tiers.audio, waiting: vec![] }),
+    };
+    let tracks = job.make_tracks()?;
     let duration_ms = job.check_length(&tracks)?;
     let poster_jpeg = poster::make(&job);
     if observer.is_cancelled() {
         return Err(ImportError::Cancelled);
     }
-    job.reporter.report(Stage::Video, 1.0);
     let (chapters, peaks, notes) = (Vec::new(), Vec::new(), Vec::new());
     Ok(Imported { duration_ms, tracks, poster_jpeg, chapters, peaks, notes })
 }
@@ -276,9 +290,99 @@ struct Job<'a> {
     reporter: Reporter<'a>,
     work: WorkDir,
     probe: Probe,
+    /// Source or sound have failed: pictures need not go on.
+    is_failed: AtomicBool,
+    announced: Mutex<Announced>,
 }
 
+/// Tracks that are durable but not yet told of: pictures wait for the sound.
+struct Announced {
+    is_audio_over: bool,
+    waiting: Vec<FinishedTrack>,
+}
+
+/// What a stage gives: a track, if the file has what it needs.
+type Made = Result<Option<FinishedTrack>, ImportError>;
+
 impl Job<'_> {
+    fn make_tracks(&self) -> Result<Vec<FinishedTrack>, ImportError> {
+        let tiers = self.request.tiers;
+        let copies_source = tiers.source && source::is_copied(self);
+        let encodes_source = tiers.source && !copies_source;
+        let video = self.probe.video.as_ref();
+        self.reporter.plan(Plan {
+            copies_source,
+            encodes_source,
+            audio: tiers.audio && self.probe.audio.is_some(),
+            video_360: tiers.video_360 && video.is_some(),
+            video_480: tiers.video_480 && video.is_some_and(video::has_480),
+        });
+        let make_source = || source::make(self).map(Some);
+        let [mut source, audio, video_360] = std::thread::scope(|scope| {
+            let source = scope.spawn(|| self.stage(copies_source, Stage::Source, make_source));
+            let audio = scope.spawn(|| self.stage(tiers.audio, Stage::Audio, || audio::make(self)));
+            let video = self.stage(tiers.video_360, Stage::Video, || video::make_360(self));
+            [joined(source.join()), joined(audio.join()), video]
+        });
+        let is_good = audio.is_ok() && video_360.is_ok();
+        if encodes_source && is_good {
+            source = self.stage(true, Stage::Source, make_source);
+        }
+        let is_good = is_good && source.is_ok();
+        let video_480 =
+            self.stage(tiers.video_480 && is_good, Stage::Video480, || video::make_480(self));
+        let mut made = Vec::new();
+        let mut cancelled = None;
+        for track in [source, audio, video_360, video_480] {
+            match track {
+                Ok(track) => made.extend(track),
+                // Others were cancelled because one failed: that one says why.
+                Err(ImportError::Cancelled) => cancelled = Some(ImportError::Cancelled),
+                Err(error) => return Err(error),
+            }
+        }
+        cancelled.map_or(Ok(made), Err)
+    }
+
+    /// Runs a stage, and tells of its track.
+    fn stage(&self, is_wanted: bool, stage: Stage, make: impl FnOnce() -> Made) -> Made {
+        if !is_wanted {
+            return Ok(None);
+        }
+        let made = make();
+        match &made {
+            Ok(track) => {
+                self.reporter.report(stage, 1.0);
+                self.announce(stage, track.as_ref());
+            }
+            // Source and sound are soon over, and know best what is wrong with a file.
+            Err(_) if stage < Stage::Video => self.is_failed.store(true, Ordering::Relaxed),
+            Err(_) => {}
+        }
+        made
+    }
+
+    /// Tells of durable tracks, pictures only once the sound is over.
+    fn announce(&self, stage: Stage, track: Option<&FinishedTrack>) {
+        let mut announced = self.announced.lock().unwrap_or_else(PoisonError::into_inner);
+        match stage {
+            Stage::Audio => {
+                announced.is_audio_over = true;
+                announced.waiting.splice(0..0, track.cloned());
+            }
+            _ => announced.waiting.extend(track.cloned()),
+        }
+        if announced.is_audio_over {
+            announced.waiting.drain(..).for_each(|track| self.observer.track_finished(&track));
+        }
+    }
+
+    /// The encoder of the AV1 tracks.
+    fn encoder(&self) -> Result<Box<dyn GopEncoder>, ImportError> {
+        let ImportRequest { ffmpeg, limits, .. } = self.request;
+        Ok(encoder(self.request.encoder, ffmpeg, limits)?)
+    }
+
     /// Starts ffmpeg on the source file.
     fn ffmpeg(
         &self,
@@ -293,16 +397,27 @@ impl Job<'_> {
         self.observer.is_cancelled()
     }
 
+    /// Waits while the import is paused; whether it is to end.
+    fn must_stop(&self) -> bool {
+        self.reporter.wait_while_paused();
+        self.is_cancelled()
+    }
+
     /// How far into the lesson `ms` is, 0 to 1.
     fn fraction(&self, ms: u64) -> f64 {
         (ms as f64 / self.probe.duration_ms.max(1) as f64).min(1.0)
     }
 
     fn check_length(&self, tracks: &[FinishedTrack]) -> Result<u64, ImportError> {
+        let declared_ms = self.probe.duration_ms;
+        let tiers = self.request.tiers;
+        if !(tiers.audio || tiers.video_360) && tracks.is_empty() {
+            // `video-480` alone was asked for, of a picture that has none.
+            return Ok(declared_ms);
+        }
         let decoded = tracks.iter().filter(|t| t.info.kind != TrackKind::Source);
         let decoded_ms = decoded.map(|track| track.info.duration_ms()).max();
         let decoded_ms = decoded_ms.ok_or(ImportError::NothingDecoded)?;
-        let declared_ms = self.probe.duration_ms;
         // Containers round their length, and sound and picture end apart: a segment is forgiven.
         let missing_ms = declared_ms.saturating_sub(decoded_ms);
         if missing_ms > SEGMENT_MS.min(declared_ms / 4) {
@@ -315,52 +430,12 @@ impl Job<'_> {
 fn child_error(track: TrackKind, error: ChildError) -> ImportError {
     match error {
         ChildError::Cancelled => ImportError::Cancelled,
+        error if error.is_empty_input() => ImportError::NothingDecoded,
         error => ImportError::Child { track, error },
     }
 }
 
-/// Turns each stage's progress into that of the whole.
-struct Reporter<'a> {
-    observer: &'a dyn Observer,
-    percent: AtomicU8,
-    started: Instant,
-}
-
-impl<'a> Reporter<'a> {
-    fn new(observer: &'a dyn Observer) -> Self {
-        // 255: nothing was reported yet.
-        Self { observer, percent: AtomicU8::new(u8::MAX), started: Instant::now() }
-    }
-
-    fn report(&self, stage: Stage, fraction: f64) {
-        // Shares of the time that a remuxed lecture takes on two cores; a re-encoded source only
-        // makes the first part slower.
-        let (from, to) = match stage {
-            Stage::Probe => (0.0, 1.0),
-            Stage::Source => (1.0, 10.0),
-            Stage::Audio => (10.0, 15.0),
-            Stage::Video | Stage::Video480 => (15.0, 100.0),
-        };
-        let percent = (from + (to - from) * fraction.clamp(0.0, 1.0)) as u8;
-        let raise = |old: u8| (old == u8::MAX || old < percent).then_some(percent);
-        if self.percent.fetch_update(Ordering::Relaxed, Ordering::Relaxed, raise).is_ok() {
-            self.observer.progress(Progress { stage, percent, seconds_left: None });
-        }
-    }
-
-    /// As `report` for the last stage, with what is left: `done` of `total` segments took since
-    /// `since`, not counting `found` ones that an earlier call had made.
-    fn report_segments(&self, since: Instant, found: u64, done: u64, total: u64) {
-        let total = total.max(1);
-        let fraction = (done as f64 / total as f64).min(1.0);
-        let percent = (15.0 + 85.0 * fraction) as u8;
-        let made = done.saturating_sub(found);
-        let seconds = since.elapsed().as_secs_f64();
-        let left = total.saturating_sub(done) as f64;
-        let seconds_left = (made > 0).then(|| (seconds / made as f64 * left).ceil() as u64);
-        self.percent.fetch_max(percent.min(100), Ordering::Relaxed);
-        let percent = self.percent.load(Ordering::Relaxed).min(100);
-        tracing::debug!(done, total, elapsed_s = self.started.elapsed().as_secs(), "segment");
-        self.observer.progress(Progress { stage: Stage::Video, percent, seconds_left });
-    }
+/// What a stage's thread gave; a panic in it goes on in the caller.
+fn joined(outcome: std::thread::Result<Made>) -> Made {
+    outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }

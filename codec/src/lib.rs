@@ -42,6 +42,7 @@ extern crate rav1d as _;
 mod av1;
 mod child;
 mod cmaf;
+mod content;
 pub mod decode;
 pub mod encoder;
 mod ffmpeg;

@@ -14,8 +14,8 @@ const SAMPLE_RATE: u32 = 48_000;
 const PACKET_MS: u64 = 60;
 /// Samples of a packet.
 const PACKET_SAMPLES: usize = SAMPLE_RATE as usize * PACKET_MS as usize / 1000;
-/// The upper end of what DESIGN §8 gives sound; full-band speech without audible loss.
-const BITS_PER_S: i32 = 24_000;
+/// What DESIGN §8 gives speech at least: boxes included it stays below 17.5 kbit/s.
+const BITS_PER_S: i32 = 16_000;
 /// The largest packet of 60 ms: three frames of 1,275 bytes and their framing (RFC 6716 §3.2).
 const PACKET_BYTES_MAX: usize = 4000;
 
@@ -51,7 +51,7 @@ pub(super) fn make(job: &Job) -> Result<Option<FinishedTrack>, ImportError> {
     let mut pcm = vec![0; PACKET_SAMPLES * 2];
     loop {
         let filled = child
-            .read(&mut pcm, &|| job.is_cancelled())
+            .read(&mut pcm, &|| job.must_stop())
             .map_err(|error| child_error(TrackKind::Audio, error))?;
         track.push(&pcm[..filled])?;
         if filled < pcm.len() {

@@ -31,6 +31,13 @@ const MOOF_BYTES_MAX: u64 = 2 << 20;
 /// The largest `mdat`: 30 s at 60 Mbit/s.
 const MDAT_BYTES_MAX: u64 = 256 << 20;
 
+/// Whether the picture, or the sound of a file without one, is taken as it is: the track is then
+/// made as fast as the file is read.
+pub(super) fn is_copied(job: &Job) -> bool {
+    let recipe = Recipe::choose(job.probe.video.as_ref(), job.probe.audio.as_ref());
+    recipe.copy_video || job.probe.video.is_none()
+}
+
 /// Makes the track.
 pub(super) fn make(job: &Job) -> Result<FinishedTrack, ImportError> {
     if let Some(finished) = job.work.finished(KIND) {
@@ -117,20 +124,8 @@ fn attempt(job: &Job, recipe: Recipe) -> Result<FinishedTrack, ImportError> {
             _ => reader.skip(head)?,
         }
     }
-    reader.child.finish().map_err(|error| match is_empty_input(&error) {
-        true => ImportError::NothingDecoded,
-        false => child_error(KIND, error),
-    })?;
+    reader.child.finish().map_err(|error| child_error(KIND, error))?;
     writer.finish(job, recipe)
-}
-
-/// Whether ffmpeg gave up because not one frame came out of the input: the words of its versions
-/// 5 and 6, and of 7.
-fn is_empty_input(error: &ChildError) -> bool {
-    let ChildError::Failed { complaint, .. } = error else { return false };
-    ["Cannot determine format of input", "Nothing was written into output"]
-        .iter()
-        .any(|words| complaint.contains(words))
 }
 
 fn arguments(job: &Job, recipe: Recipe) -> Vec<String> {
@@ -271,7 +266,7 @@ impl BoxReader<'_> {
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ImportError> {
-        let is_cancelled = || self.job.is_cancelled();
+        let is_cancelled = || self.job.must_stop();
         self.child.read(buffer, &is_cancelled).map_err(|error| child_error(KIND, error))
     }
 }

@@ -7,14 +7,16 @@ use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 
-use crate::import::FinishedTrack;
+use crate::import::{EncoderChoice, FinishedTrack};
 use crate::track::{ENCODED_BYTES_MAX, TrackInfo, TrackKind};
 
 /// Raised whenever the tracks of the same file would come out differently: an import started by
 /// an older program begins again.
-const RECIPE: u32 = 1;
+const RECIPE: u32 = 2;
 /// Names whose file is being written; never read.
 const UNFINISHED: &str = "part";
+/// Names beside the segments: what each ended with.
+const END: &str = "end";
 /// What the folder belongs to.
 const ORIGIN: &str = "origin.json";
 
@@ -28,20 +30,21 @@ pub(super) struct WorkDir {
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Origin {
     recipe: u32,
+    encoder: String,
     source_bytes: u64,
     source_modified_ns: u128,
 }
 
 impl WorkDir {
-    /// Opens the folder for `source`; what it holds of another file, or of another recipe, is
-    /// deleted.
-    pub(super) fn open(path: &Path, source: &Path) -> io::Result<Self> {
+    /// Opens the folder for `source`; what it holds of another file, recipe or encoder is deleted.
+    pub(super) fn open(path: &Path, source: &Path, encoder: EncoderChoice) -> io::Result<Self> {
         fs::create_dir_all(path)?;
         let work = Self { path: path.to_owned() };
         let metadata = fs::metadata(source)?;
         let modified = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
         let origin = Origin {
             recipe: RECIPE,
+            encoder: format!("{encoder:?}"),
             source_bytes: metadata.len(),
             source_modified_ns: modified.as_nanos(),
         };
@@ -49,14 +52,14 @@ impl WorkDir {
         let found = found.and_then(|json| serde_json::from_slice::<Origin>(&json).ok());
         if found.as_ref() != Some(&origin) {
             work.clear()?;
-            let json = serde_json::to_vec(&origin).expect("three numbers always encode");
+            let json = serde_json::to_vec(&origin).expect("numbers and a name always encode");
             write_durably(&path.join(ORIGIN), &json)?;
         }
         Ok(work)
     }
 
     fn clear(&self) -> io::Result<()> {
-        for kind in [TrackKind::Source, TrackKind::Audio, TrackKind::Video360] {
+        for kind in TrackKind::ALL {
             for name in [format!("{kind}.mp4"), format!("{kind}.track")] {
                 remove_file(&self.path.join(name))?;
             }
@@ -101,12 +104,21 @@ impl WorkDir {
         self.path.join(format!("{kind}.segments"))
     }
 
-    /// Makes a segment durable.
-    pub(super) fn write_segment(&self, kind: TrackKind, n: u64, bytes: &[u8]) -> io::Result<()> {
+    /// Makes a segment durable, and before it what later ones need to know of its `end`.
+    pub(super) fn write_segment(
+        &self,
+        kind: TrackKind,
+        n: u64,
+        bytes: &[u8],
+        end: Option<u8>,
+    ) -> io::Result<()> {
         let folder = self.segment_folder(kind);
         if !folder.is_dir() {
             fs::create_dir_all(&folder)?;
             sync_folder(&self.path)?;
+        }
+        if let Some(end) = end {
+            write_durably(&folder.join(format!("{n:05}.{END}")), &[end])?;
         }
         write_durably(&folder.join(format!("{n:05}")), bytes)
     }
@@ -114,6 +126,12 @@ impl WorkDir {
     /// Reads a segment that was made durable; `None` if it was not.
     pub(super) fn read_segment(&self, kind: TrackKind, n: u64) -> Option<Vec<u8>> {
         fs::read(self.segment_folder(kind).join(format!("{n:05}"))).ok()
+    }
+
+    /// Reads what a durable segment ended with.
+    pub(super) fn read_end(&self, kind: TrackKind, n: u64) -> Option<u8> {
+        let bytes = fs::read(self.segment_folder(kind).join(format!("{n:05}.{END}"))).ok()?;
+        bytes.first().copied()
     }
 
     /// Deletes a finished track's separate segments.
@@ -150,15 +168,20 @@ fn remove_file(path: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
+    fn open(path: &Path, source: &Path) -> io::Result<WorkDir> {
+        WorkDir::open(path, source, EncoderChoice::Rav1e)
+    }
+
     #[test]
     fn a_relative_folder_works_as_well() {
         let relative = PathBuf::from(format!("work-{}", std::process::id()));
         let source = Path::new("Cargo.toml");
-        let work = WorkDir::open(&relative, source).unwrap();
-        work.write_segment(TrackKind::Video360, 0, b"x").unwrap();
+        let work = open(&relative, source).unwrap();
+        work.write_segment(TrackKind::Video360, 0, b"x", Some(9)).unwrap();
         let found = work.read_segment(TrackKind::Video360, 0);
+        let end = work.read_end(TrackKind::Video360, 0);
         fs::remove_dir_all(&relative).unwrap();
-        assert_eq!(found.as_deref(), Some(&b"x"[..]));
+        assert_eq!((found.as_deref(), end), (Some(&b"x"[..]), Some(9)));
     }
 
     #[test]
@@ -168,11 +191,14 @@ mod tests {
         fs::write(&source, "one").unwrap();
         let path = folder.path().join("work");
         let kind = TrackKind::Video360;
-        WorkDir::open(&path, &source).unwrap().write_segment(kind, 3, b"x").unwrap();
-        let again = WorkDir::open(&path, &source).unwrap();
+        open(&path, &source).unwrap().write_segment(kind, 3, b"x", None).unwrap();
+        let again = open(&path, &source).unwrap();
         assert_eq!(again.read_segment(kind, 3).as_deref(), Some(&b"x"[..]));
         assert_eq!(again.read_segment(kind, 2), None);
         fs::write(&source, "other").unwrap();
-        assert_eq!(WorkDir::open(&path, &source).unwrap().read_segment(kind, 3), None);
+        assert_eq!(open(&path, &source).unwrap().read_segment(kind, 3), None);
+        open(&path, &source).unwrap().write_segment(kind, 3, b"x", None).unwrap();
+        let other = WorkDir::open(&path, &source, EncoderChoice::SvtAv1).unwrap();
+        assert_eq!(other.read_segment(kind, 3), None, "another encoder, other bytes");
     }
 }

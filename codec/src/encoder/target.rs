@@ -1,0 +1,186 @@
+//! The quantizer of a GOP by the quality that a viewer gets: encode, decode, compare, and once or
+//! twice again if it is far off.
+//!
+//! Everything is counted in decibels of SSIM, −10·log10(1 − SSIM): per step of the quantizer
+//! index they fall by nearly the same on slides and on camera pictures.
+
+use super::{CodedPicture, EncodeError, GopEncoder, PictureFormat};
+use crate::decode::{DecodeError, each_picture};
+use crate::quality::{Closeness, closeness};
+
+/// The quality that is aimed at: mean SSIM of luma 0.97, in decibels.
+const MEAN_DB: f64 = 15.23;
+/// What letters and lines must have: 0.97 too. Two thirds of a slide are empty, and their mean
+/// says nothing about whether text can be read.
+const SHARP_DB: f64 = 15.23;
+/// Decibels that a step of the quantizer index costs, measured on slides and on camera pictures.
+const DB_PER_INDEX: f64 = 0.073;
+/// How far below the target a GOP may stay without being encoded again: SSIM 0.965.
+const BELOW_DB_MAX: f64 = 0.7;
+/// How far above: some 25 % of bits given away in one GOP; the next one starts lower.
+const ABOVE_DB_MAX: f64 = 1.5;
+/// Encodings of one GOP at most: the curve is smooth, a second correction is rarely needed.
+const TRIES_MAX: usize = 3;
+/// The best quantizer that is tried: finer ones cost bits that nobody sees.
+pub(crate) const INDEX_MIN: u8 = 40;
+/// The coarsest: the floor of the quality. Beyond it flat pictures fall apart into blocks while
+/// their SSIM still looks good.
+pub(crate) const INDEX_MAX: u8 = 200;
+/// What a track without any measurement starts from: between slides and camera pictures.
+const INDEX_START: u8 = 120;
+/// A measurement before the first encoding, for GOPs that follow no other: its first pictures.
+const PROBE_PICTURES: usize = 10;
+/// The part of a difference that the next GOP starts with: less than all of it, so that two
+/// kinds of GOPs that alternate do not drive each other.
+const NEXT_GAIN: f64 = 0.8;
+
+/// One picture to encode and how long it is shown.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Picture<'a> {
+    pub(crate) planes: &'a [u8],
+    /// In frames, from 1.
+    pub(crate) frames: u32,
+}
+
+/// How a GOP came out.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Reached {
+    pub(crate) pictures: Vec<CodedPicture>,
+    /// What a GOP that follows should start from.
+    pub(crate) next_index: u8,
+}
+
+/// What may be spent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ceiling {
+    pub(crate) bits_per_s: u64,
+}
+
+/// One try.
+struct Try {
+    index: u8,
+    pictures: Vec<CodedPicture>,
+    /// Decibels above (or, negative, below) what is wanted.
+    above_db: f64,
+}
+
+/// Encodes a GOP at the target quality. `start` is the `next_index` of an earlier GOP.
+pub(crate) fn encode(
+    encoder: &dyn GopEncoder,
+    format: &PictureFormat,
+    pictures: &[Picture],
+    start: Option<u8>,
+    ceiling: Ceiling,
+    is_cancelled: &dyn Fn() -> bool,
+) -> Result<Reached, EncodeError> {
+    let attempt = |pictures: &[Picture], index| {
+        attempt(encoder, format, pictures, index, ceiling, is_cancelled)
+    };
+    let mut index = match start {
+        Some(start) => start,
+        None if pictures.len() > 2 * PROBE_PICTURES => {
+            let probe = attempt(&pictures[..PROBE_PICTURES], INDEX_START)?;
+            corrected(probe.index, probe.above_db)
+        }
+        None => INDEX_START,
+    };
+    let mut best = attempt(pictures, index)?;
+    for _ in 1..TRIES_MAX {
+        let wanted = corrected(index, best.above_db);
+        if (-BELOW_DB_MAX..=ABOVE_DB_MAX).contains(&best.above_db) || wanted == best.index {
+            break;
+        }
+        index = wanted;
+        let again = attempt(pictures, index)?;
+        if distance(again.above_db) >= distance(best.above_db) {
+            break;
+        }
+        best = again;
+    }
+    let next_index = corrected(best.index, best.above_db * NEXT_GAIN);
+    Ok(Reached { pictures: best.pictures, next_index })
+}
+
+/// How bad it is to be off by so much: too coarse is seen, too fine only costs.
+fn distance(above_db: f64) -> f64 {
+    if above_db < 0.0 { above_db / -BELOW_DB_MAX } else { above_db / ABOVE_DB_MAX }
+}
+
+fn corrected(index: u8, above_db: f64) -> u8 {
+    let wanted = f64::from(index) + above_db / DB_PER_INDEX;
+    wanted.round().clamp(f64::from(INDEX_MIN), f64::from(INDEX_MAX)) as u8
+}
+
+fn attempt(
+    encoder: &dyn GopEncoder,
+    format: &PictureFormat,
+    pictures: &[Picture],
+    index: u8,
+    ceiling: Ceiling,
+    is_cancelled: &dyn Fn() -> bool,
+) -> Result<Try, EncodeError> {
+    let planes: Vec<&[u8]> = pictures.iter().map(|picture| picture.planes).collect();
+    let coded = encoder.encode_gop(format, index, &planes, is_cancelled)?;
+    if coded.len() != planes.len() {
+        return Err(EncodeError::Count { made: coded.len(), given: planes.len() });
+    }
+    let reached = measure(format, pictures, &coded)?;
+    let above_db = above(&reached).max(excess(format, pictures, &coded, ceiling));
+    Ok(Try { index, pictures: coded, above_db })
+}
+
+/// Compares what dav1d makes of the coded pictures with what they were made of.
+fn measure(
+    format: &PictureFormat,
+    pictures: &[Picture],
+    coded: &[CodedPicture],
+) -> Result<Closeness, EncodeError> {
+    let luma_bytes = (format.width * format.height) as usize;
+    let mut all = Closeness::default();
+    let mut sources = pictures.iter();
+    let samples = coded.iter().map(|picture| &picture.bytes[..]);
+    each_picture(samples, |decoded| {
+        if let Some(source) = sources.next()
+            && decoded.luma.len() == luma_bytes
+        {
+            let source_luma = &source.planes[..luma_bytes];
+            let one = closeness(source_luma, &decoded.luma, format.width as usize);
+            all.add(&one, f64::from(source.frames));
+        }
+    })
+    .map_err(|error: DecodeError| EncodeError::Decode(Box::new(error)))?;
+    match sources.next() {
+        None => Ok(all),
+        Some(_) => {
+            let made = pictures.len() - 1 - sources.count();
+            Err(EncodeError::Count { made, given: pictures.len() })
+        }
+    }
+}
+
+/// Decibels above the target; the worse of all windows and of the sharp ones counts.
+fn above(reached: &Closeness) -> f64 {
+    let mean = decibels(reached.mean()) - MEAN_DB;
+    let sharp = reached.sharp_mean().map(|sharp| decibels(sharp) - SHARP_DB);
+    sharp.map_or(mean, |sharp| sharp.min(mean))
+}
+
+fn decibels(ssim: f64) -> f64 {
+    // A perfect picture is as good as 60 dB: far above anything aimed at.
+    -10.0 * (1.0 - ssim).max(1e-6).log10()
+}
+
+/// Decibels that must be given up for the ceiling of the bitrate: halving the bits costs some
+/// 2.5 dB on camera pictures; 0 or less if the ceiling is kept.
+fn excess(
+    format: &PictureFormat,
+    pictures: &[Picture],
+    coded: &[CodedPicture],
+    ceiling: Ceiling,
+) -> f64 {
+    let bits = coded.iter().map(|picture| picture.bytes.len() as u64 * 8).sum::<u64>() as f64;
+    let frames = pictures.iter().map(|picture| u64::from(picture.frames)).sum::<u64>() as f64;
+    let (rate, seconds) = format.frame_rate;
+    let bits_per_s = bits * rate as f64 / (seconds as f64 * frames.max(1.0));
+    2.5 * (bits_per_s / ceiling.bits_per_s as f64).max(1e-9).log2()
+}
