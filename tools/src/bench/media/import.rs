@@ -35,9 +35,37 @@ pub struct ImportArgs {
     source: PathBuf,
     /// The work folder
     work_dir: PathBuf,
-    /// Makes video-480 too
-    #[arg(long)]
-    video_480: bool,
+    /// Which tracks it makes
+    tiers: Made,
+}
+
+/// Which tracks an import makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Made {
+    /// What a lesson is published with
+    First,
+    /// Everything
+    All,
+    /// video-360 and what is found in its pictures
+    Video360,
+}
+
+impl Made {
+    fn tiers(self) -> Tiers {
+        match self {
+            Self::First => Tiers::FIRST,
+            Self::All => Tiers::ALL,
+            Self::Video360 => Tiers { source: false, audio: false, ..Tiers::FIRST },
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::All => "all",
+            Self::Video360 => "video360",
+        }
+    }
 }
 
 /// What the child says, one JSON object a line.
@@ -73,11 +101,6 @@ impl Observer for Announcer {
     }
 }
 
-fn report(source: &Path) {
-    let name = source.file_name().unwrap_or_default().to_string_lossy();
-    figures::say(&format!("importing {name}"));
-}
-
 fn say(line: &Line) {
     println!("{}", serde_json::to_string(line).expect("names and numbers always encode"));
 }
@@ -92,7 +115,7 @@ pub fn run(args: &ImportArgs) -> Result<()> {
         workers: std::thread::available_parallelism()?.get(),
         limits: Limits::default(),
         encoder: EncoderChoice::Rav1e,
-        tiers: if args.video_480 { Tiers::ALL } else { Tiers::FIRST },
+        tiers: args.tiers.tiers(),
     };
     let imported = import(&request, &Announcer(Mutex::new(None)))?;
     let tracks = imported.tracks.into_iter();
@@ -121,16 +144,11 @@ pub struct Import {
 }
 
 impl Import {
-    /// Imports `source` into `work_dir` with the tiers that are published first.
-    pub fn first_tiers(source: &Path, work_dir: &Path) -> Result<Self> {
-        report(source);
-        Running::start(source, work_dir, false)?.finish()
-    }
-
-    /// Imports with `video-480` as well.
-    pub fn all_tiers(source: &Path, work_dir: &Path) -> Result<Self> {
-        report(source);
-        Running::start(source, work_dir, true)?.finish()
+    /// Imports `source` into `work_dir`, to the end.
+    pub fn of(source: &Path, work_dir: &Path, made: Made) -> Result<Self> {
+        let name = source.file_name().unwrap_or_default().to_string_lossy();
+        figures::say(&format!("importing {name} ({})", made.name()));
+        Running::start(source, work_dir, made)?.finish()
     }
 
     /// Gives a track that must be there.
@@ -144,15 +162,11 @@ impl Import {
         &self.tracks
     }
 
-    /// Gives CPU seconds and seconds of the stage that makes `video-360`, to the end of the import
-    /// or the next stage.
+    /// Gives the CPU seconds and the seconds from the beginning of `video-360` to the end.
     pub fn video_stage(&self) -> Result<(f64, f64)> {
-        let at = self.marks.iter().position(|mark| mark.stage == "Video");
-        let at = at.context("the import came to no video stage")?;
-        let from = &self.marks[at];
-        let (cpu_s, until) =
-            self.marks.get(at + 1).map_or((self.cpu_s, self.wall), |next| (next.cpu_s, next.at));
-        Ok((cpu_s - from.cpu_s, (until - from.at).as_secs_f64()))
+        let begin = self.marks.iter().find(|mark| mark.stage == "Video");
+        let begin = begin.context("the import came to no video stage")?;
+        Ok((self.cpu_s - begin.cpu_s, (self.wall - begin.at).as_secs_f64()))
     }
 }
 
@@ -191,12 +205,11 @@ pub struct Running {
 
 impl Running {
     /// Starts it.
-    pub fn start(source: &Path, work_dir: &Path, with_video_480: bool) -> Result<Self> {
+    pub fn start(source: &Path, work_dir: &Path, made: Made) -> Result<Self> {
         let log = work_dir.with_extension("log");
         let ended_before_s = cost::ended_children_cpu_s()?;
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(["bench", "media-import"]).args([source, work_dir]);
-        command.args(with_video_480.then_some("--video-480"));
+        command.args(["bench", "media-import"]).args([source, work_dir]).arg(made.name());
         let log_file =
             fs::File::create(&log).with_context(|| format!("write {}", log.display()))?;
         let begin = Instant::now();

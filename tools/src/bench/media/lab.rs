@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use super::MediaArgs;
 use super::clips::Clips;
-use super::import::Import;
+use super::import::{Import, Made};
 
 /// Seconds of each clip that is imported, and in `--quick`.
 const CLIP_S: [u32; 2] = [60, 16];
@@ -63,7 +63,7 @@ impl Lab {
     pub fn lecture(&self) -> Result<&Import> {
         made(&self.lecture, || {
             let work = self.clips.work("import-lecture");
-            Import::first_tiers(&self.clips.lecture(), &work)
+            Import::of(&self.clips.lecture(), &work, Made::First)
         })
     }
 
@@ -71,7 +71,7 @@ impl Lab {
     pub fn motion(&self) -> Result<&Import> {
         made(&self.motion, || {
             let clip = self.clips.motion_for(self.clip_s())?;
-            Import::first_tiers(&clip, &self.clips.work("import-motion"))
+            Import::of(&clip, &self.clips.work("import-motion"), Made::First)
         })
     }
 
@@ -79,7 +79,7 @@ impl Lab {
     pub fn all_tiers(&self) -> Result<&Import> {
         made(&self.all_tiers, || {
             let clip = self.clips.lecture_for(self.pick(ALL_TIERS_S))?;
-            Import::all_tiers(&clip, &self.clips.work("import-all"))
+            Import::of(&clip, &self.clips.work("import-all"), Made::All)
         })
     }
 }

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 
-use super::import::{Import, Outcome, Running, Track};
+use super::import::{Import, Made, Outcome, Running, Track};
 use super::lab::Lab;
 use crate::bench::figures::{Figures, say};
 use crate::bench::seed::splitmix;
@@ -30,7 +30,7 @@ const LAST_MOMENT: f64 = 0.95;
 /// Measures.
 pub fn measure(lab: &Lab, figures: &mut Figures) -> Result<()> {
     let clip = lab.clips.lecture_for(CLIP_S)?;
-    let whole = Import::first_tiers(&clip, &lab.clips.work("import-unkilled"))?;
+    let whole = Import::of(&clip, &lab.clips.work("import-unkilled"), Made::First)?;
     say(&format!("an import without a crash: {:.2} CPU s", whole.cpu_s));
     let mut lost = Vec::new();
     for n in 0..lab.pick(KILLS) {
@@ -51,11 +51,11 @@ pub fn measure(lab: &Lab, figures: &mut Figures) -> Result<()> {
 
 /// Kills one import at a share of its cost, goes on, and gives what was lost.
 fn lost_by_kill(clip: &Path, work: &Path, whole: &Import, moment: f64) -> Result<Option<f64>> {
-    let killed_s = match Running::start(clip, work, false)?.run(whole.cpu_s * moment)? {
+    let killed_s = match Running::start(clip, work, Made::First)?.run(whole.cpu_s * moment)? {
         Outcome::Killed(cpu_s) => cpu_s,
         Outcome::Finished(_) => return Ok(None),
     };
-    let rest = Import::first_tiers(clip, work)?;
+    let rest = Running::start(clip, work, Made::First)?.finish()?;
     for (one, other) in rest.tracks().iter().zip(whole.tracks()) {
         ensure_same(one, other)?;
     }

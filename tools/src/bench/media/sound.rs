@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use yingxue_codec::track::TrackKind;
 
 use super::clips::{Clips, SLIDE_S, SLIDES, ffmpeg, finish};
-use super::import::{Import, Track};
+use super::import::{Import, Made, Track};
 use super::lab::Lab;
 use crate::bench::figures::{Figures, say};
 
@@ -44,7 +44,7 @@ fn t0_mib(lab: &Lab) -> Result<f64> {
     command.args(["-g", KEY_EVERY, "-pix_fmt", "yuv420p", "-t", &(PAGES * PAGE_S).to_string()]);
     finish(command.args(["-movflags", "+faststart"]).arg(&lesson))?;
     say("importing the lesson of 40 minutes");
-    let import = Import::first_tiers(&lesson, &lab.clips.work("import-40min"))?;
+    let import = Import::of(&lesson, &lab.clips.work("import-40min"), Made::First)?;
     let slides = import.track(TrackKind::Slides)?;
     let found = slides.info.segments.len();
     ensure!(found == PAGES, "{found} slides were found of {PAGES}");

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::import::Import;
+use super::import::{Import, Made};
 use super::lab::Lab;
 use crate::bench::figures::{Figures, say};
 
@@ -13,8 +13,7 @@ const STILL_S: [u32; 2] = [600, 120];
 pub fn measure(lab: &Lab, figures: &mut Figures) -> Result<()> {
     let seconds = lab.pick(STILL_S);
     let clip = lab.clips.still_for(seconds)?;
-    say(&format!("importing {seconds} s of one slide"));
-    let still = Import::first_tiers(&clip, &lab.clips.work("import-still"))?;
+    let still = Import::of(&clip, &lab.clips.work("import-still"), Made::First)?;
     let motion = lab.motion()?;
     let scale = f64::from(seconds) / f64::from(lab.clip_s());
     say(&format!(
