@@ -35,8 +35,8 @@ impl Yardstick {
     /// Constant rate factors from far better to far worse than a lesson needs.
     fn factors(self) -> &'static [u32] {
         match self {
-            Self::X264 => &[15, 19, 23, 27, 31, 35],
-            Self::SvtAv1 => &[15, 23, 31, 39, 47, 55],
+            Self::X264 => &[15, 20, 25, 30, 35, 40],
+            Self::SvtAv1 => &[15, 24, 33, 42, 51, 60],
         }
     }
 

@@ -47,7 +47,7 @@ fn t0_mib(lab: &Lab) -> Result<f64> {
     let import = Import::of(&lesson, &lab.clips.work("import-40min"), Made::First)?;
     let slides = import.track(TrackKind::Slides)?;
     let found = slides.info.segments.len();
-    ensure!(found == PAGES, "{found} slides were found of {PAGES}");
+    ensure!(found >= PAGES, "only {found} slides were found of {PAGES}");
     let audio = import.track(TrackKind::Audio).context("the lesson has speech")?;
     let bytes = slides.info.total_bytes() + audio.info.total_bytes();
     let lesson_s = (PAGES * PAGE_S) as f64;
