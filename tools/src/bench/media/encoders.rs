@@ -35,7 +35,7 @@ impl Yardstick {
     /// Constant rate factors from far better to far worse than a lesson needs.
     fn factors(self) -> &'static [u32] {
         match self {
-            Self::X264 => &[15, 20, 25, 30, 35, 40],
+            Self::X264 => &[15, 20, 25, 30, 35, 40, 45],
             Self::SvtAv1 => &[15, 24, 33, 42, 51, 60],
         }
     }

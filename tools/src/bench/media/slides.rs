@@ -155,7 +155,7 @@ mod tests {
         for y in 0..height {
             early[y * width + 3] = 20;
             for x in 16..32 {
-                early[y * width + x] = (x - 16) as u8 * 15;
+                early[y * width + x] = 230 - (x - 16) as u8 * 14;
             }
         }
         let columns = width / 4 - 1;
