@@ -169,6 +169,8 @@ impl Run<'_> {
         let first_error = self.first_error.lock().unwrap_or_else(PoisonError::into_inner).take();
         match (first_error, read) {
             (Some(error), _) | (None, Err(error)) => Err(error),
+            // GOPs may have been dropped after the reader was through.
+            (None, Ok(_)) if self.is_stopped() => Err(ImportError::Cancelled),
             (None, Ok(0)) => Err(ImportError::NothingDecoded),
             (None, Ok(segments)) => Ok(segments),
         }
