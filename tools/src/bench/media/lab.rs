@@ -84,10 +84,7 @@ impl Lab {
     }
 }
 
-fn made<'a>(
-    cell: &'a OnceCell<Import>,
-    make: impl FnOnce() -> Result<Import>,
-) -> Result<&'a Import> {
+fn made(cell: &OnceCell<Import>, make: impl FnOnce() -> Result<Import>) -> Result<&Import> {
     if cell.get().is_none() {
         let _ = cell.set(make()?);
     }
