@@ -111,6 +111,10 @@ fn a_file_that_is_opened_over_http_says_where_its_segments_are() {
         }
         assert_eq!(kinds[..3], ["ftyp", "moov", "sidx"], "{}", track.info.kind);
         assert_eq!(at, init.len(), "the init segment ends with a box");
+        if matches!(track.info.kind, TrackKind::Slides | TrackKind::Thumbs) {
+            // One still of the whole 10 s: there is nowhere to go.
+            continue;
+        }
         // The packet at 9 s lies in the last segment: found without reading what is before.
         let interval = ["-v", "warning", "-read_intervals", "9%+#1", "-of", "csv=p=0"];
         let select = if track.info.width.is_some() { "v" } else { "a" };
