@@ -55,7 +55,7 @@ impl Made {
         match self {
             Self::First => Tiers::FIRST,
             Self::All => Tiers::ALL,
-            Self::Video360 => Tiers { source: false, audio: false, ..Tiers::FIRST },
+            Self::Video360 => Tiers { source: false, audio: false, slides: false, ..Tiers::FIRST },
         }
     }
 
