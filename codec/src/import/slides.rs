@@ -91,6 +91,7 @@ fn look(job: &Job, video: &VideoStream) -> Result<(Found, FinishedTrack), Import
         thumbs.push(&page)?;
         n += 1;
         if n.is_multiple_of(1000 / FRAME_MS) {
+            job.check_going_on(n * FRAME_MS)?;
             wait_while_paused(job);
         }
     }
