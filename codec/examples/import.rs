@@ -63,8 +63,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         uri: format!("{}.m3u8", track.info.kind),
     });
     let master = playlist::master(&tracks.collect::<Vec<_>>());
-    print!("{master}");
-    std::fs::write(work_dir.join("master.m3u8"), master)?;
+    if let Some(master) = master {
+        print!("{master}");
+        std::fs::write(work_dir.join("master.m3u8"), master)?;
+    }
     if let Some(poster) = imported.poster_jpeg {
         std::fs::write(work_dir.join("poster.jpg"), poster)?;
     }

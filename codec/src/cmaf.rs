@@ -1,15 +1,16 @@
 //! CMAF files (ISO/IEC 23000-19) of one track: an init segment, then one fragment a segment.
 //!
-//! Init segment and segments in one file are a fragmented MP4 that plays by itself. There is no
-//! index box (`sidx`, `mfra`): the playlist and the blob's manifest say where segments lie, and
-//! an index at the front could only be written when the last segment is known.
+//! Init segment and segments in one file are a fragmented MP4 that plays by itself. The
+//! init segment ends with an index of the segments, for players that open the file itself; the
+//! playlist and the blob's manifest say the same to ours.
 
 use mp4_atom::{
-    Audio, Av01, Av1c, Dinf, Dops, Dref, Edts, Elst, ElstEntry, Encode, Ftyp, Hdlr, Mdhd, Mdia,
-    Mehd, Mfhd, Minf, Moof, Moov, Mvex, Mvhd, Opus, Smhd, Stbl, Stco, Stsd, Tfdt, Tfhd, Tkhd, Traf,
-    Trak, Trex, Trun, TrunEntry, Url, Visual, Vmhd,
+    Audio, Av01, Av1c, Avc1, Avcc, Dinf, Dops, Dref, Edts, Elst, ElstEntry, Encode, Ftyp, Hdlr,
+    Mdhd, Mdia, Mehd, Mfhd, Minf, Moof, Moov, Mp4a, Mvex, Mvhd, Opus, Smhd, Stbl, Stco, Stsd, Tfdt,
+    Tfhd, Tkhd, Traf, Trak, Trex, Trun, TrunEntry, Url, Visual, Vmhd, esds,
 };
 
+pub(crate) mod index;
 pub mod scan;
 
 /// The id of a file's only track.
@@ -42,8 +43,33 @@ pub(crate) struct Medium {
 /// How the samples are coded.
 #[derive(Debug, Clone)]
 pub(crate) enum Coding {
-    Av1 { width: u16, height: u16, config: Av1c },
-    Opus { pre_skip: u16 },
+    Av1 {
+        width: u16,
+        height: u16,
+        config: Av1c,
+    },
+    Opus {
+        pre_skip: u16,
+    },
+    Avc {
+        width: u16,
+        height: u16,
+        config: Avcc,
+    },
+    /// AAC-LC of one channel at 48 kHz.
+    Aac,
+}
+
+impl Coding {
+    /// Width and height of the picture, if it is one.
+    fn size(&self) -> Option<(u16, u16)> {
+        match self {
+            Self::Av1 { width, height, .. } | Self::Avc { width, height, .. } => {
+                Some((*width, *height))
+            }
+            Self::Opus { .. } | Self::Aac => None,
+        }
+    }
 }
 
 /// Writes the init segment: `ftyp` and `moov`.
@@ -51,6 +77,7 @@ pub(crate) fn init_segment(medium: &Medium) -> Vec<u8> {
     let codec_brand = match medium.coding {
         Coding::Av1 { .. } => b"av01",
         Coding::Opus { .. } => b"opus",
+        Coding::Avc { .. } | Coding::Aac => b"mp41",
     };
     let ftyp = Ftyp {
         major_brand: b"iso6".into(),
@@ -138,11 +165,9 @@ fn moof(sequence_number: u32, start_ticks: u64, samples: &[Sample]) -> Moof {
 }
 
 fn trak(medium: &Medium) -> Trak {
-    let is_sound = matches!(medium.coding, Coding::Opus { .. });
-    let (width, height) = match medium.coding {
-        Coding::Av1 { width, height, .. } => (width, height),
-        Coding::Opus { .. } => (0, 0),
-    };
+    let size = medium.coding.size();
+    let is_sound = size.is_none();
+    let (width, height) = size.unwrap_or((0, 0));
     Trak {
         tkhd: Tkhd {
             track_id: TRACK_ID,
@@ -190,25 +215,24 @@ fn priming(medium: &Medium) -> Option<Edts> {
 }
 
 fn sample_entry(medium: &Medium) -> mp4_atom::Codec {
+    let (width, height) = medium.coding.size().unwrap_or((0, 0));
+    let visual = Visual { data_reference_index: 1, width, height, ..Visual::default() };
+    let audio = Audio {
+        data_reference_index: 1,
+        channel_count: 1,
+        sample_size: 16,
+        sample_rate: (medium.timescale as u16).into(),
+    };
     match &medium.coding {
-        Coding::Av1 { width, height, config } => Av01 {
-            visual: Visual {
-                data_reference_index: 1,
-                width: *width,
-                height: *height,
-                ..Visual::default()
-            },
-            av1c: config.clone(),
-            ..Av01::default()
+        Coding::Av1 { config, .. } => {
+            Av01 { visual, av1c: config.clone(), ..Av01::default() }.into()
         }
-        .into(),
+        Coding::Avc { config, .. } => {
+            Avc1 { visual, avcc: config.clone(), ..Avc1::default() }.into()
+        }
+        Coding::Aac => Mp4a { audio, esds: aac_config(), btrt: None, taic: None }.into(),
         Coding::Opus { pre_skip } => Opus {
-            audio: Audio {
-                data_reference_index: 1,
-                channel_count: 1,
-                sample_size: 16,
-                sample_rate: (medium.timescale as u16).into(),
-            },
+            audio,
             dops: Dops {
                 output_channel_count: 1,
                 pre_skip: *pre_skip,
@@ -220,6 +244,26 @@ fn sample_entry(medium: &Medium) -> mp4_atom::Codec {
         }
         .into(),
     }
+}
+
+/// AAC-LC, 48 kHz, one channel (ISO/IEC 14496-3 §1.6.2.1).
+fn aac_config() -> esds::Esds {
+    let dec_specific = esds::DecoderSpecific {
+        profile: 2,
+        freq_index: 3,
+        chan_conf: 1,
+        raw: vec![0x11, 0x88],
+        ..esds::DecoderSpecific::default()
+    };
+    let dec_config = esds::DecoderConfig {
+        // MPEG-4 audio in an audio stream.
+        object_type_indication: 0x40,
+        stream_type: 5,
+        dec_specific: Some(dec_specific),
+        ..esds::DecoderConfig::default()
+    };
+    let es_desc = esds::EsDescriptor { es_id: 1, dec_config, ..esds::EsDescriptor::default() };
+    esds::Esds { es_desc }
 }
 
 #[cfg(test)]

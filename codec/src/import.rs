@@ -1,11 +1,12 @@
 //! A teacher's file becomes the tracks of a lesson.
 //!
-//! After the probe, `source` (where it is remuxed), `audio` and the pictures
-//! (`slides` and `thumbs`, then `video-360`) are made side by side; a `source` that must be encoded, and `video-480`, follow. Each finished track, and each
-//! finished segment of `slides` and of a video track (by far the slowest), is durable in the work folder before
-//! it counts, and is found again when [`import`] is called with the same folder: a power cut
-//! costs at most one segment a worker there, and the current pass over the file in the other two.
-//! An import that was cut gives the same bytes as one that was not.
+//! After the probe, `source` (where it is remuxed), `audio`, and `slides` with `thumbs` and then
+//! `video-360` are made side by side; a `source` that must be encoded, and `video-480`, follow.
+//! Each finished track, and each finished segment of `slides` and of a video track (by far the
+//! slowest), is durable in the work folder before it counts, and is found again when [`import`] is
+//! called with the same folder: a power cut costs at most one segment a worker there, and the
+//! current pass over the file in the others. An import that was cut gives the same bytes as one
+//! that was not.
 //!
 //! Segment boundaries are multiples of 4 s in the video tracks, and the nearest packet of 60 ms in
 //! `audio` (never more than 30 ms away). `source` that is remuxed has its own key frames, about
@@ -74,7 +75,9 @@ pub struct Tiers {
     pub source: bool,
     /// `audio`.
     pub audio: bool,
-    /// `video-360` and what is found in its pictures.
+    /// `slides` and `thumbs`.
+    pub slides: bool,
+    /// `video-360`.
     pub video_360: bool,
     /// `video-480`; a picture of at most 360 lines has none.
     pub video_480: bool,
@@ -82,10 +85,11 @@ pub struct Tiers {
 
 impl Tiers {
     /// What a lesson can be published with. `video-480` takes several times as long as all of it.
-    pub const FIRST: Self = Self { source: true, audio: true, video_360: true, video_480: false };
+    pub const FIRST: Self =
+        Self { source: true, audio: true, slides: true, video_360: true, video_480: false };
     /// What follows later.
     pub const SECOND: Self =
-        Self { source: false, audio: false, video_360: false, video_480: true };
+        Self { source: false, audio: false, slides: false, video_360: false, video_480: true };
     /// Everything in one import.
     pub const ALL: Self = Self { video_480: true, ..Self::FIRST };
 }
@@ -99,6 +103,8 @@ pub enum Stage {
     Source,
     /// Making `audio`.
     Audio,
+    /// Making `slides` and `thumbs`.
+    Slides,
     /// Making `video-360`.
     Video,
     /// Making `video-480`.
@@ -230,8 +236,8 @@ struct Announced {
     waiting: Vec<FinishedTrack>,
 }
 
-/// What a stage gives: a track, if the file has what it needs.
-type Made = Result<Option<FinishedTrack>, ImportError>;
+/// What a stage gives: its tracks, if the file has what they need.
+type Made = Result<Vec<FinishedTrack>, ImportError>;
 
 impl<'a> Job<'a> {
     /// Asks what the file is, and opens the work folder for it.
@@ -245,16 +251,10 @@ impl<'a> Job<'a> {
                 error => error.into(),
             })?;
         let work = WorkDir::open(request.work_dir, request.source, request.encoder)?;
-        let announced = Announced { is_audio_over: !request.tiers.audio, waiting: Vec::new() };
-        Ok(Self {
-            request,
-            observer,
-            reporter,
-            work,
-            probe,
-            is_failed: AtomicBool::new(false),
-            announced: Mutex::new(announced),
-        })
+        let is_failed = AtomicBool::new(false);
+        let is_audio_over = !request.tiers.audio;
+        let announced = Mutex::new(Announced { is_audio_over, waiting: Vec::new() });
+        Ok(Self { request, observer, reporter, work, probe, is_failed, announced })
     }
 
     fn make_tracks(&self) -> Result<Vec<FinishedTrack>, ImportError> {
@@ -266,30 +266,32 @@ impl<'a> Job<'a> {
             copies_source,
             encodes_source,
             audio: tiers.audio && self.probe.audio.is_some(),
+            slides: tiers.slides && video.is_some(),
             video_360: tiers.video_360 && video.is_some(),
             video_480: tiers.video_480 && video.is_some_and(video::has_480),
         });
-        let make_source = || source::make(self).map(Some);
-        let (mut source, audio, slides, video_360) = std::thread::scope(|scope| {
+        let make_source = || source::make(self).map(|track| vec![track]);
+        let make_audio = || audio::make(self).map(Vec::from_iter);
+        let [mut source, audio, slides, video_360] = std::thread::scope(|scope| {
             let source = scope.spawn(|| self.stage(copies_source, Stage::Source, make_source));
-            let audio = scope.spawn(|| self.stage(tiers.audio, Stage::Audio, || audio::make(self)));
-            let slides = if tiers.video_360 { self.make_slides() } else { Ok(Vec::new()) };
-            let goes_on = tiers.video_360 && slides.is_ok();
-            let video = self.stage(goes_on, Stage::Video, || video::make_360(self));
-            (joined(source.join()), joined(audio.join()), slides, video)
+            let audio = scope.spawn(|| self.stage(tiers.audio, Stage::Audio, make_audio));
+            // The floor that is guaranteed comes before the larger picture.
+            let slides = self.stage(tiers.slides, Stage::Slides, || slides::make(self));
+            let is_wanted = tiers.video_360 && slides.is_ok();
+            let make = || video::make_360(self).map(Vec::from_iter);
+            let video = self.stage(is_wanted, Stage::Video, make);
+            [joined(source.join()), joined(audio.join()), slides, video]
         });
         let is_good = audio.is_ok() && slides.is_ok() && video_360.is_ok();
         if encodes_source && is_good {
             source = self.stage(true, Stage::Source, make_source);
         }
         let is_good = is_good && source.is_ok();
-        let video_480 =
-            self.stage(tiers.video_480 && is_good, Stage::Video480, || video::make_480(self));
+        let make = || video::make_480(self).map(Vec::from_iter);
+        let video_480 = self.stage(tiers.video_480 && is_good, Stage::Video480, make);
         let mut made = Vec::new();
         let mut cancelled = None;
-        let listed = |track: Made| track.map(Vec::from_iter);
-        for tracks in [listed(source), listed(audio), slides, listed(video_360), listed(video_480)]
-        {
+        for tracks in [audio, slides, video_360, video_480, source] {
             match tracks {
                 Ok(tracks) => made.extend(tracks),
                 // Others were cancelled because one failed: that one says why.
@@ -300,40 +302,33 @@ impl<'a> Job<'a> {
         cancelled.map_or(Ok(made), Err)
     }
 
-    /// What is found in the pictures comes before the pictures themselves.
-    fn make_slides(&self) -> Result<Vec<FinishedTrack>, ImportError> {
-        let made = slides::make(self)?;
-        made.iter().for_each(|track| self.announce(Stage::Video, Some(track)));
-        Ok(made)
-    }
-
-    /// Runs a stage, and tells of its track.
+    /// Runs a stage, and tells of its tracks.
     fn stage(&self, is_wanted: bool, stage: Stage, make: impl FnOnce() -> Made) -> Made {
         if !is_wanted {
-            return Ok(None);
+            return Ok(Vec::new());
         }
         let made = make();
         match &made {
-            Ok(track) => {
+            Ok(tracks) => {
                 self.reporter.report(stage, 1.0);
-                self.announce(stage, track.as_ref());
+                self.announce(stage, tracks);
             }
             // Source and sound are soon over, and know best what is wrong with a file.
-            Err(_) if stage < Stage::Video => self.is_failed.store(true, Ordering::Relaxed),
+            Err(_) if stage < Stage::Slides => self.is_failed.store(true, Ordering::Relaxed),
             Err(_) => {}
         }
         made
     }
 
     /// Tells of durable tracks, pictures only once the sound is over.
-    fn announce(&self, stage: Stage, track: Option<&FinishedTrack>) {
+    fn announce(&self, stage: Stage, tracks: &[FinishedTrack]) {
         let mut announced = self.announced.lock().unwrap_or_else(PoisonError::into_inner);
         match stage {
             Stage::Audio => {
                 announced.is_audio_over = true;
-                announced.waiting.splice(0..0, track.cloned());
+                announced.waiting.splice(0..0, tracks.iter().cloned());
             }
-            _ => announced.waiting.extend(track.cloned()),
+            _ => announced.waiting.extend_from_slice(tracks),
         }
         if announced.is_audio_over {
             announced.waiting.drain(..).for_each(|track| self.observer.track_finished(&track));
@@ -360,6 +355,12 @@ impl<'a> Job<'a> {
         self.observer.is_cancelled()
     }
 
+    /// Waits while the import is paused; whether it is to end.
+    fn must_stop(&self) -> bool {
+        self.reporter.wait_while_paused();
+        self.is_cancelled()
+    }
+
     /// Refuses what goes on beyond the longest lesson, whatever length the file declares.
     fn check_going_on(&self, duration_ms: u64) -> Result<(), ImportError> {
         let duration_ms_max = self.request.limits.duration_ms_max;
@@ -370,12 +371,6 @@ impl<'a> Job<'a> {
         Ok(())
     }
 
-    /// Waits while the import is paused; whether it is to end.
-    fn must_stop(&self) -> bool {
-        self.reporter.wait_while_paused();
-        self.is_cancelled()
-    }
-
     /// How far into the lesson `ms` is, 0 to 1.
     fn fraction(&self, ms: u64) -> f64 {
         (ms as f64 / self.probe.duration_ms.max(1) as f64).min(1.0)
@@ -384,7 +379,7 @@ impl<'a> Job<'a> {
     fn check_length(&self, tracks: &[FinishedTrack]) -> Result<u64, ImportError> {
         let declared_ms = self.probe.duration_ms;
         let tiers = self.request.tiers;
-        if !(tiers.audio || tiers.video_360) && tracks.is_empty() {
+        if !(tiers.audio || tiers.slides || tiers.video_360) && tracks.is_empty() {
             // `video-480` alone was asked for, of a picture that has none.
             return Ok(declared_ms);
         }

@@ -20,22 +20,40 @@ pub struct MasterTrack<'a> {
     pub uri: String,
 }
 
-/// Writes the master playlist of one lesson.
+/// One segment that is a file of its own.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Segment {
+    /// How long it lasts.
+    pub seconds: f64,
+    /// Where it is.
+    pub uri: String,
+    /// Whether it can be served now.
+    pub is_here: bool,
+}
+
+/// Writes the master playlist of one lesson; none if nothing of it plays.
 ///
-/// `source` carries its sound inside and is a variant of its own; `video-360` takes its sound
-/// from the group `audio`; a lesson of sound alone has the sound as its variant.
+/// `source` carries its sound inside and is a variant of its own; `video-360` and `video-480`
+/// take their sound from the group `audio`; a lesson of sound alone has the sound as its variant.
+/// Slides and thumbnails are no film and are left out. Captions are offered to players of their
+/// own.
 ///
 /// Media source extensions cannot go from separate sound to sound inside the picture's file
 /// (hls.js 1.7 ends with `HlsJsTrackRemovedError`). A page that plays by hls.js therefore asks
 /// for one tier at a time: give only that tier's tracks, and load again at the same time to
 /// change it. Players of their own (Safari) take the whole.
-pub fn master(tracks: &[MasterTrack]) -> String {
+pub fn master(tracks: &[MasterTrack]) -> Option<String> {
     let find = |kind| tracks.iter().find(|track| track.info.kind == kind);
     let audio = find(TrackKind::Audio);
-    let mut out = String::from(HEADER);
     let source = find(TrackKind::Source);
-    let video = find(TrackKind::Video360);
-    if let (Some(audio), Some(_)) = (audio, video) {
+    let rungs: Vec<_> =
+        [TrackKind::Video360, TrackKind::Video480].into_iter().filter_map(find).collect();
+    if audio.is_none() && source.is_none() && rungs.is_empty() {
+        return None;
+    }
+    let mut out = String::from(HEADER);
+    let has_group = audio.is_some() && !rungs.is_empty();
+    if let Some(audio) = audio.filter(|_| has_group) {
         out += "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\",NAME=\"audio\",DEFAULT=YES,\
                 AUTOSELECT=YES,CHANNELS=\"1\"";
         let _ = writeln!(out, ",URI=\"{}\"", quotable(&audio.uri));
@@ -46,17 +64,34 @@ pub fn master(tracks: &[MasterTrack]) -> String {
                     AUTOSELECT=YES\n";
         }
     }
-    if let Some(video) = video {
-        variant(&mut out, video, audio, audio.map(|_| "audio"));
+    let has_captions = subtitles(&mut out, tracks);
+    for &rung in &rungs {
+        variant(&mut out, rung, audio, audio.map(|_| "audio"), has_captions);
     }
     if let Some(source) = source {
-        let group = (audio.is_some() && video.is_some() && has_sound(source)).then_some("source");
-        variant(&mut out, source, None, group);
+        let group = (has_group && has_sound(source)).then_some("source");
+        variant(&mut out, source, None, group, has_captions);
     }
-    if let (Some(audio), None, None) = (audio, video, source) {
-        variant(&mut out, audio, None, None);
+    if let Some(audio) = audio.filter(|_| rungs.is_empty() && source.is_none()) {
+        variant(&mut out, audio, None, None, has_captions);
     }
-    out
+    Some(out)
+}
+
+/// Offers the captions; says whether there are any.
+fn subtitles(out: &mut String, tracks: &[MasterTrack]) -> bool {
+    let mut has_any = false;
+    for track in tracks.iter().filter(|t| matches!(t.info.kind, TrackKind::Captions(_))) {
+        has_any = true;
+        let language = track.info.language.as_deref();
+        let name = language.unwrap_or(track.info.kind.as_str());
+        let _ = write!(out, "#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID=\"captions\",NAME=\"{name}\"");
+        if let Some(language) = language {
+            let _ = write!(out, ",LANGUAGE=\"{language}\"");
+        }
+        let _ = writeln!(out, ",DEFAULT=NO,AUTOSELECT=YES,URI=\"{}\"", quotable(&track.uri));
+    }
+    has_any
 }
 
 /// Writes the media playlist of one track whose file is at `blob_uri`; `is_held` says whether a
@@ -64,11 +99,7 @@ pub fn master(tracks: &[MasterTrack]) -> String {
 pub fn media(info: &TrackInfo, blob_uri: &str, is_held: impl Fn(Range<u64>) -> bool) -> String {
     let uri = quotable(blob_uri);
     let seconds = |ticks: u32| f64::from(ticks) / f64::from(info.timescale.max(1));
-    // Every EXTINF, rounded to the nearest second, must not exceed it (RFC 8216 §4.3.3.1).
-    let target = info.segments.iter().map(|s| seconds(s.duration_ticks).round() as u64).max();
-    let mut out = String::from(HEADER);
-    let _ = writeln!(out, "#EXT-X-TARGETDURATION:{}", target.unwrap_or(1).max(1));
-    out += "#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-PLAYLIST-TYPE:VOD\n";
+    let mut out = begin(info.segments.iter().map(|s| seconds(s.duration_ticks)));
     let (init, segments) = info.ranges();
     let _ = writeln!(out, "#EXT-X-MAP:URI=\"{uri}\",BYTERANGE=\"{}@0\"", init.end);
     for (segment, range) in segments {
@@ -83,6 +114,38 @@ pub fn media(info: &TrackInfo, blob_uri: &str, is_held: impl Fn(Range<u64>) -> b
     out
 }
 
+/// Writes a media playlist whose segments are files of their own.
+pub fn separate(init_uri: &str, segments: impl Iterator<Item = Segment> + Clone) -> String {
+    let mut out = begin(segments.clone().map(|segment| segment.seconds));
+    let _ = writeln!(out, "#EXT-X-MAP:URI=\"{}\"", quotable(init_uri));
+    for segment in segments {
+        if !segment.is_here {
+            out += "#EXT-X-GAP\n";
+        }
+        let _ = writeln!(out, "#EXTINF:{:.5},\n{}", segment.seconds, quotable(&segment.uri));
+    }
+    out += "#EXT-X-ENDLIST\n";
+    out
+}
+
+/// Writes the playlist of captions whose file is one segment (RFC 8216 §3.5).
+pub fn captions(info: &TrackInfo, uri: &str, is_here: bool) -> String {
+    let seconds = info.duration_ms() as f64 / 1000.0;
+    let mut out = begin([seconds].into_iter());
+    let gap = if is_here { "" } else { "#EXT-X-GAP\n" };
+    let _ = writeln!(out, "{gap}#EXTINF:{seconds:.5},\n{}\n#EXT-X-ENDLIST", quotable(uri));
+    out
+}
+
+fn begin(seconds: impl Iterator<Item = f64>) -> String {
+    // Every EXTINF, rounded to the nearest second, must not exceed it (RFC 8216 §4.3.3.1).
+    let target = seconds.map(|seconds| seconds.round() as u64).max();
+    let mut out = String::from(HEADER);
+    let _ = writeln!(out, "#EXT-X-TARGETDURATION:{}", target.unwrap_or(1).max(1));
+    out += "#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-PLAYLIST-TYPE:VOD\n";
+    out
+}
+
 fn has_sound(track: &MasterTrack) -> bool {
     track.info.codecs.contains("mp4a")
 }
@@ -92,6 +155,7 @@ fn variant(
     track: &MasterTrack,
     sound: Option<&MasterTrack>,
     group: Option<&str>,
+    has_captions: bool,
 ) {
     let info = track.info;
     let with = |of: fn(&TrackInfo) -> u32| {
@@ -113,6 +177,9 @@ fn variant(
     }
     if let Some(group) = group {
         let _ = write!(out, ",AUDIO=\"{group}\"");
+    }
+    if has_captions {
+        out.push_str(",SUBTITLES=\"captions\"");
     }
     let _ = writeln!(out, "\n{}", quotable(&track.uri));
 }
@@ -162,7 +229,7 @@ mod tests {
             MasterTrack { info: &video, uri: "video-360.m3u8".into() },
             MasterTrack { info: &source, uri: "source.m3u8".into() },
         ];
-        let text = master(&tracks);
+        let text = master(&tracks).unwrap();
         assert!(text.contains(
             "#EXT-X-STREAM-INF:BANDWIDTH=124000,AVERAGE-BANDWIDTH=124000,\
              CODECS=\"av01.0.01M.08,opus\",RESOLUTION=640x360,FRAME-RATE=12.500,AUDIO=\"audio\"\n\
@@ -178,10 +245,52 @@ mod tests {
     #[test]
     fn sound_alone_is_a_variant_and_no_uri_breaks_its_line() {
         let audio = track(TrackKind::Audio, &[(4000, 12_000)]);
-        let text = master(&[MasterTrack { info: &audio, uri: "a\"\n#b".into() }]);
+        let text = master(&[MasterTrack { info: &audio, uri: "a\"\n#b".into() }]).unwrap();
         assert!(text.ends_with("CODECS=\"opus\"\na%22%0A#b\n"), "{text}");
         let video = track(TrackKind::Video360, &[(4000, 50_000)]);
-        let text = master(&[MasterTrack { info: &video, uri: "v".into() }]);
+        let text = master(&[MasterTrack { info: &video, uri: "v".into() }]).unwrap();
         assert!(!text.contains("AUDIO"), "{text}");
+    }
+
+    #[test]
+    fn both_rungs_share_the_sound_and_slides_are_no_film() {
+        let audio = track(TrackKind::Audio, &[(4000, 12_000)]);
+        let small = track(TrackKind::Video360, &[(4000, 50_000)]);
+        let large = track(TrackKind::Video480, &[(4000, 150_000)]);
+        let slides = track(TrackKind::Slides, &[(4000, 20_000)]);
+        let told = TrackInfo {
+            language: Some("zh-Hans".into()),
+            ..track(TrackKind::Captions(1), &[(4000, 300)])
+        };
+        let of = |info| MasterTrack { info, uri: format!("{}.m3u8", info.kind) };
+        let text = master(&[of(&audio), of(&slides), of(&told), of(&small), of(&large)]).unwrap();
+        let rung = |name: &str, bandwidth: u32| {
+            format!(
+                "BANDWIDTH={bandwidth},AVERAGE-BANDWIDTH={bandwidth},\
+                 CODECS=\"av01.0.01M.08,opus\",RESOLUTION=640x360,FRAME-RATE=12.500,\
+                 AUDIO=\"audio\",SUBTITLES=\"captions\"\n{name}.m3u8\n"
+            )
+        };
+        assert!(text.contains(&rung("video-360", 124_000)), "{text}");
+        assert!(text.contains(&rung("video-480", 324_000)), "{text}");
+        assert!(text.contains("NAME=\"zh-Hans\",LANGUAGE=\"zh-Hans\""), "{text}");
+        assert!(!text.contains("slides"), "{text}");
+        assert_eq!(master(&[of(&slides)]), None);
+    }
+
+    #[test]
+    fn files_of_their_own_and_captions_are_listed_with_their_gaps() {
+        let segment =
+            |n: usize| Segment { seconds: 4.0, uri: format!("h264/{n}.m4s"), is_here: n != 1 };
+        let text = separate("h264/init.mp4", (0..3).map(segment));
+        assert!(text.contains(
+            "#EXT-X-MAP:URI=\"h264/init.mp4\"\n#EXTINF:4.00000,\nh264/0.m4s\n\
+             #EXT-X-GAP\n#EXTINF:4.00000,\nh264/1.m4s\n#EXTINF"
+        ));
+        let told = track(TrackKind::Captions(2), &[(90_000, 300)]);
+        let text = captions(&told, "captions-2.vtt", true);
+        assert!(text.contains("#EXT-X-TARGETDURATION:90\n"), "{text}");
+        assert!(text.ends_with("#EXTINF:90.00000,\ncaptions-2.vtt\n#EXT-X-ENDLIST\n"), "{text}");
+        assert!(captions(&told, "x", false).contains("#EXT-X-GAP\n#EXTINF"));
     }
 }

@@ -20,11 +20,12 @@ use crate::db::Db;
 use crate::driver::SyncHandle;
 use crate::events::EventBus;
 use crate::jobs::Jobs;
+use crate::playing::{self, Playing};
 use crate::problem::ApiError;
 use crate::setup::School;
 use crate::{
     accounts, alliance, comments, contacts, demo_link, events, health, jobs, lessons, media,
-    openapi, setup, uploads, web,
+    openapi, setup, timeline, uploads, web,
 };
 
 mod guard;
@@ -66,8 +67,12 @@ pub struct AppParts {
     pub jobs: Jobs,
     /// Which uploads take bytes now.
     pub uploads: uploads::Uploads,
+    /// Whether a class is on.
+    pub playing: Playing,
     /// The system's ffmpeg, if there is one.
     pub ffmpeg: Option<Ffmpeg>,
+    /// What serving of lessons keeps between requests.
+    pub serving: media::Serving,
     /// Becomes true when the hub stops.
     pub shutdown: Shutdown,
 }
@@ -169,6 +174,7 @@ pub fn router(app: &App) -> Router {
     let (api, openapi) = api_routes().split_for_parts();
     let media = OpenApiRouter::<App>::new().merge(media::routes()).merge(health::routes());
     let (media, _) = media.split_for_parts();
+    let media = media.layer(middleware::from_fn_with_state(app.clone(), playing::notice));
     Router::new()
         .merge(api.layer(DefaultBodyLimit::max(JSON_BYTES_MAX)).layer(web::compression()))
         .merge(openapi::route(&openapi))
@@ -188,6 +194,8 @@ pub fn api_routes() -> OpenApiRouter<App> {
         .merge(accounts::routes())
         .merge(alliance::routes())
         .merge(lessons::routes())
+        .merge(timeline::routes())
+        .merge(media::check::routes())
         .merge(comments::routes())
         .merge(uploads::routes())
         .merge(jobs::routes())

@@ -11,6 +11,7 @@ use yingxue_sync_core::id::{BlobId, CollectionId, DocId, HubId};
 
 pub mod answers;
 pub mod bounds;
+pub mod outline;
 pub mod projection;
 pub mod query;
 pub mod readiness;
@@ -57,7 +58,7 @@ pub struct NewLesson {
 /// One finished track of a lesson, as its document names it.
 #[derive(Debug, Clone)]
 pub struct NewTrack {
-    /// `audio`, `video-360` or `source`.
+    /// As [`readiness::TrackKind`] names it.
     pub kind: String,
     /// Where its bytes are.
     pub blob: BlobId,
@@ -87,16 +88,29 @@ pub fn lesson_edits(
         put("school", text(&lesson.school)),
         put("school_hub", DocValue::Bytes(lesson.school_hub.as_bytes().to_vec())),
         put("filename", text(&lesson.filename)),
-        put("duration_ms", int(duration_ms)),
+        duration_edit(duration_ms),
         put("created_at", DocValue::Int(lesson.created_at_ms)),
         put("deleted", DocValue::Bool(false)),
     ];
-    edits.extend(poster.map(|jpeg| put("poster", DocValue::Bytes(jpeg))));
-    edits.extend(tracks.iter().map(|track| DocEdit::Put {
-        path: vec!["tracks".to_owned(), track.kind.clone()],
-        value: track_value(track),
-    }));
+    edits.extend(poster.map(poster_edit));
+    edits.extend(tracks.iter().map(track_edit));
     edits
+}
+
+/// Gives the edit that adds a track to a lesson that is published already.
+pub fn track_edit(track: &NewTrack) -> DocEdit {
+    let path = vec!["tracks".to_owned(), track.kind.clone()];
+    DocEdit::Put { path, value: track_value(track) }
+}
+
+/// Gives the edit that says how long a lesson is.
+pub fn duration_edit(duration_ms: u64) -> DocEdit {
+    put("duration_ms", int(duration_ms))
+}
+
+/// Gives the edit that gives a lesson its picture, a JPEG within [`bounds::POSTER_BYTES_MAX`].
+pub fn poster_edit(jpeg: Vec<u8>) -> DocEdit {
+    put("poster", DocValue::Bytes(jpeg))
 }
 
 /// Gives the edit that replaces one text of a lesson.

@@ -14,6 +14,7 @@ use client::HubClient;
 mod add;
 pub(crate) mod client;
 mod doctor;
+mod media;
 pub(crate) mod upload;
 
 #[derive(Parser)]
@@ -61,6 +62,9 @@ enum Command {
     /// Logins of this school
     #[command(subcommand)]
     User(UserCommand),
+    /// Files, and the files of lessons
+    #[command(subcommand)]
+    Media(media::MediaCommand),
     /// Says whether the hub runs, and how it is
     Status {
         #[command(flatten)]
@@ -165,6 +169,7 @@ fn run(command: Command) -> Result<ExitCode> {
             add_user(&hub.client()?, &login, name.as_deref(), role, password)?;
         }
         Command::User(UserCommand::List { hub }) => list_users(&hub.client()?)?,
+        Command::Media(command) => return media::run(&command),
         Command::Status { hub } => status(&hub.client()?)?,
         Command::Doctor { hub } => return Ok(doctor::run(&hub.path()?)),
     }
@@ -319,6 +324,7 @@ mod tests {
             "yingxue join abc",
             "yingxue user add chen --role teacher --password secret12",
             "yingxue doctor",
+            "yingxue media check lesson.mp4",
         ] {
             Cli::try_parse_from(line.split(' ')).unwrap();
         }

@@ -23,6 +23,8 @@ pub struct Config {
     pub uploads: UploadsConfig,
     /// Making of lessons.
     pub import: ImportConfig,
+    /// Tracks of lessons.
+    pub media: MediaConfig,
     /// Only for `yingxue demo`, which writes it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub demo: Option<DemoConfig>,
@@ -150,6 +152,39 @@ impl Default for ImportConfig {
     fn default() -> Self {
         Self { attempts_max: 3 }
     }
+}
+
+/// Tracks of lessons.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MediaConfig {
+    /// Encoder of the AV1 tracks: "rav1e" is built in; "svt-av1" is faster, and needs an ffmpeg
+    /// that has libsvtav1 (`yingxue doctor` says).
+    pub encoder: Encoder,
+    /// Make the track of 480 lines too, after everything else: the tier 清晰. It takes several
+    /// times as long as the one of 360 lines.
+    pub video_480: bool,
+    /// Encode nothing while lessons are being played from this hub, and for a minute after: a
+    /// class needs the processor more. A teacher can let one import go on.
+    pub pause_while_playing: bool,
+    /// Threads that encode; 0 is one for each core, which is the fastest.
+    pub workers: usize,
+}
+
+impl Default for MediaConfig {
+    fn default() -> Self {
+        Self { encoder: Encoder::Rav1e, video_480: true, pause_while_playing: true, workers: 0 }
+    }
+}
+
+/// See [`MediaConfig::encoder`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Encoder {
+    /// Built in.
+    Rav1e,
+    /// Of the system's ffmpeg.
+    SvtAv1,
 }
 
 /// What the demo page shows.
@@ -302,6 +337,15 @@ mod tests {
         std::fs::write(&path, "[http]\nlisten_on = \"x\"\n").unwrap();
         let error = Config::load(Some(&path)).unwrap_err().to_string();
         assert!(error.contains("listen_on"), "{error}");
+    }
+
+    #[test]
+    fn an_encoder_is_chosen_by_name_and_a_wrong_one_is_told_which_there_are() {
+        let config: Config = toml::from_str("[media]\nencoder = \"svt-av1\"\n").unwrap();
+        assert_eq!(config.media, MediaConfig { encoder: Encoder::SvtAv1, ..Default::default() });
+        let error = toml::from_str::<Config>("[media]\nencoder = \"x264\"\n").unwrap_err();
+        let error = error.to_string();
+        assert!(error.contains("rav1e") && error.contains("svt-av1"), "{error}");
     }
 
     #[test]

@@ -91,7 +91,7 @@ pub struct WaitingTrack {
     pub lesson_id: String,
     /// Its title.
     pub title: String,
-    /// `audio`, `video-360` or `source`.
+    /// Its kind; a newer hub may have made one that is not known here.
     pub track: String,
     /// Verified on this disk.
     pub verified_bytes: i64,

@@ -1,100 +1,127 @@
-//! Makes a lesson of an uploaded file: encodes it, turns the tracks into blobs, publishes it.
+//! Makes a lesson of an uploaded file, a video, a sound, a presentation or pictures: encodes it, turns the tracks into blobs, publishes it as
+//! soon as it can be taught, and adds each later track when that is finished.
 //!
 //! A hub that is killed goes on where it was: the codec keeps what is finished in the work
 //! folder, blobs are made again from the same bytes and are the same, and the document is the one
 //! whose id was made when the upload ended.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use tokio::sync::mpsc::{self, UnboundedSender};
+use tokio::task::JoinHandle;
+use yingxue_codec::document::{self, DocumentRequest, Programs};
 use yingxue_codec::import::{
     self, EncoderChoice, FinishedTrack, ImportError, ImportRequest, Imported, Progress, Tiers,
 };
+use yingxue_codec::track::TrackKind;
 use yingxue_codec::{Ffmpeg, Limits};
-use yingxue_sync_core::blob::{Manifest, PieceInfo};
-use yingxue_sync_core::id::{BlobId, DocId, Hash};
-use yingxue_sync_io::blob_files::{BlobFileError, BlobFiles};
+use yingxue_sync_core::id::DocId;
 
-use crate::alliance::refused;
 use crate::app::App;
-use crate::catalog::query::{self, LessonRow};
-use crate::catalog::{self, NewLesson, NewTrack, bounds, collection};
-use crate::jobs::runner::{ClaimedJob, JobError, WAITING_FOR_ALLIANCE};
-use crate::jobs::{JobState, Observer, Stage};
+use crate::catalog::query;
+use crate::config::{Encoder, MediaConfig};
+use crate::jobs::runner::{ClaimedJob, GIVES_WAY, JobError, WAITING_FOR_ALLIANCE};
+use crate::jobs::{JobKind, Stage};
 use crate::problem::ApiError;
-use crate::store::blobs;
 use crate::uploads;
 
-/// A finished track as a blob that lies in its place.
-struct MadeBlob {
-    blob: BlobId,
-    manifest: Manifest,
-    track: NewTrack,
+mod blobs;
+mod publication;
+mod work_folder;
+
+pub use work_folder::remove_work;
+
+use publication::Publication;
+
+/// A picture of more lines than this has a `video-480`.
+const LINES_OF_VIDEO_360: u32 = 360;
+
+/// What a job has made of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Made {
+    /// All that will be made of it.
+    Everything,
+    /// What the lesson can be taught with; `video-480` is to follow.
+    FirstTiers,
 }
 
 /// Does one import. Called again with the same job after a stop.
 ///
 /// # Errors
 /// With the code and the sentence that the teacher sees.
-pub async fn run(app: &App, job: &ClaimedJob) -> Result<(), JobError> {
+pub async fn run(app: &App, job: &ClaimedJob) -> Result<Made, JobError> {
     let lesson: DocId = job.lesson_id.parse().map_err(internal)?;
     let row = app.db.read(move |db| query::row(db, &lesson)).await.map_err(ApiError::from)?;
-    let row = row.ok_or_else(|| internal("the lesson of an import is not there"))?;
-    let work_dir = work_root(app).join(job.id.to_string());
-    sweep(app).await;
-    let outcome = if row.is_published { Ok(()) } else { make(app, job, &row, &work_dir).await };
-    if !may_go_on(app, &outcome) {
-        remove_folder(work_dir).await;
+    row.ok_or_else(|| internal("the lesson of an import is not there"))?;
+    work_folder::sweep(app).await;
+    let outcome = make(app, job, lesson).await;
+    if outcome.is_err() && !may_go_on(app, &outcome) {
+        remove_work(app, job.id).await;
     }
     outcome
 }
 
-async fn make(
-    app: &App,
-    job: &ClaimedJob,
-    row: &LessonRow,
-    work_dir: &Path,
-) -> Result<(), JobError> {
-    let imported = encode(app, job, work_dir).await?;
+async fn make(app: &App, job: &ClaimedJob, lesson: DocId) -> Result<Made, JobError> {
+    let work_dir = work_folder::path(app, job.id);
+    let (finished, mut early) = mpsc::unbounded_channel();
+    let mut encoding = encode(app, job, &work_dir, finished)?;
+    let mut publication = Publication::new(app, job, lesson, &work_dir);
+    let imported = loop {
+        tokio::select! {
+            Some(track) = early.recv() => publication.take(track).await,
+            imported = &mut encoding => break imported.map_err(internal)??,
+        }
+    };
     if app.sync.membership().is_none() {
         return Err(JobError::waiting_for_alliance());
     }
     job.observer.report(Stage::Store, 100, None);
-    let made = store(app, &imported.tracks, work_dir).await?;
-    if job.observer.is_cancelled() {
-        return Err(JobError::new("cancelled", "The import was cancelled."));
+    publication.finish(&imported).await?;
+    let has_more = app.config.media.video_480 && job.kind == JobKind::Import;
+    match has_more && imported.tracks.iter().any(is_larger_than_360) {
+        true => Ok(Made::FirstTiers),
+        false => Ok(Made::Everything),
     }
-    publish(app, job, row, &imported, made).await
+}
+
+fn is_larger_than_360(track: &FinishedTrack) -> bool {
+    let is_moving = track.info.kind == TrackKind::Source && track.info.frame_rate.is_some();
+    is_moving && track.info.height.is_some_and(|lines| lines > LINES_OF_VIDEO_360)
 }
 
 /// What is finished is worth keeping if the same import may go on soon.
-fn may_go_on(app: &App, outcome: &Result<(), JobError>) -> bool {
-    const KEPT: [&str; 4] = ["disk_full", "disk_failed", WAITING_FOR_ALLIANCE, "internal"];
+fn may_go_on(app: &App, outcome: &Result<Made, JobError>) -> bool {
+    const KEPT: [&str; 5] =
+        ["disk_full", "disk_failed", WAITING_FOR_ALLIANCE, GIVES_WAY, "internal"];
     outcome.as_ref().is_err_and(|e| app.shutdown.is_on() || KEPT.contains(&e.code.as_str()))
 }
 
-async fn encode(app: &App, job: &ClaimedJob, work_dir: &Path) -> Result<Imported, JobError> {
+/// Starts to encode on a thread of its own, which sends each track when it is finished.
+fn encode(
+    app: &App,
+    job: &ClaimedJob,
+    work_dir: &Path,
+    finished: UnboundedSender<FinishedTrack>,
+) -> Result<JoinHandle<Result<Imported, JobError>>, JobError> {
     let ffmpeg = app.ffmpeg.clone().ok_or_else(|| {
         JobError::new("no_ffmpeg", "ffmpeg is not installed on the hub; install it, then retry.")
     })?;
-    let source = uploads::path(app, &job.import.upload_id);
-    let work_dir = work_dir.to_owned();
-    let (observer, reserve_bytes) = (job.observer.clone(), app.config.uploads.disk_reserve_bytes);
-    let watch = Watch { observer, folder: app.data_dir.clone(), reserve_bytes };
-    tokio::task::spawn_blocking(move || {
-        let encoded = encode_blocking(&ffmpeg, &source, &work_dir, &watch);
-        encoded.map_err(|error| {
+    let (source, work_dir) = (uploads::path(app, &job.import.upload_id), work_dir.to_owned());
+    let watch = Watch::new(app, job, finished);
+    Ok(tokio::task::spawn_blocking(move || {
+        encode_blocking(&ffmpeg, &source, &work_dir, &watch).map_err(|error| {
             let is_full = error.code() == "disk_full" || watch.is_disk_full();
             if is_full {
-                remove_unfinished(&work_dir);
+                work_folder::remove_unfinished(&work_dir);
                 return ApiError::disk_full(None).into();
             }
-            JobError::new(error.code(), sentence(&error))
+            match watch.gives_way.load(Ordering::Relaxed) {
+                true => JobError::gives_way(),
+                false => JobError::new(error.code(), sentence(&error)),
+            }
         })
-    })
-    .await
-    .map_err(internal)?
+    }))
 }
 
 fn encode_blocking(
@@ -103,26 +130,72 @@ fn encode_blocking(
     work_dir: &Path,
     watch: &Watch,
 ) -> Result<Imported, ImportError> {
-    fs::create_dir_all(work_dir)?;
-    let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    std::fs::create_dir_all(work_dir)?;
+    let config = &watch.app.config.media;
+    let tiers = match watch.job.kind {
+        JobKind::Import => Tiers::FIRST,
+        JobKind::Import480 => Tiers::SECOND,
+    };
+    let (workers, encoder) = (workers(config), encoder(config));
     let limits = Limits::default();
-    let (encoder, tiers) = (EncoderChoice::Rav1e, Tiers::FIRST);
+    // By its content: what a name says is for people. What cannot be read is refused below.
+    if document::detect(source).ok().flatten().is_some() {
+        let programs = Programs::find();
+        let (programs, sources) = (&programs, &[source][..]);
+        let (sound, page_starts_ms) = (None, None);
+        let request = DocumentRequest {
+            ffmpeg,
+            programs,
+            sources,
+            sound,
+            page_starts_ms,
+            work_dir,
+            workers,
+            limits,
+        };
+        return document::import(&request, watch);
+    }
     let request = ImportRequest { ffmpeg, source, work_dir, workers, limits, encoder, tiers };
     import::import(&request, watch)
 }
 
-/// Passes the codec's progress on, and ends it before the disk is so full that the hub's
-/// database has no room to say so.
+fn workers(config: &MediaConfig) -> usize {
+    let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    if config.workers > 0 { config.workers } else { cores() }
+}
+
+fn encoder(config: &MediaConfig) -> EncoderChoice {
+    match config.encoder {
+        Encoder::Rav1e => EncoderChoice::Rav1e,
+        Encoder::SvtAv1 => EncoderChoice::SvtAv1,
+    }
+}
+
+/// Passes on what the codec says and asks. Ends it before the disk is so full that the hub's
+/// database has no room to say so, and when something more urgent waits.
 struct Watch {
-    observer: Observer,
-    folder: PathBuf,
-    reserve_bytes: u64,
+    app: App,
+    job: ClaimedJob,
+    finished: UnboundedSender<FinishedTrack>,
+    gives_way: AtomicBool,
 }
 
 impl Watch {
+    fn new(app: &App, job: &ClaimedJob, finished: UnboundedSender<FinishedTrack>) -> Self {
+        Self { app: app.clone(), job: job.clone(), finished, gives_way: AtomicBool::new(false) }
+    }
+
     fn is_disk_full(&self) -> bool {
-        rustix::fs::statvfs(&self.folder)
-            .is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < self.reserve_bytes)
+        let reserve_bytes = self.app.config.uploads.disk_reserve_bytes;
+        rustix::fs::statvfs(&self.app.data_dir)
+            .is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < reserve_bytes)
+    }
+
+    fn has_to_give_way(&self) -> bool {
+        if self.job.kind == JobKind::Import480 && self.app.jobs.is_import_waiting() {
+            self.gives_way.store(true, Ordering::Relaxed);
+        }
+        self.gives_way.load(Ordering::Relaxed)
     }
 }
 
@@ -132,161 +205,23 @@ impl import::Observer for Watch {
             import::Stage::Probe => Stage::Probe,
             import::Stage::Source => Stage::Source,
             import::Stage::Audio => Stage::Audio,
-            import::Stage::Video | import::Stage::Video480 => Stage::Video,
+            import::Stage::Slides | import::Stage::Video => Stage::Video,
+            import::Stage::Video480 => Stage::Video480,
         };
-        self.observer.report(stage, progress.percent, progress.seconds_left);
+        self.job.observer.report(stage, progress.percent, progress.seconds_left);
     }
 
     fn is_cancelled(&self) -> bool {
-        self.observer.is_cancelled() || self.is_disk_full()
+        self.job.observer.is_cancelled() || self.is_disk_full() || self.has_to_give_way()
     }
-}
 
-/// Puts the tracks among the blobs, durably: files first, then the rows that name them.
-async fn store(
-    app: &App,
-    tracks: &[FinishedTrack],
-    work_dir: &Path,
-) -> Result<Vec<NewTrack>, JobError> {
-    let (tracks, work_dir) = (tracks.to_vec(), work_dir.to_owned());
-    let files = app.sync.files().clone();
-    let made = tokio::task::spawn_blocking(move || {
-        let made = tracks.iter().map(|track| make_blob(&files, track, &work_dir));
-        made.collect::<Result<Vec<MadeBlob>, JobError>>()
-    });
-    let made = made.await.map_err(internal)??;
-    let kept = app.db.write(move |tx| -> rusqlite::Result<Vec<NewTrack>> {
-        for MadeBlob { blob, manifest, .. } in &made {
-            blobs::insert_complete(tx, blob, manifest)?;
-        }
-        Ok(made.into_iter().map(|made| made.track).collect())
-    });
-    Ok(kept.await.map_err(ApiError::from)?)
-}
-
-fn make_blob(
-    files: &BlobFiles,
-    track: &FinishedTrack,
-    work_dir: &Path,
-) -> Result<MadeBlob, JobError> {
-    let manifest = describe(track).map_err(disk_error)?;
-    // What another hub would refuse must not be published.
-    let manifest = Manifest::decode(&manifest.encode()).map_err(internal)?;
-    let blob = manifest.blob_id();
-    adopt(files, blob, &track.path, work_dir)?;
-    let info = &track.info;
-    let track = NewTrack {
-        kind: info.kind.to_string(),
-        blob,
-        bytes: manifest.total_bytes(),
-        codecs: info.codecs.clone(),
-        width: info.width,
-        height: info.height,
-    };
-    Ok(MadeBlob { blob, manifest, track })
-}
-
-fn describe(track: &FinishedTrack) -> io::Result<Manifest> {
-    let mut file = File::open(&track.path)?;
-    let mut piece = Vec::new();
-    let mut pieces = Vec::new();
-    for bytes in track.info.pieces() {
-        piece.resize(bytes as usize, 0);
-        file.read_exact(&mut piece)?;
-        pieces.push(PieceInfo { bytes, hash: Hash(*blake3::hash(&piece).as_bytes()) });
+    fn is_paused(&self) -> bool {
+        self.job.observer.is_paused()
     }
-    Ok(Manifest { pieces, info: track.info.encode() })
-}
 
-/// Adopts a second name of the file, so that the codec still finds its own after a kill.
-fn adopt(files: &BlobFiles, blob: BlobId, path: &Path, work_dir: &Path) -> Result<(), JobError> {
-    let second_name = work_dir.join(format!("{}.blob", blob.short()));
-    let adopted = match fs::hard_link(path, &second_name) {
-        Ok(()) => files.adopt(blob, &second_name),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            files.adopt(blob, &second_name)
-        }
-        // Not every file system has second names.
-        Err(_) => files.adopt(blob, path),
-    };
-    adopted.map_err(|error| match error {
-        BlobFileError::NoSpace { .. } => ApiError::disk_full(None).into(),
-        error => JobError::new("disk_failed", sentence(&error)),
-    })
-}
-
-async fn publish(
-    app: &App,
-    job: &ClaimedJob,
-    row: &LessonRow,
-    imported: &Imported,
-    tracks: Vec<NewTrack>,
-) -> Result<(), JobError> {
-    let poster = imported.poster_jpeg.clone();
-    let poster = poster.filter(|jpeg| jpeg.len() <= bounds::POSTER_BYTES_MAX);
-    let lesson = NewLesson {
-        title: job.import.title.clone(),
-        subject: job.import.subject.clone(),
-        grade: job.import.grade.clone(),
-        teacher: job.import.teacher.clone(),
-        school: app.school_name()?,
-        school_hub: app.sync.hub_id(),
-        filename: job.import.filename.clone(),
-        created_at_ms: row.created_at_ms,
-    };
-    let edits = catalog::lesson_edits(&lesson, imported.duration_ms, poster, &tracks);
-    let author = job.import.author.clone();
-    app.sync.edit_doc(collection(), row.lesson, author, edits).await.map_err(refused)?;
-    for track in &tracks {
-        app.sync.blob_added(track.blob).await;
-    }
-    Ok(())
-}
-
-fn work_root(app: &App) -> PathBuf {
-    app.data_dir.join("work")
-}
-
-/// Removes the work folders of jobs that are over.
-async fn sweep(app: &App) {
-    let mut open = app.jobs.open();
-    open.retain(|job| job.state != JobState::Cancelled);
-    let open: Vec<String> = open.iter().map(|job| job.id.to_string()).collect();
-    let Ok(mut folders) = tokio::fs::read_dir(work_root(app)).await else { return };
-    while let Ok(Some(folder)) = folders.next_entry().await {
-        if !open.iter().any(|id| folder.file_name().to_str() == Some(id)) {
-            remove_folder(folder.path()).await;
-        }
-    }
-}
-
-/// Removes what was being written; finished tracks stay for the next try.
-fn remove_unfinished(work_dir: &Path) {
-    let Ok(entries) = fs::read_dir(work_dir) else { return };
-    for path in entries.flatten().map(|entry| entry.path()) {
-        if path.extension().is_some_and(|extension| extension == "part")
-            && let Err(error) = fs::remove_file(&path)
-        {
-            tracing::warn!(%error, "an unfinished track cannot be removed");
-        }
-    }
-}
-
-async fn remove_folder(folder: PathBuf) {
-    match tokio::fs::remove_dir_all(&folder).await {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            tracing::warn!(%error, "a work folder cannot be removed");
-        }
-        _ => {}
-    }
-}
-
-fn disk_error(error: io::Error) -> JobError {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            ApiError::disk_full(None).into()
-        }
-        _ => JobError::new("disk_failed", sentence(&error)),
+    fn track_finished(&self, track: &FinishedTrack) {
+        // Nobody listens any more if the hub is stopping.
+        drop(self.finished.send(track.clone()));
     }
 }
 

@@ -1,48 +1,29 @@
 //! Work that outlives a restart: enqueued in the transaction that causes it, done one at a time.
+//! What a lesson can be taught with comes before what only makes it look better.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
-use axum::Json;
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
-use crate::accounts::Teacher;
-use crate::app::{App, now_ms};
+use crate::app::App;
 use crate::db::Db;
 use crate::events::{EventBus, HubEvent};
-use crate::problem::{ApiError, Problem};
+use crate::problem::ApiError;
 
+mod routes;
 pub mod runner;
+pub(crate) mod table;
 
+pub use routes::{cancel_of_lesson, routes};
 pub use runner::{ClaimedJob, JobError};
-
-const COLUMNS: &str =
-    "id, kind, hex(lesson_id), title, state, error_code, error_detail, created_at";
-pub(crate) const SELECT_OPEN: &str =
-    "select {columns} from jobs where state <> 'done' order by id desc limit ?1";
-pub(crate) const SELECT_RECENT: &str =
-    "select {columns} from jobs where state = 'done' order by id desc limit ?1";
-pub(crate) const SELECT_ONE: &str = "select {columns} from jobs where id = ?1";
-pub(crate) const INSERT: &str = "insert into jobs \
-    (kind, lesson_id, title, payload, state, created_at) \
-    values (?1, unhex(?2), ?3, ?4, 'queued', ?5)";
-pub(crate) const CANCEL: &str =
-    "update jobs set state = 'cancelled' where id = ?1 and state in ('queued', 'running')";
-pub(crate) const RETRY: &str = "update jobs set state = 'queued', attempts = 0, \
-    error_code = null, error_detail = null where id = ?1 and state in ('failed', 'cancelled')";
+pub use table::enqueue;
 
 /// Jobs that are not done and are remembered; a school makes a few a day.
 const OPEN_MAX: usize = 1_000;
-/// Jobs that are done and shown.
-const RECENT_MAX: usize = 50;
 /// Between two reports of progress; faster is not seen.
 const REPORT_EVERY: Duration = Duration::from_millis(500);
 
@@ -51,8 +32,8 @@ const REPORT_EVERY: Duration = Duration::from_millis(500);
 pub struct Job {
     /// Its number.
     pub id: i64,
-    /// What it does; `import` is the only kind yet.
-    pub kind: String,
+    /// What it makes.
+    pub kind: JobKind,
     /// Which lesson it makes.
     pub lesson_id: String,
     /// Title of the lesson when the job was made.
@@ -61,6 +42,8 @@ pub struct Job {
     pub state: JobState,
     /// What it does now, if it runs.
     pub stage: Option<Stage>,
+    /// Why it stands still though it runs.
+    pub paused: Option<Pause>,
     /// 0 to 100 of the whole job.
     pub percent: u8,
     /// About how long it will take still.
@@ -69,6 +52,28 @@ pub struct Job {
     pub error: Option<JobFailure>,
     /// Unix milliseconds.
     pub created_at: i64,
+    /// True if somebody wants it done in spite of a class.
+    #[serde(skip)]
+    pub goes_on: bool,
+}
+
+/// What a job makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub enum JobKind {
+    /// What a lesson can be taught with.
+    #[serde(rename = "import")]
+    Import,
+    /// The track `video-480` of a lesson that is published. Gives way to every `import`.
+    #[serde(rename = "import-480")]
+    Import480,
+}
+
+/// Why a job stands still.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Pause {
+    /// A class is on: lessons are being played from this hub.
+    Class,
 }
 
 /// How far a job is.
@@ -97,8 +102,11 @@ pub enum Stage {
     Source,
     /// Makes the track `audio`.
     Audio,
-    /// Makes the track `video-360`.
+    /// Makes the track `video-360`, and finds the slides in its pictures.
     Video,
+    /// Makes the track `video-480`.
+    #[serde(rename = "video_480")]
+    Video480,
     /// Puts the tracks into the catalogue.
     Store,
 }
@@ -148,24 +156,11 @@ pub struct Observer {
     reported: Arc<Mutex<Option<Instant>>>,
 }
 
-/// Adds an import in the transaction that causes it; afterwards call [`Jobs::committed`].
-pub fn enqueue(
-    tx: &Transaction<'_>,
-    lesson_id: &str,
-    title: &str,
-    import: &ImportJob,
-) -> Result<Job, ApiError> {
-    let payload = serde_json::to_string(import).map_err(ApiError::internal)?;
-    let row = params!["import", lesson_id, title, payload, now_ms()];
-    tx.prepare_cached(INSERT)?.execute(row)?;
-    find(tx, tx.last_insert_rowid())?.ok_or_else(|| ApiError::internal("a new job is not there"))
-}
-
 impl Jobs {
     /// Loads what is not done; what a stop has interrupted waits again.
     pub fn load(db: &Db, events: &EventBus, attempts_max: u32) -> Result<Self, ApiError> {
         db.write_blocking(move |tx| runner::requeue_interrupted(tx, attempts_max))?;
-        let rows = db.read_blocking(|c| select(c, SELECT_OPEN, OPEN_MAX))?;
+        let rows = db.read_blocking(|c| table::select(c, table::SELECT_OPEN, OPEN_MAX))?;
         let open = RwLock::new(rows.into_iter().map(|job| (job.id, job)).collect());
         let stops = Mutex::default();
         Ok(Self { open, stops, wake: Notify::new(), events: events.clone() })
@@ -186,6 +181,14 @@ impl Jobs {
     /// Gives the jobs that are not done, newest first.
     pub fn open(&self) -> Vec<Job> {
         self.open.read().expect("never held over a panic").values().rev().cloned().collect()
+    }
+
+    /// Says whether a lesson waits for what it can be taught with.
+    pub(crate) fn is_import_waiting(&self) -> bool {
+        let open = self.open.read().expect("never held over a panic");
+        // One with an error waits for an alliance, not for its turn.
+        let waits = |job: &Job| job.state == JobState::Queued && job.error.is_none();
+        open.values().any(|job| job.kind == JobKind::Import && waits(job))
     }
 
     /// Keeps a job's new state and tells browsers.
@@ -214,6 +217,25 @@ impl Jobs {
     pub fn stop_all(&self) {
         let stops = self.stops.lock().expect("never held over a panic");
         stops.values().for_each(|flag| flag.store(true, Ordering::Relaxed));
+    }
+
+    /// Lets a job run in spite of a class; tells browsers.
+    fn let_go_on(&self, id: i64) -> Option<Job> {
+        self.change(id, |job| {
+            job.goes_on = true;
+            job.paused = None;
+        })
+    }
+
+    /// Changes a job in memory, its progress stays; tells browsers.
+    fn change(&self, id: i64, change: impl FnOnce(&mut Job)) -> Option<Job> {
+        let mut open = self.open.write().expect("never held over a panic");
+        let job = open.get_mut(&id)?;
+        change(job);
+        let job = job.clone();
+        drop(open);
+        self.events.publish(HubEvent::Job(Box::new(job.clone())));
+        Some(job)
     }
 
     fn stop(&self, id: i64) {
@@ -254,116 +276,21 @@ impl Observer {
         self.stop.load(Ordering::Relaxed) || self.app.shutdown.is_on()
     }
 
-    /// Gives the flag behind [`Observer::is_cancelled`], for threads and children.
-    pub fn stop_flag(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.stop)
+    /// Says whether the job has to stand still because a class is on; tells browsers when that
+    /// changes.
+    pub fn is_paused(&self) -> bool {
+        let is_class =
+            self.app.config.media.pause_while_playing && self.app.playing.is_on(Instant::now());
+        let open = self.app.jobs.open.read().expect("never held over a panic");
+        let Some(job) = open.get(&self.id) else { return false };
+        let paused = (is_class && !job.goes_on).then_some(Pause::Class);
+        let is_news = job.paused != paused;
+        drop(open);
+        if is_news {
+            self.app.jobs.change(self.id, |job| job.paused = paused);
+        }
+        paused.is_some()
     }
-}
-
-/// The routes of this slice.
-pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(cancel)).routes(routes!(retry))
-}
-
-/// A page of jobs.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub struct JobList {
-    /// Those not done, then the newest that are, newest first.
-    pub items: Vec<Job>,
-}
-
-/// Lists jobs: those not done, then the newest that are.
-#[utoipa::path(get, path = "/jobs", tag = "jobs", responses(
-    (status = 200, body = JobList), (status = 401, body = Problem), (status = 403, body = Problem),
-))]
-async fn list(State(app): State<App>, _: Teacher) -> Result<Json<JobList>, ApiError> {
-    let mut items = app.jobs.open();
-    items.extend(app.db.read(|c| select(c, SELECT_RECENT, RECENT_MAX)).await?);
-    Ok(Json(JobList { items }))
-}
-
-/// Cancels a job that waits or runs.
-#[utoipa::path(delete, path = "/jobs/{id}", tag = "jobs", params(("id" = i64, Path)), responses(
-    (status = 204), (status = 404, body = Problem), (status = 409, body = Problem),
-))]
-async fn cancel(
-    State(app): State<App>,
-    _: Teacher,
-    Path(id): Path<i64>,
-) -> Result<StatusCode, ApiError> {
-    let words = "Only a job that waits or runs can be cancelled.";
-    let job = change_state(&app, id, CANCEL, words).await?;
-    app.jobs.stop(id);
-    app.jobs.set(job);
-    Ok(StatusCode::NO_CONTENT)
-}
-
-/// Puts a job that failed or was cancelled into the queue again.
-#[utoipa::path(post, path = "/jobs/{id}/retry", tag = "jobs", params(("id" = i64, Path)),
-    responses((status = 200, body = Job), (status = 404, body = Problem),
-        (status = 409, body = Problem)))]
-async fn retry(
-    State(app): State<App>,
-    _: Teacher,
-    Path(id): Path<i64>,
-) -> Result<Json<Job>, ApiError> {
-    let words = "Only a job that has failed or was cancelled can be tried again.";
-    let job = change_state(&app, id, RETRY, words).await?;
-    app.jobs.committed(job.clone());
-    Ok(Json(job))
-}
-
-async fn change_state(
-    app: &App,
-    id: i64,
-    sql: &'static str,
-    refusal: &'static str,
-) -> Result<Job, ApiError> {
-    app.db
-        .write(move |tx| {
-            let is_changed = tx.prepare_cached(sql)?.execute([id])? == 1;
-            let job = find(tx, id)?.ok_or_else(ApiError::not_found)?;
-            if is_changed { Ok(job) } else { Err(ApiError::conflict(refusal)) }
-        })
-        .await
-}
-
-pub(crate) fn with_columns(sql: &str) -> String {
-    sql.replace("{columns}", COLUMNS)
-}
-
-fn select(connection: &Connection, sql: &str, limit: usize) -> Result<Vec<Job>, ApiError> {
-    let limit = i64::try_from(limit).expect("a small number");
-    let mut statement = connection.prepare_cached(&with_columns(sql))?;
-    Ok(statement.query_map([limit], job_of_row)?.collect::<Result<_, _>>()?)
-}
-
-pub(crate) fn find(connection: &Connection, id: i64) -> Result<Option<Job>, ApiError> {
-    let mut statement = connection.prepare_cached(&with_columns(SELECT_ONE))?;
-    Ok(statement.query_row([id], job_of_row).optional()?)
-}
-
-fn job_of_row(row: &Row<'_>) -> rusqlite::Result<Job> {
-    let state = match row.get_ref(4)?.as_str()? {
-        "queued" => JobState::Queued,
-        "running" => JobState::Running,
-        "done" => JobState::Done,
-        "failed" => JobState::Failed,
-        _ => JobState::Cancelled,
-    };
-    let failure = (row.get::<_, Option<String>>(5)?, row.get::<_, Option<String>>(6)?);
-    Ok(Job {
-        id: row.get(0)?,
-        kind: row.get(1)?,
-        lesson_id: row.get::<_, String>(2)?.to_ascii_lowercase(),
-        title: row.get(3)?,
-        state,
-        stage: None,
-        percent: if state == JobState::Done { 100 } else { 0 },
-        seconds_left: None,
-        error: failure.0.map(|code| JobFailure { code, detail: failure.1.unwrap_or_default() }),
-        created_at: row.get(7)?,
-    })
 }
 
 #[cfg(test)]

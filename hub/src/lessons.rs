@@ -17,6 +17,7 @@ use crate::app::App;
 use crate::catalog::bounds::{self, GRADES, SUBJECTS};
 use crate::catalog::query::{self, Lesson, LessonDetail, Question, Status};
 use crate::catalog::{self, collection};
+use crate::jobs;
 use crate::problem::{ApiError, Body, Problem};
 
 /// Lessons of a page if nothing is said; a panel shows about as many.
@@ -177,6 +178,8 @@ async fn remove(
     }
     own_lesson(&app, lesson, false).await?;
     edit(&app, lesson, teacher.user(), vec![catalog::deleted_edit(true)]).await?;
+    // More tiers of it may be in the making.
+    jobs::cancel_of_lesson(&app, &lesson.to_string()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -39,6 +39,8 @@ pub mod jobs;
 pub mod lessons;
 pub mod media;
 pub mod openapi;
+pub mod playing;
 pub mod setup;
+pub mod timeline;
 pub mod uploads;
 pub mod web;

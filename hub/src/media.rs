@@ -1,18 +1,17 @@
-//! Serves lessons to players: HLS playlists and byte ranges of tracks, from what is verified.
+//! Serves lessons to players: HLS playlists, byte ranges of tracks, slides and captions, whole
+//! files to keep, and H.264 for old panels; all of it from what is verified.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use futures::stream;
+use axum::routing::get;
 use rusqlite::{Connection, OptionalExtension};
 use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
-use yingxue_codec::playlist;
-use yingxue_codec::track::{TrackInfo, TrackKind};
+use yingxue_codec::track::TrackKind;
 use yingxue_sync_core::blob::Manifest;
 use yingxue_sync_core::id::{BlobId, DocId};
 
@@ -20,23 +19,43 @@ use crate::accounts::Anyone;
 use crate::app::App;
 use crate::problem::ApiError;
 use crate::store::{blobs, lost};
-use byte_range::Asked;
 use open_tracks::{OpenTrack, READ_BYTES_MAX};
 
 mod byte_range;
+mod captions;
+pub mod check;
+mod download;
+pub mod kept;
+pub mod old_panels;
 pub mod open_tracks;
+mod pictures;
+mod playlists;
+mod resource;
 
-/// A blob never changes under its name.
+use resource::{Resource, attachment};
+
+/// A blob never changes under its name, nor does a part of a finished track.
 const FOR_EVER: HeaderValue = HeaderValue::from_static("private, immutable, max-age=31536000");
 /// A playlist changes while its lesson arrives.
 const ASK_AGAIN: HeaderValue = HeaderValue::from_static("private, no-cache");
-const PLAYLIST: HeaderValue = HeaderValue::from_static("application/vnd.apple.mpegurl");
+
+/// What serving keeps between requests.
+#[derive(Default)]
+pub struct Serving {
+    /// Slides and thumbnails for browsers without AVIF.
+    pictures: pictures::Pictures,
+    /// H.264 for browsers without AV1.
+    old_panels: old_panels::OldPanels,
+    /// Lessons whose files are being read through.
+    checks: check::Checks,
+}
 
 /// The routes of this slice; they are outside the API and its description.
 pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
-        .route("/media/blob/{blob}", axum::routing::get(serve_blob))
-        .route("/media/{lesson}/{file}", axum::routing::get(serve_lesson_file))
+        .route("/media/blob/{blob}", get(serve_blob))
+        .route("/media/{lesson}/{file}", get(serve_lesson_file))
+        .route("/media/{lesson}/{folder}/{file}", get(serve_part))
 }
 
 #[derive(Debug, Deserialize)]
@@ -53,34 +72,48 @@ async fn serve_blob(
 ) -> Result<Response, ApiError> {
     let blob: BlobId = blob.parse().map_err(|_| ApiError::not_found())?;
     let track = open(&app, blob).await?;
-    let etag = HeaderValue::from_str(&format!("\"{blob}\"")).expect("hex is a header value");
-    if is_named(&headers, header::IF_NONE_MATCH, &etag) {
-        let headers = [(header::ETAG, etag), (header::CACHE_CONTROL, FOR_EVER)];
-        return Ok((StatusCode::NOT_MODIFIED, headers).into_response());
-    }
-    let (status, range) = match asked(&headers, &etag, track.total_bytes) {
-        Asked::Whole => (StatusCode::OK, 0..track.total_bytes),
-        Asked::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
-        Asked::Unsatisfiable => return Ok(unsatisfiable(track.total_bytes)),
+    serve_track(&app, &track, &headers, query.download.as_deref()).await
+}
+
+/// Answers with a track's file, or the part of it that is asked for.
+async fn serve_track(
+    app: &App,
+    track: &Arc<OpenTrack>,
+    headers: &HeaderMap,
+    download: Option<&str>,
+) -> Result<Response, ApiError> {
+    let kind = track.info.as_ref().map(|info| info.kind);
+    let resource = Resource {
+        etag: resource::etag(&track.blob.to_string()),
+        total_bytes: track.total_bytes,
+        media_type: match kind {
+            Some(TrackKind::Audio) => "audio/mp4",
+            Some(TrackKind::Captions(_)) => "text/plain; charset=utf-8",
+            _ => "video/mp4",
+        },
+        cache: FOR_EVER,
+    };
+    let (status, range) = match resource.asked(headers) {
+        Ok(asked) => asked,
+        Err(answer) => return Ok(*answer),
     };
     if !track.holds(&range) {
         return Err(ApiError::not_found());
     }
     if !track.reaches(range.end)? {
-        check_file(&app, blob).await;
+        check_file(app, track.blob).await;
         return Err(ApiError::not_found());
     }
-    let mut response = body(&app, &track, range.clone()).await?.into_response();
-    *response.status_mut() = status;
-    describe(response.headers_mut(), &track, &range, status, etag);
-    if let Some(name) = query.download {
-        response.headers_mut().insert(header::CONTENT_DISPOSITION, attachment(&name));
+    let mut response = body(app, track, range.clone()).await?.into_response();
+    resource.describe(&mut response, status, &range);
+    if let Some(name) = download {
+        response.headers_mut().insert(header::CONTENT_DISPOSITION, attachment(name));
     }
     Ok(response)
 }
 
 /// Finds a blob among those that are open, or opens it.
-async fn open(app: &App, blob: BlobId) -> Result<Arc<OpenTrack>, ApiError> {
+pub(crate) async fn open(app: &App, blob: BlobId) -> Result<Arc<OpenTrack>, ApiError> {
     let tracks = app.sync.news().tracks();
     if let Some(track) = tracks.get(&blob) {
         return Ok(track);
@@ -103,6 +136,61 @@ async fn open(app: &App, blob: BlobId) -> Result<Arc<OpenTrack>, ApiError> {
     Ok(track)
 }
 
+/// Opens a lesson's tracks, in the order in which they are fetched; those of which nothing is
+/// known yet are left out.
+pub(crate) async fn open_lesson(
+    app: &App,
+    lesson: DocId,
+) -> Result<Vec<(TrackKind, Arc<OpenTrack>)>, ApiError> {
+    let mut opened = Vec::new();
+    for (kind, blob) in app.db.read(move |db| tracks_of(db, &lesson)).await? {
+        let Ok(kind) = kind.parse::<TrackKind>() else { continue };
+        match open(app, blob).await {
+            // Its maker says what it is, and the lesson's document too.
+            Ok(track) if track.info.as_ref().is_some_and(|info| info.kind == kind) => {
+                opened.push((kind, track));
+            }
+            Ok(_) => {}
+            Err(error) if error.status == StatusCode::NOT_FOUND => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(opened)
+}
+
+/// Opens one track of a lesson.
+async fn open_kind(app: &App, lesson: DocId, kind: TrackKind) -> Result<Arc<OpenTrack>, ApiError> {
+    let tracks = app.db.read(move |db| tracks_of(db, &lesson)).await?;
+    let found = tracks.into_iter().find(|(of_track, _)| of_track == kind.as_str());
+    let (_, blob) = found.ok_or_else(ApiError::not_found)?;
+    let track = open(app, blob).await?;
+    let is_meant = track.info.as_ref().is_some_and(|info| info.kind == kind);
+    if is_meant { Ok(track) } else { Err(ApiError::not_found()) }
+}
+
+/// Reads a range of a track that is held, of at most `bytes_max`.
+async fn read(
+    app: &App,
+    track: &Arc<OpenTrack>,
+    range: std::ops::Range<u64>,
+    bytes_max: u64,
+) -> Result<bytes::Bytes, ApiError> {
+    if !track.holds(&range) || range.end - range.start > bytes_max {
+        return Err(ApiError::not_found());
+    }
+    if !track.reaches(range.end)? {
+        check_file(app, track.blob).await;
+        return Err(ApiError::not_found());
+    }
+    if range.end - range.start <= READ_BYTES_MAX as u64 {
+        return Ok(app.sync.news().tracks().read(track, range).await?);
+    }
+    let (files, blob) = (Arc::clone(app.sync.files()), track.blob);
+    let len = usize::try_from(range.end - range.start).map_err(ApiError::internal)?;
+    let read = tokio::task::spawn_blocking(move || files.read_at(blob, range.start, len));
+    read.await.map_err(ApiError::internal)?.map(Into::into).map_err(ApiError::internal)
+}
+
 /// Takes back what a file does not have any more, so that nothing says that it is here.
 async fn check_file(app: &App, blob: BlobId) {
     let (db, files) = (app.db.clone(), Arc::clone(app.sync.files()));
@@ -117,58 +205,19 @@ async fn check_file(app: &App, blob: BlobId) {
     }
 }
 
-fn asked(headers: &HeaderMap, etag: &HeaderValue, total_bytes: u64) -> Asked {
-    let is_other = headers.get(header::IF_RANGE).is_some_and(|named| named != etag);
-    match headers.get(header::RANGE).and_then(|value| value.to_str().ok()) {
-        Some(value) if !is_other => byte_range::parse(value, total_bytes),
-        _ => Asked::Whole,
-    }
-}
-
-fn is_named(headers: &HeaderMap, name: header::HeaderName, etag: &HeaderValue) -> bool {
-    let Some(named) = headers.get(name).and_then(|value| value.to_str().ok()) else {
-        return false;
-    };
-    let tags = named.split(',').map(|tag| tag.trim().trim_start_matches("W/"));
-    tags.into_iter().any(|tag| tag == "*" || tag.as_bytes() == etag.as_bytes())
-}
-
-fn unsatisfiable(total_bytes: u64) -> Response {
-    let whole = HeaderValue::from_str(&format!("bytes */{total_bytes}"));
-    let headers = [(header::CONTENT_RANGE, whole.expect("digits are a header value"))];
-    (StatusCode::RANGE_NOT_SATISFIABLE, headers).into_response()
-}
-
-fn describe(
-    headers: &mut HeaderMap,
-    track: &OpenTrack,
-    range: &Range<u64>,
-    status: StatusCode,
-    etag: HeaderValue,
-) {
-    let is_sound = track.info.as_ref().is_some_and(|info| info.kind == TrackKind::Audio);
-    let media_type = if is_sound { "audio/mp4" } else { "video/mp4" };
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
-    headers.insert(header::CONTENT_LENGTH, (range.end - range.start).into());
-    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    headers.insert(header::CACHE_CONTROL, FOR_EVER);
-    headers.insert(header::ETAG, etag);
-    if status == StatusCode::PARTIAL_CONTENT {
-        let part = format!("bytes {}-{}/{}", range.start, range.end - 1, track.total_bytes);
-        let part = HeaderValue::from_str(&part).expect("digits are a header value");
-        headers.insert(header::CONTENT_RANGE, part);
-    }
-}
-
 /// A segment is one buffer; anything longer is read as the network takes it.
-async fn body(app: &App, track: &Arc<OpenTrack>, range: Range<u64>) -> Result<Body, ApiError> {
+async fn body(
+    app: &App,
+    track: &Arc<OpenTrack>,
+    range: std::ops::Range<u64>,
+) -> Result<Body, ApiError> {
     let is_short = range.end - range.start <= READ_BYTES_MAX as u64;
     if is_short {
         let bytes = app.sync.news().tracks().read(track, range).await?;
         return Ok(Body::from(bytes));
     }
     let start = (app.clone(), Arc::clone(track), range);
-    let chunks = stream::unfold(start, |(app, track, mut rest)| async move {
+    let chunks = futures::stream::unfold(start, |(app, track, mut rest)| async move {
         if rest.is_empty() {
             return None;
         }
@@ -183,41 +232,44 @@ async fn body(app: &App, track: &Arc<OpenTrack>, range: Range<u64>) -> Result<Bo
     Ok(Body::from_stream(chunks))
 }
 
-/// Names a download (RFC 6266); what a file name cannot have is left out.
-fn attachment(name: &str) -> HeaderValue {
-    let is_kept = |c: &char| !c.is_control() && !"/\\:*?\"<>|".contains(*c);
-    let name: String = name.chars().filter(is_kept).take(100).collect();
-    let ascii: String = name.chars().map(|c| if c.is_ascii() { c } else { '_' }).collect();
-    let encoded: String = name.bytes().map(percent).collect();
-    let value = format!("attachment; filename=\"{ascii}\"; filename*=UTF-8''{encoded}");
-    HeaderValue::from_str(&value).unwrap_or(HeaderValue::from_static("attachment"))
-}
-
-fn percent(byte: u8) -> String {
-    if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-        char::from(byte).to_string()
-    } else {
-        format!("%{byte:02X}")
-    }
+#[derive(Debug, Deserialize)]
+struct LessonQuery {
+    tier: Option<String>,
 }
 
 async fn serve_lesson_file(
     State(app): State<App>,
     _: Anyone,
     Path((lesson, file)): Path<(String, String)>,
+    Query(query): Query<LessonQuery>,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let lesson: DocId = lesson.parse().map_err(|_| ApiError::not_found())?;
-    let file = file.as_str();
-    if file == "poster.jpg" {
-        return serve_poster(&app, lesson).await;
+    let tier = query.tier.as_deref();
+    match (file.as_str(), file.rsplit_once('.')) {
+        ("poster.jpg", _) => serve_poster(&app, lesson).await,
+        ("download.mp4", _) => download::serve(&app, lesson, tier, &headers).await,
+        ("h264.m3u8", _) => old_panels::playlist(&app, lesson).await,
+        ("master.m3u8", _) => playlists::master(&app, lesson, tier).await,
+        (_, Some((kind, "m3u8"))) => playlists::media(&app, lesson, kind).await,
+        (_, Some((kind, "vtt"))) => captions::serve(&app, lesson, kind, &headers).await,
+        _ => Err(ApiError::not_found()),
     }
-    let name = file.strip_suffix(".m3u8").ok_or_else(ApiError::not_found)?;
-    let text = match name {
-        "master" => master(&app, lesson).await?,
-        name => media_playlist(&app, lesson, name).await?,
-    };
-    let headers = [(header::CONTENT_TYPE, PLAYLIST), (header::CACHE_CONTROL, ASK_AGAIN)];
-    Ok((headers, text).into_response())
+}
+
+async fn serve_part(
+    State(app): State<App>,
+    _: Anyone,
+    Path((lesson, folder, file)): Path<(String, String, String)>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let lesson: DocId = lesson.parse().map_err(|_| ApiError::not_found())?;
+    match folder.as_str() {
+        "slides" => pictures::serve(&app, lesson, TrackKind::Slides, &file, &headers).await,
+        "thumbs" => pictures::serve(&app, lesson, TrackKind::Thumbs, &file, &headers).await,
+        "h264" => old_panels::segment(&app, lesson, &file).await,
+        _ => Err(ApiError::not_found()),
+    }
 }
 
 async fn serve_poster(app: &App, lesson: DocId) -> Result<Response, ApiError> {
@@ -233,45 +285,11 @@ async fn serve_poster(app: &App, lesson: DocId) -> Result<Response, ApiError> {
     Ok((headers, jpeg).into_response())
 }
 
-/// Writes the master playlist with the tracks that can begin to play.
-async fn master(app: &App, lesson: DocId) -> Result<String, ApiError> {
-    let mut open_tracks = Vec::new();
-    for (_, blob) in app.db.read(move |db| tracks_of(db, &lesson)).await? {
-        match open(app, blob).await {
-            Ok(track) => open_tracks.push(track),
-            Err(error) if error.status == StatusCode::NOT_FOUND => {}
-            Err(error) => return Err(error),
-        }
-    }
-    let playable: Vec<&TrackInfo> =
-        open_tracks.iter().filter_map(|track| playable(track)).collect();
-    if playable.is_empty() {
-        return Err(ApiError::not_found());
-    }
-    let tracks: Vec<_> = playable
-        .into_iter()
-        .map(|info| playlist::MasterTrack { info, uri: format!("{}.m3u8", info.kind) })
-        .collect();
-    Ok(playlist::master(&tracks))
-}
-
-/// Gives the description of a track whose beginning is here.
-fn playable(track: &OpenTrack) -> Option<&TrackInfo> {
-    let info = track.info.as_ref()?;
-    let (init, mut segments) = info.ranges();
-    (track.holds(&init) && segments.any(|(_, range)| track.holds(&range))).then_some(info)
-}
-
-async fn media_playlist(app: &App, lesson: DocId, kind: &str) -> Result<String, ApiError> {
-    let tracks = app.db.read(move |db| tracks_of(db, &lesson)).await?;
-    let found = tracks.into_iter().find(|(of_track, _)| of_track == kind);
-    let (_, blob) = found.ok_or_else(ApiError::not_found)?;
-    let track = open(app, blob).await?;
-    let info = track.info.as_ref().ok_or_else(ApiError::not_found)?;
-    Ok(playlist::media(info, &format!("/media/blob/{blob}"), |range| track.holds(&range)))
-}
-
-fn tracks_of(db: &Connection, lesson: &DocId) -> rusqlite::Result<Vec<(String, BlobId)>> {
+/// Lists a lesson's tracks by name, in the order in which they are fetched.
+pub(crate) fn tracks_of(
+    db: &Connection,
+    lesson: &DocId,
+) -> rusqlite::Result<Vec<(String, BlobId)>> {
     const TRACKS: &str = "select kind, blob from lesson_tracks where lesson = ?1 order by class";
     db.prepare_cached(TRACKS)?
         .query_map([lesson.as_bytes()], |row| Ok((row.get(0)?, BlobId(row.get(1)?))))?

@@ -17,11 +17,13 @@ use yingxue_codec::Ffmpeg;
 
 use crate::accounts::sessions::Sessions;
 use crate::app::{self, App, AppParts, Shutdown, Tries};
+use crate::catalog::projection;
 use crate::config::{self, Config};
 use crate::db::Db;
 use crate::driver::{self, DriverConfig, StartError};
 use crate::events::EventBus;
 use crate::jobs::{self, Jobs};
+use crate::playing::Playing;
 use crate::{accounts, health, setup, uploads};
 
 mod listener;
@@ -114,6 +116,7 @@ pub async fn start(data_dir: PathBuf, config: Config, shutdown: Shutdown) -> any
         let db = Db::open(&path)?;
         check_key(&db, &key)?;
         let load = || -> anyhow::Result<_> {
+            projection::renew(&db)?;
             let sessions = Sessions::load(&db, &accounts)?;
             let school = db.read_blocking(setup::load)?;
             Ok((sessions, school, Jobs::load(&db, &bus, attempts_max)?))
@@ -149,7 +152,9 @@ pub async fn start(data_dir: PathBuf, config: Config, shutdown: Shutdown) -> any
         data_dir,
         jobs,
         uploads: uploads::Uploads::default(),
+        playing: Playing::default(),
         ffmpeg,
+        serving: crate::media::Serving::default(),
         shutdown,
     });
     let house = app.clone();

@@ -105,7 +105,9 @@ async fn options(State(app): State<App>) -> (StatusCode, HeaderMap) {
     (StatusCode::NO_CONTENT, headers)
 }
 
-/// Begins an upload; its space is reserved.
+/// Begins an upload; its space is reserved. What becomes a lesson is decided by the content, not
+/// by the name: a video, a sound, a presentation (PPTX, PPT, ODP), a PDF, a picture, or a zip of
+/// pictures.
 #[utoipa::path(post, path = "/uploads", tag = "uploads",
     params(
         ("Tus-Resumable" = String, Header, description = "1.0.0"),

@@ -1,9 +1,11 @@
 //! Measures what the project has promised, on this computer, with real processes.
 
 mod api;
+mod figures;
 mod hub;
 mod link;
 mod load;
+mod media;
 mod nginx;
 mod process;
 mod seed;
@@ -18,6 +20,11 @@ use clap::{Args, Subcommand};
 pub enum Bench {
     /// A hub: start, memory, serving, and sync over a narrow link
     Hub(HubArgs),
+    /// The making of lessons: sizes, quality, CPU time, memory, what a crash costs, seeking
+    Media(media::MediaArgs),
+    /// One import, as `bench media` starts it to weigh it
+    #[command(hide = true)]
+    MediaImport(media::import::ImportArgs),
 }
 
 /// What `bench hub` takes.
@@ -57,5 +64,7 @@ pub enum Group {
 pub fn run(bench: &Bench) -> Result<()> {
     match bench {
         Bench::Hub(args) => hub::run(args),
+        Bench::Media(args) => media::run(args),
+        Bench::MediaImport(args) => media::import::run(args),
     }
 }

@@ -14,6 +14,12 @@ export function binary(): string {
 
 /** Ends a hub or a demo with its hubs, and takes its directory away. */
 export async function stop(child: ChildProcess, folder: string): Promise<void> {
+  await end(child);
+  rmSync(folder, { recursive: true, force: true });
+}
+
+/** Ends a hub, or a demo with its hubs. */
+export async function end(child: ChildProcess): Promise<void> {
   const ended = new Promise((done) => child.once('exit', done));
   if (child.pid !== undefined && child.exitCode === null) {
     child.kill('SIGTERM');
@@ -21,7 +27,6 @@ export async function stop(child: ChildProcess, folder: string): Promise<void> {
     await ended;
     clearTimeout(timer);
   }
-  rmSync(folder, { recursive: true, force: true });
 }
 
 /** The first of `count` neighbouring ports that are free on loopback just now. */

@@ -62,6 +62,16 @@ export async function chooseLanguage(page: Page, name: string): Promise<void> {
   await expect(page.locator('html')).toHaveAttribute('lang', name === '中文' ? /^zh/ : /^en/);
 }
 
+/** Photographs and examines a screen in Chinese and in English; leaves it in Chinese. */
+export async function seeInBothLanguages(page: Page, name: string): Promise<void> {
+  await expectAccessible(page, name);
+  await look(page, name);
+  await chooseLanguage(page, 'English');
+  await expectAccessible(page, `${name}-en`);
+  await look(page, `${name}-en`);
+  await chooseLanguage(page, '中文');
+}
+
 /** Pictures decoded so far and the place in the lesson. */
 export function played(page: Page): Promise<{ at: number; frames: number; height: number }> {
   return page.locator('video').evaluate((element) => {

@@ -1,5 +1,5 @@
 import { expect, test, type Page } from '@playwright/test';
-import { chooseLanguage, expectAccessible, expectPlaying, logIn, look } from './looking';
+import { expectPlaying, logIn, look, seeInBothLanguages } from './looking';
 import { RunningHub } from './serving';
 
 /** Ten seconds of picture on a machine that may be busy with other work. */
@@ -23,7 +23,7 @@ test.afterAll(async () => running?.stop());
 test('an empty hub is set up in the browser', async () => {
   await page.goto(running.url);
   await page.getByRole('heading', { name: '设置本校的萤雪' }).waitFor();
-  await seeInBothLanguages('setup');
+  await seeInBothLanguages(page, 'setup');
   await page.getByLabel('一次性代码').fill('000-00000');
   await page.getByLabel('学校名称').fill('青石镇中心小学');
   await page.getByLabel('您的姓名').fill('李校长');
@@ -36,20 +36,20 @@ test('an empty hub is set up in the browser', async () => {
   await page.getByLabel('一次性代码').fill(running.code());
   await page.getByRole('button', { name: '下一步' }).click();
   await page.getByRole('heading', { name: '加入或发起联盟' }).waitFor();
-  await seeInBothLanguages('setup-alliance');
+  await seeInBothLanguages(page, 'setup-alliance');
   await page.getByLabel('邀请文字').fill('不是邀请');
   await page.getByRole('button', { name: '加入', exact: true }).click();
   await expect(page.getByText('邀请文字不完整')).toBeVisible();
   await page.getByLabel('联盟名称').fill('青石联盟');
   await page.getByRole('button', { name: '发起联盟' }).click();
   await page.getByRole('heading', { level: 1, name: '课程' }).waitFor();
-  await seeInBothLanguages('library-empty');
+  await seeInBothLanguages(page, 'library-empty');
 });
 
 test('a text file that calls itself a video is refused in words', async () => {
   await page.goto(`${running.url}/upload`);
   await page.getByRole('button', { name: '选择文件' }).waitFor();
-  await seeInBothLanguages('upload-empty');
+  await seeInBothLanguages(page, 'upload-empty');
   const buffer = Buffer.from('教学计划：第一周，分数。\n'.repeat(50));
   const file = { name: '教学计划.mp4', mimeType: 'video/mp4', buffer };
   await page.locator('input[type=file]').setInputFiles(file);
@@ -58,7 +58,7 @@ test('a text file that calls itself a video is refused in words', async () => {
   await page.getByRole('button', { name: '开始上传' }).click();
   const failed = page.locator('[data-job=failed]');
   await expect(failed).toContainText('这不是视频或音频文件', { timeout: IMPORT_MS_MAX });
-  await seeInBothLanguages('upload-refused');
+  await seeInBothLanguages(page, 'upload-refused');
 });
 
 test('an upload that is cut off goes on where it was, and plays', async () => {
@@ -80,18 +80,18 @@ test('an upload that is cut off goes on where it was, and plays', async () => {
   await page.reload();
   await emulate(-1);
   await expect(page.getByRole('heading', { name: '没传完的文件' })).toBeVisible();
-  await seeInBothLanguages('upload-unfinished');
+  await seeInBothLanguages(page, 'upload-unfinished');
 
   await page.locator('input[type=file]').setInputFiles(file);
   const resumed = page.waitForRequest((request) => request.method() === 'PATCH');
   await page.getByRole('button', { name: '开始上传' }).click();
   expect(Number((await resumed).headers()['upload-offset'])).toBeGreaterThan(0);
   await expect(page.locator('[data-job=done]')).toBeVisible({ timeout: IMPORT_MS_MAX });
-  await seeInBothLanguages('upload-done');
+  await seeInBothLanguages(page, 'upload-done');
   await page.getByRole('link', { name: '打开课程' }).click();
   await page.getByRole('button', { name: '播放', exact: true }).first().click();
   await expectPlaying(page);
-  await seeInBothLanguages('lesson-own');
+  await seeInBothLanguages(page, 'lesson-own');
 });
 
 test('the other screens of an administrator', async () => {
@@ -100,7 +100,7 @@ test('the other screens of an administrator', async () => {
   for (const path of ['users', 'contacts', 'alliance', 'nowhere']) {
     await page.goto(`${running.url}/${path}`);
     await page.locator('main h1, main h2').first().waitFor();
-    await seeInBothLanguages(`alone-${path}`);
+    await seeInBothLanguages(page, `alone-${path}`);
   }
 });
 
@@ -111,30 +111,20 @@ test('a pupil watches, and sees nothing that is not for pupils', async () => {
   await page.locator('.account').waitFor();
   await page.goto(running.url);
   await page.locator('.lesson').first().waitFor();
-  await seeInBothLanguages('pupil-library');
+  await seeInBothLanguages(page, 'pupil-library');
   const menu = page.getByRole('navigation');
   await expect(menu.getByRole('link')).toHaveCount(1);
   await page.getByRole('link', { name: /水的循环/ }).click();
   await page.getByRole('heading', { name: '评论' }).waitFor();
   await expect(page.getByLabel('写评论')).toHaveCount(0);
   await expect(page.getByRole('button', { name: '删除' })).toHaveCount(0);
-  await seeInBothLanguages('pupil-lesson');
+  await seeInBothLanguages(page, 'pupil-lesson');
   for (const path of ['upload', 'users', 'contacts']) {
     await page.goto(`${running.url}/${path}`);
     await expect(page.getByText('您的身份不能做这件事')).toBeVisible();
   }
-  await seeInBothLanguages('pupil-not-allowed');
+  await seeInBothLanguages(page, 'pupil-not-allowed');
 });
-
-/** Photographs and examines a screen in Chinese and in English; leaves it in Chinese. */
-async function seeInBothLanguages(name: string) {
-  await expectAccessible(page, name);
-  await look(page, name);
-  await chooseLanguage(page, 'English');
-  await expectAccessible(page, `${name}-en`);
-  await look(page, `${name}-en`);
-  await chooseLanguage(page, '中文');
-}
 
 async function addUser(name: string, who: typeof PUPIL, role: string) {
   await page.getByRole('button', { name: '添加用户' }).click();

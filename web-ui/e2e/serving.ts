@@ -1,28 +1,58 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
-import { mkdtempSync, readFileSync } from 'node:fs';
+import {
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from '@playwright/test';
-import { binary, freePorts, stop } from './child';
+import { binary, end, freePorts, stop } from './child';
 
 /** An empty hub answers within a second; a loaded machine is given more. */
 const HEALTHY_MS_MAX = 30_000;
 const ENCODE_MS_MAX = 30_000;
+/** Half a minute of pictures, beside other work of the machine. */
+const IMPORT_MS_MAX = 6 * 60_000;
+
+const SRT_TIMES = ['00:00:00,000 --> 00:00:12,000', '00:00:12,000 --> 00:00:36,000'];
+const CAPTIONS = [
+  ['水的循环', '练习'],
+  ['The water cycle', 'Exercise'],
+];
+const CHAPTERS = `;FFMETADATA1
+[CHAPTER]
+TIMEBASE=1/1000
+START=0
+END=24000
+title=导入
+[CHAPTER]
+TIMEBASE=1/1000
+START=24000
+END=36000
+title=作业
+`;
 
 /** A running `yingxue serve` on an empty directory of its own. */
 export class RunningHub {
   private constructor(
     readonly url: string,
     readonly folder: string,
-    private readonly child: ChildProcess,
+    private readonly args: readonly string[],
+    private child: ChildProcess,
   ) {}
 
   static async start(): Promise<RunningHub> {
     const folder = mkdtempSync(join(tmpdir(), 'yingxue-serve-'));
-    const listen = `127.0.0.1:${await freePorts(2)}`;
-    const args = ['serve', '--data', join(folder, 'hub'), '--listen', listen];
-    const child = spawn(binary(), args, { stdio: ['ignore', 'ignore', 'inherit'] });
-    const hub = new RunningHub(`http://${listen}`, folder, child);
+    const port = await freePorts(2);
+    const listen = `127.0.0.1:${port}`;
+    const config = join(folder, 'hub.toml');
+    writeFileSync(config, `[sync]\nlisten = ["/ip4/127.0.0.1/tcp/${port + 1}"]\n`);
+    const args = ['serve', '--data', join(folder, 'hub'), '--listen', listen, '--config', config];
+    const hub = new RunningHub(`http://${listen}`, folder, args, begin(args));
     try {
       await hub.#healthy();
       return hub;
@@ -44,9 +74,52 @@ export class RunningHub {
     args.push('-f', 'lavfi', '-i', `sine=f=440:d=${seconds}`);
     args.push('-c:v', 'libx264', '-preset', 'ultrafast', '-pix_fmt', 'yuv420p');
     args.push('-qp', '1', '-g', '1', '-c:a', 'aac', '-shortest', file);
-    const made = spawnSync('ffmpeg', args, { timeout: ENCODE_MS_MAX, encoding: 'utf8' });
-    if (made.status !== 0) throw new Error(`ffmpeg made no lesson: ${made.stderr}`);
+    run('ffmpeg', args, ENCODE_MS_MAX);
     return file;
+  }
+
+  /** Three slides of twelve seconds, with sound, chapters and captions in two languages. */
+  slides(name: string): string {
+    const [file, chapters] = [join(this.folder, name), join(this.folder, 'chapters.txt')];
+    writeFileSync(chapters, CHAPTERS);
+    const args = ['-v', 'error'];
+    for (const picture of ['smptehdbars', 'rgbtestsrc', 'yuvtestsrc']) {
+      args.push('-f', 'lavfi', '-i', `${picture}=s=1280x720:r=25:d=12`);
+    }
+    args.push('-f', 'lavfi', '-i', 'sine=f=440:d=36', '-i', chapters);
+    for (const [index, words] of CAPTIONS.entries()) {
+      const captions = join(this.folder, `${index}.srt`);
+      const line = (n: number) => `${n + 1}\n${SRT_TIMES[n]}\n${words[n]}\n\n`;
+      writeFileSync(captions, line(0) + line(1));
+      args.push('-i', captions);
+    }
+    const join3 = '[0:v][1:v][2:v]concat=n=3,format=yuv420p[v]';
+    args.push('-filter_complex', join3, '-map', '[v]', '-map', '3:a', '-map', '5:s', '-map', '6:s');
+    args.push('-map_chapters', '4', '-metadata:s:s:0', 'language=chi');
+    args.push('-metadata:s:s:1', 'language=eng', '-c:v', 'libx264', '-preset', 'ultrafast');
+    args.push('-c:a', 'aac', '-c:s', 'srt', '-t', '36', file);
+    run('ffmpeg', args, ENCODE_MS_MAX);
+    return file;
+  }
+
+  /** Adds a file as a lesson by the command line, and waits until all of it is made. */
+  add(file: string, title: string): void {
+    const args = ['add', '--data', join(this.folder, 'hub'), '--title', title, file];
+    run(binary(), args, IMPORT_MS_MAX);
+  }
+
+  /** Cuts the files of blobs to a part while the hub is down, as a disk that rots would. */
+  async cut(blob_ids: readonly string[], part: number): Promise<void> {
+    await end(this.child);
+    const files = readdirSync(this.folder, { recursive: true, encoding: 'utf8' });
+    for (const blob_id of blob_ids) {
+      const named = files.filter((one) => one.includes(blob_id));
+      const path = named.map((one) => join(this.folder, one)).find((one) => statSync(one).isFile());
+      if (!path) throw new Error(`The hub has no file of the blob ${blob_id}.`);
+      truncateSync(path, Math.floor(statSync(path).size * part));
+    }
+    this.child = begin(this.args);
+    await this.#healthy();
   }
 
   stop(): Promise<void> {
@@ -57,4 +130,15 @@ export class RunningHub {
     const ask = () => fetch(`${this.url}/healthz`).then((answer) => answer.status, () => 0);
     await expect.poll(ask, { timeout: HEALTHY_MS_MAX }).toBe(200);
   }
+}
+
+/** Runs a program to its end. */
+function run(program: string, args: string[], timeout: number): void {
+  const ended = spawnSync(program, args, { timeout, encoding: 'utf8' });
+  if (ended.status === 0) return;
+  throw new Error(`${program} ended with ${ended.status}: ${ended.stderr}`);
+}
+
+function begin(args: readonly string[]): ChildProcess {
+  return spawn(binary(), args, { stdio: ['ignore', 'ignore', 'inherit'] });
 }

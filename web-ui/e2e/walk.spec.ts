@@ -55,7 +55,7 @@ test('a lesson crosses from school to school and lives through a cut', async ({ 
     await rural.getByLabel('播放位置').fill('30');
     await expect.poll(async () => (await played(rural)).at).toBeGreaterThanOrEqual(30);
     await expectPlaying(rural);
-    const tiers = [['t1', true], ['audio', false], ['source', true]] as const;
+    const tiers = [['t1', true], ['t0', false], ['source', true]] as const;
     for (const [tier, hasPictures] of tiers) {
       await rural.getByTestId('tier').selectOption(tier);
       await expect(rural.locator('.player')).toHaveAttribute('data-tier', tier);

@@ -156,6 +156,12 @@ fn avc_name(config: &Avcc) -> String {
     )
 }
 
+/// Gives an init segment's `ftyp` and `moov` alone.
+pub fn without_index(init: &[u8]) -> Result<Vec<u8>, ScanError> {
+    let kept = boxes(init)?.into_iter().filter(|(kind, _)| matches!(kind, b"ftyp" | b"moov"));
+    Ok(kept.flat_map(|(_, whole)| whole.to_vec()).collect())
+}
+
 /// Reads the `moof` that `bytes` begin with.
 pub fn fragment(bytes: &[u8]) -> Result<Vec<FragmentTrack>, ScanError> {
     let moof = Moof::decode(&mut &*bytes).map_err(|_| ScanError::Damaged("moof"))?;
@@ -206,6 +212,24 @@ pub fn samples(bytes: &[u8]) -> Result<Vec<&[u8]>, ScanError> {
     Ok(found)
 }
 
+/// How long each sample of one-track segments lasts, in the track's ticks; `default_ticks` is
+/// what the init segment says.
+pub fn sample_ticks(bytes: &[u8], default_ticks: u32) -> Result<Vec<u32>, ScanError> {
+    let mut found = Vec::new();
+    for (kind, whole) in boxes(bytes)? {
+        if &kind != b"moof" {
+            continue;
+        }
+        fragment(whole)?;
+        let moof = Moof::decode(&mut &*whole).map_err(|_| ScanError::Damaged("moof"))?;
+        let traf = moof.traf.first().ok_or(ScanError::Missing("traf"))?;
+        let default = traf.tfhd.default_sample_duration.unwrap_or(default_ticks);
+        let samples = traf.trun.iter().flat_map(|trun| trun.samples.iter());
+        found.extend(samples.map(|sample| sample.duration.unwrap_or(default)));
+    }
+    Ok(found)
+}
+
 fn sample_sizes(moof: &[u8]) -> Result<Vec<usize>, ScanError> {
     fragment(moof)?;
     let moof = Moof::decode(&mut &*moof).map_err(|_| ScanError::Damaged("moof"))?;
@@ -216,10 +240,10 @@ fn sample_sizes(moof: &[u8]) -> Result<Vec<usize>, ScanError> {
 }
 
 /// A box: its four letters, and all its bytes with the head.
-type WholeBox<'a> = ([u8; 4], &'a [u8]);
+pub(crate) type WholeBox<'a> = ([u8; 4], &'a [u8]);
 
 /// The boxes that `bytes` consist of.
-fn boxes(mut bytes: &[u8]) -> Result<Vec<WholeBox<'_>>, ScanError> {
+pub(crate) fn boxes(mut bytes: &[u8]) -> Result<Vec<WholeBox<'_>>, ScanError> {
     let mut found = Vec::new();
     while !bytes.is_empty() {
         let head = BoxHead::read(bytes)?;

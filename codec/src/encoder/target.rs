@@ -23,9 +23,10 @@ const ABOVE_DB_MAX: f64 = 1.5;
 const TRIES_MAX: usize = 3;
 /// The best quantizer that is tried: finer ones cost bits that nobody sees.
 pub(crate) const INDEX_MIN: u8 = 40;
-/// The coarsest: the floor of the quality. Beyond it flat pictures fall apart into blocks while
-/// their SSIM still looks good.
-pub(crate) const INDEX_MAX: u8 = 200;
+/// The coarsest: the floor of the quality. At 195 the letters of a lecture are still clear, but
+/// the face in its corner is smeared and an earlier slide shimmers through the next; a face is too
+/// small for either mean to see it.
+pub(crate) const INDEX_MAX: u8 = 176;
 /// What a track without any measurement starts from: between slides and camera pictures.
 const INDEX_START: u8 = 120;
 /// A measurement before the first encoding, for GOPs that follow no other: its first pictures.

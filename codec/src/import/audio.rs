@@ -6,7 +6,7 @@ use opus::{Application, Bitrate, Channels, Encoder};
 
 use super::peaks::Peaks;
 use super::{FinishedTrack, ImportError, Job, SEGMENT_MS, Stage, child_error};
-use crate::cmaf::{Coding, Medium, Sample, init_segment, segment};
+use crate::cmaf::{Coding, Medium, Sample, index, init_segment, segment};
 use crate::track::{SegmentInfo, TrackInfo, TrackKind};
 
 /// Opus' own clock (RFC 7845 §4).
@@ -71,6 +71,7 @@ struct AudioTrack {
     pre_skip: u16,
     file: BufWriter<std::fs::File>,
     init_bytes: u32,
+    index_bytes: usize,
     samples_in: u64,
     packets: u64,
     waiting: Vec<Sample>,
@@ -84,14 +85,17 @@ impl AudioTrack {
         encoder.set_bitrate(Bitrate::Bits(BITS_PER_S))?;
         let pre_skip = encoder.get_lookahead()? as u16;
         let mut file = BufWriter::new(job.work.start(TrackKind::Audio)?);
-        // The length of the movie is filled in at the end; it does not change the box's size.
-        let init = init_segment(&medium(pre_skip, 0));
+        // The length of the movie and the index are filled in at the end.
+        let mut init = init_segment(&medium(pre_skip, 0));
+        let index_bytes = index::reserved_bytes(job.probe.duration_ms.div_ceil(SEGMENT_MS) + 1);
+        init.resize(init.len() + index_bytes, 0);
         file.write_all(&init)?;
         Ok(Self {
             encoder,
             pre_skip,
             file,
             init_bytes: init.len() as u32,
+            index_bytes,
             samples_in: 0,
             packets: 0,
             waiting: Vec::new(),
@@ -147,7 +151,9 @@ impl AudioTrack {
         }
         let mut file = self.file.into_inner().map_err(|error| error.into_error())?;
         file.seek(SeekFrom::Start(0))?;
-        file.write_all(&init_segment(&medium(self.pre_skip, samples)))?;
+        let mut init = init_segment(&medium(self.pre_skip, samples));
+        init.extend(index::within(self.index_bytes, SAMPLE_RATE, &self.segments));
+        file.write_all(&init)?;
         let mut info = TrackInfo {
             kind: TrackKind::Audio,
             codecs: "opus".into(),

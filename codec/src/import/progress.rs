@@ -8,10 +8,11 @@ use super::{Observer, Progress, Stage};
 /// How often the observer is asked whether the import is paused.
 const ASK_EVERY: Duration = Duration::from_millis(100);
 /// Processor time of the stages for a lesson, relative to one another, measured on lectures: the
-/// file read and written as it is; encoded as H.264; sound; the two video tracks.
+/// file read and written as it is; encoded as H.264; sound; stills; the two video tracks.
 const SOURCE_COPY_SHARE: f64 = 1.0;
 const SOURCE_ENCODE_SHARE: f64 = 40.0;
 const AUDIO_SHARE: f64 = 3.0;
+const SLIDES_SHARE: f64 = 20.0;
 const VIDEO_360_SHARE: f64 = 100.0;
 const VIDEO_480_SHARE: f64 = 320.0;
 
@@ -21,6 +22,7 @@ pub(super) struct Plan {
     pub(super) copies_source: bool,
     pub(super) encodes_source: bool,
     pub(super) audio: bool,
+    pub(super) slides: bool,
     pub(super) video_360: bool,
     pub(super) video_480: bool,
 }
@@ -79,6 +81,7 @@ impl<'a> Reporter<'a> {
         let stages = [
             (Stage::Source, plan.copies_source, SOURCE_COPY_SHARE),
             (Stage::Audio, plan.audio, AUDIO_SHARE),
+            (Stage::Slides, plan.slides, SLIDES_SHARE),
             (Stage::Video, plan.video_360, VIDEO_360_SHARE),
             (Stage::Source, plan.encodes_source, SOURCE_ENCODE_SHARE),
             (Stage::Video480, plan.video_480, VIDEO_480_SHARE),

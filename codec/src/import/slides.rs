@@ -7,7 +7,6 @@
 use std::io::BufWriter;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -38,8 +37,9 @@ const RATE_FILTER: &str = "fps=25/2:start_time=0";
 const SEEK_COST_MS: u64 = 10_000;
 /// Containers whose index leads to every moment; in others ffmpeg guesses.
 const INDEXED: [&str; 2] = ["mov,", "matroska,"];
-/// How often a pause is asked whether it is over: below what a person notices.
-const PAUSE_POLL: Duration = Duration::from_millis(100);
+/// How much of the stage the first pass is: a page costs about 3 s of a processor, and a minute of
+/// looking 2 s.
+const LOOK_SHARE: f64 = 0.6;
 
 /// What the first pass found; durable, so that it is made once.
 #[derive(Debug, Serialize, Deserialize)]
@@ -66,7 +66,7 @@ pub(super) fn make(job: &Job) -> Result<Vec<FinishedTrack>, ImportError> {
     if let (Some(thumbs), Some(slides)) = (&thumbs, &slides) {
         return Ok(vec![slides.clone(), thumbs.clone()]);
     }
-    job.reporter.report(Stage::Video, 0.0);
+    job.reporter.report(Stage::Slides, 0.0);
     let found = job.work.read_note(KIND).and_then(|json| serde_json::from_slice(&json).ok());
     let (found, thumbs) = match (found, thumbs) {
         (Some(found), Some(thumbs)) => (found, thumbs),
@@ -85,14 +85,15 @@ fn look(job: &Job, video: &VideoStream) -> Result<(Found, FinishedTrack), Import
     let mut child = start(job, video, None, &filters, &[])?;
     let (mut finder, mut thumbs) = (Finder::new(), Thumbs::new(FRAME_MS));
     let mut n = 0;
-    loop {
-        let Some(page) = read_page(job, &mut child, &size)? else { break };
+    while let Some(page) = read_page(job, &mut child, &size)? {
         finder.push(n, page.luma(), size.width as usize, size.height as usize);
         thumbs.push(&page)?;
         n += 1;
         if n.is_multiple_of(1000 / FRAME_MS) {
             job.check_going_on(n * FRAME_MS)?;
-            wait_while_paused(job);
+            // A child that is not read from stands still by itself.
+            job.reporter.wait_while_paused();
+            job.reporter.report(Stage::Slides, LOOK_SHARE * job.fraction(n * FRAME_MS));
         }
     }
     child.finish().map_err(fail)?;
@@ -143,7 +144,7 @@ impl Run<'_> {
         loop {
             let next = pages.lock().unwrap_or_else(PoisonError::into_inner).recv();
             let Ok(taken) = next else { return };
-            wait_while_paused(self.job);
+            self.job.reporter.wait_while_paused();
             // Go on receiving after a failure, so that the reader is never stuck in `send`.
             let done = match has_failed(first_error) {
                 true => continue,
@@ -307,11 +308,4 @@ fn read_page(job: &Job, child: &mut Child, size: &FrameSize) -> Result<Option<Pa
     }
     let page = Page::new(size.width, size.height, i420);
     Ok(Some(page.map_err(crate::decode::DecodeError::from)?))
-}
-
-/// A child that is not read from stands still by itself.
-fn wait_while_paused(job: &Job) {
-    while job.observer.is_paused() && !job.is_cancelled() {
-        std::thread::sleep(PAUSE_POLL);
-    }
 }

@@ -2,10 +2,11 @@
 //! H.264 and AAC rendition.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, Seek, Write};
 
 use super::{FinishedTrack, ImportError, Job, SEGMENT_MS, Stage, child_error};
 use crate::child::{Child, ChildError};
+use crate::cmaf::index;
 use crate::cmaf::scan::{self, BoxHead, InitTrack, ScanError};
 use crate::frame_size::FrameSize;
 use crate::probe::{AudioStream, VideoStream};
@@ -37,6 +38,8 @@ pub(super) fn is_copied(job: &Job) -> bool {
     let recipe = Recipe::choose(job.probe.video.as_ref(), job.probe.audio.as_ref());
     recipe.copy_video || job.probe.video.is_none()
 }
+/// The shortest segment but the last, in milliseconds; see `-min_frag_duration` below.
+const SEGMENT_MS_MIN: u64 = 3900;
 
 /// Makes the track.
 pub(super) fn make(job: &Job) -> Result<FinishedTrack, ImportError> {
@@ -277,6 +280,7 @@ impl BoxReader<'_> {
 struct SourceFile {
     file: BufWriter<File>,
     init: Vec<u8>,
+    index_bytes: usize,
     tracks: Vec<InitTrack>,
     start_ticks: u64,
     duration_ticks: u64,
@@ -289,6 +293,7 @@ impl SourceFile {
         Ok(Self {
             file: BufWriter::new(job.work.start(KIND)?),
             init: Vec::new(),
+            index_bytes: index::reserved_bytes(job.probe.duration_ms / SEGMENT_MS_MIN + 2),
             tracks: Vec::new(),
             start_ticks: 0,
             duration_ticks: 0,
@@ -303,6 +308,10 @@ impl SourceFile {
         self.init.extend(whole);
         if is_movie {
             self.tracks = scan::init(&self.init)?;
+            // The index is filled in at the end.
+            let empty = vec![0; self.index_bytes];
+            self.file.write_all(&empty)?;
+            self.init.extend(empty);
         }
         Ok(())
     }
@@ -380,7 +389,11 @@ impl SourceFile {
         };
         info.measure_bandwidth();
         info.validate()?;
-        let file = self.file.into_inner().map_err(|error| error.into_error())?;
+        let index = index::within(self.index_bytes, info.timescale, &info.segments);
+        let mut file = self.file.into_inner().map_err(|error| error.into_error())?;
+        let movie_bytes = self.init.len() - self.index_bytes;
+        file.seek(std::io::SeekFrom::Start(movie_bytes as u64))?;
+        file.write_all(&index)?;
         Ok(job.work.finish(file, info)?)
     }
 }

@@ -383,6 +383,7 @@ fn assemble(
         duration_ticks: segments.iter().map(|s| u64::from(s.duration_ticks)).sum(),
         coding: Coding::Av1 { width, height, config },
     });
+    let init = crate::cmaf::index::indexed(init, TIMESCALE, &segments);
     let mut file = BufWriter::new(job.work.start(kind)?);
     file.write_all(&init)?;
     for n in 0..count {

@@ -12,13 +12,13 @@ use crate::track::{ENCODED_BYTES_MAX, TrackInfo, TrackKind};
 
 /// Raised whenever the tracks of the same file would come out differently: an import started by
 /// an older program begins again.
-const RECIPE: u32 = 2;
+const RECIPE: u32 = 3;
 /// Names whose file is being written; never read.
 const UNFINISHED: &str = "part";
-/// What was found out about a track before it is made.
-const NOTE: &str = "found";
 /// Names beside the segments: what each ended with.
 const END: &str = "end";
+/// What was found out about a track before it is made.
+const NOTE: &str = "found";
 /// What the folder belongs to.
 const ORIGIN: &str = "origin.json";
 
@@ -130,6 +130,12 @@ impl WorkDir {
         fs::read(self.segment_folder(kind).join(format!("{n:05}"))).ok()
     }
 
+    /// Reads what a durable segment ended with.
+    pub(super) fn read_end(&self, kind: TrackKind, n: u64) -> Option<u8> {
+        let bytes = fs::read(self.segment_folder(kind).join(format!("{n:05}.{END}"))).ok()?;
+        bytes.first().copied()
+    }
+
     /// Makes what was found out about a track durable.
     pub(crate) fn write_note(&self, kind: TrackKind, note: &[u8]) -> io::Result<()> {
         write_durably(&self.path.join(format!("{kind}.{NOTE}")), note)
@@ -138,12 +144,6 @@ impl WorkDir {
     /// Reads what [`WorkDir::write_note`] wrote.
     pub(crate) fn read_note(&self, kind: TrackKind) -> Option<Vec<u8>> {
         fs::read(self.path.join(format!("{kind}.{NOTE}"))).ok()
-    }
-
-    /// Reads what a durable segment ended with.
-    pub(crate) fn read_end(&self, kind: TrackKind, n: u64) -> Option<u8> {
-        let bytes = fs::read(self.segment_folder(kind).join(format!("{n:05}.{END}"))).ok()?;
-        bytes.first().copied()
     }
 
     /// Deletes a finished track's separate segments.

@@ -400,7 +400,7 @@ mod tests {
     fn write_line(picture: &mut [u8], page: usize, y: usize) {
         for x in 20..200 {
             for row in 0..8 {
-                if hash(page * 50 + y, x / 2, row / 3) % 3 == 0 {
+                if hash(page * 50 + y, x / 2, row / 3).is_multiple_of(3) {
                     picture[(y + row) * WIDTH + x] = 40;
                 }
             }

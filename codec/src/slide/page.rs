@@ -146,7 +146,7 @@ impl Page {
 
 /// Where the middle of `from` lies in `to`: the first pixel of each, and how many there are.
 fn overlap(from: u32, to: u32) -> (usize, usize, usize) {
-    let even = |apart: u32| (apart / 2 & !1) as usize;
+    let even = |apart: u32| ((apart / 2) & !1) as usize;
     (even(from.saturating_sub(to)), even(to.saturating_sub(from)), from.min(to) as usize)
 }
 

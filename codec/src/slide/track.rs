@@ -35,12 +35,14 @@ pub fn track(
         duration_ticks: durations_ms.iter().map(|ms| u64::from(*ms)).sum(),
         coding: Coding::Av1 { width: width as u16, height: height as u16, config },
     });
-    out.write_all(&init)?;
     let mut segments = Vec::with_capacity(durations_ms.len());
-    for (n, &duration_ticks) in durations_ms.iter().enumerate() {
-        let bytes = segment(n as u64)?;
-        out.write_all(&bytes)?;
-        segments.push(SegmentInfo { duration_ticks, bytes: bytes.len() as u32 });
+    for (n, &duration_ticks) in (0..).zip(durations_ms) {
+        segments.push(SegmentInfo { duration_ticks, bytes: segment(n)?.len() as u32 });
+    }
+    let init = crate::cmaf::index::indexed(init, TIMESCALE, &segments);
+    out.write_all(&init)?;
+    for n in 0..durations_ms.len() as u64 {
+        out.write_all(&segment(n)?)?;
     }
     let mut info = TrackInfo {
         kind,

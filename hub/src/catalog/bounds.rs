@@ -14,8 +14,16 @@ pub const COMMENT_CHARS_MAX: usize = 2_000;
 pub const CODECS_CHARS_MAX: usize = 64;
 /// Largest picture of a lesson in its document; a JPEG of 320×180 has about 10 KiB.
 pub const POSTER_BYTES_MAX: usize = 16 << 10;
-/// Most tracks of one lesson; five are known (DESIGN §8).
+/// Most tracks of one lesson that are kept; ten are known (DESIGN §8), and come first.
 pub const TRACKS_MAX: usize = 16;
+/// Most chapters of one lesson: one a minute for a long one.
+pub const CHAPTERS_MAX: usize = 100;
+/// Longest title of a chapter, as of a lesson.
+pub const CHAPTER_CHARS_MAX: usize = 120;
+/// All chapters of a lesson as JSON: 100 of 50 Chinese characters.
+pub const CHAPTERS_BYTES_MAX: usize = 16 << 10;
+/// Most seconds of a lesson whose loudness is kept: 10 h.
+pub const PEAKS_MAX: usize = 36_000;
 /// Most comments of one lesson that are shown; a document has at most about 5,000 changes.
 pub const COMMENTS_MAX: usize = 5_000;
 /// Longest lesson: a school day.

@@ -8,7 +8,12 @@ use yingxue_sync_core::doc;
 use yingxue_sync_core::event::DocValue;
 use yingxue_sync_core::id::{BlobId, CollectionId, DocId};
 
-use super::bounds;
+use super::{bounds, outline, readiness};
+use crate::db::Db;
+
+/// Raised whenever the same documents become other rows: a hub that finds rows of another version
+/// makes them again. 1: tracks of every tier, chapters and loudness.
+const VERSION: i64 = 1;
 
 /// The rows that a document became.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +56,24 @@ pub fn project(
     }
 }
 
+/// Makes every row again if an older hub has made them. Call it before anything reads them.
+///
+/// # Errors
+/// If the database fails.
+pub fn renew(db: &Db) -> rusqlite::Result<()> {
+    const KEEP: &str = "update projection set version = ?1";
+    let found: i64 = db
+        .read_blocking(|db| db.query_row("select version from projection", [], |row| row.get(0)))?;
+    if found == VERSION {
+        return Ok(());
+    }
+    tracing::info!(from = found, to = VERSION, "the library is read again from its documents");
+    db.write_blocking(|tx| {
+        rebuild(tx)?;
+        tx.execute(KEEP, [VERSION]).map(drop)
+    })
+}
+
 /// Drops every row that comes from documents and makes them again from the saved documents.
 ///
 /// `blob_refs` only ever grows: a blob that a document has named once is never taken for rubbish,
@@ -61,7 +84,7 @@ pub fn project(
 pub fn rebuild(db: &Connection) -> rusqlite::Result<()> {
     db.execute_batch(
         "delete from comments; delete from lesson_tracks; delete from lesson_posters; \
-         delete from lessons where is_published = 1;",
+         delete from lesson_outlines; delete from lessons where is_published = 1;",
     )?;
     let mut saved = db.prepare("select collection, doc, snapshot from docs")?;
     let mut rows = saved.query([])?;
@@ -105,6 +128,7 @@ fn project_lesson(db: &Connection, lesson: &DocId, doc: &Fields) -> rusqlite::Re
         poster.is_some(),
     ])?;
     project_poster(db, lesson, poster)?;
+    outline::project(db, lesson, doc)?;
     project_tracks(db, lesson, doc, created_at_ms, is_deleted)?;
     Ok(Projected::Lesson(*lesson))
 }
@@ -151,12 +175,17 @@ fn project_tracks(
     db.prepare_cached("delete from lesson_tracks where lesson = ?1")?
         .execute([lesson.as_bytes()])?;
     let Some(DocValue::Map(tracks)) = doc.get("tracks") else { return Ok(()) };
-    for (kind, track) in tracks.iter().take(bounds::TRACKS_MAX) {
-        if let DocValue::Map(track) = track
-            && is_kind(kind)
-        {
-            project_track(db, lesson, kind, track, created_at_ms, is_deleted)?;
-        }
+    let mut named: Vec<(&str, &Fields)> = tracks
+        .iter()
+        .filter_map(|(kind, track)| match track {
+            DocValue::Map(track) if is_kind(kind) => Some((kind.as_str(), track)),
+            _ => None,
+        })
+        .collect();
+    // Kinds that nobody knows must not push out those that a class needs.
+    named.sort_by_key(|(kind, _)| readiness::class_of(kind));
+    for (kind, track) in named.into_iter().take(bounds::TRACKS_MAX) {
+        project_track(db, lesson, kind, track, created_at_ms, is_deleted)?;
     }
     Ok(())
 }
@@ -184,7 +213,7 @@ fn project_track(
         int(track, "height", bounds::PIXELS_MAX),
         int(track, "bytes", i64::MAX).unwrap_or(0),
         created_at_ms,
-        class_of(kind),
+        readiness::class_of(kind),
         is_wanted,
     ])?;
     db.prepare_cached(REF)?.execute(params![blob, super::COLLECTION, lesson.as_bytes()])?;
@@ -197,16 +226,6 @@ fn is_complete(db: &Connection, blob: &BlobId) -> rusqlite::Result<bool> {
         .query_row([blob.as_bytes()], |row| row.get(0))
         .optional()?;
     Ok(found.unwrap_or(false))
-}
-
-/// Order of fetching: sound first, because every tier needs it.
-fn class_of(kind: &str) -> u32 {
-    match kind {
-        "audio" => 0,
-        "video-360" => 1,
-        "source" => 2,
-        _ => 3,
-    }
 }
 
 fn is_kind(kind: &str) -> bool {

@@ -4,7 +4,9 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 use yingxue_sync_core::id::{BlobId, DocId, HubId};
 
-use super::readiness::{Readiness, Tier, TrackKind, readiness, tiers};
+use super::readiness::{
+    Readiness, Tier, TierName, TrackKind, TrackName, is_needed, readiness, tiers,
+};
 use crate::jobs::Job;
 
 const COLUMNS: &str = "lesson, is_published, title, subject, grade, teacher, school, school_hub, \
@@ -55,7 +57,7 @@ pub enum Status {
     Waiting,
     /// A part of it is here.
     Receiving,
-    /// All of it is here.
+    /// All that its tiers need is here. In its own school a `job` may still make more tiers.
     Ready,
     /// Its import has failed.
     Failed,
@@ -65,6 +67,7 @@ pub enum Status {
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct Track {
     /// What it holds.
+    #[schema(value_type = TrackName)]
     pub kind: TrackKind,
     /// 64 hex characters.
     pub blob_id: String,
@@ -84,7 +87,7 @@ pub struct Track {
     pub verified_pieces: i64,
     /// True if every piece is verified.
     pub is_complete: bool,
-    /// Its media playlist.
+    /// Its media playlist; of captions, the file itself.
     pub url: String,
 }
 
@@ -102,7 +105,8 @@ pub struct LessonDetail {
     pub tiers: Vec<Tier>,
     /// Its master playlist.
     pub master_url: String,
-    /// The whole file, once the source is here.
+    /// One MP4 of the best tier with a moving picture, or of the sound as it came in, once that
+    /// is wholly here.
     pub download_url: Option<String>,
 }
 
@@ -187,14 +191,15 @@ pub fn detail(
         return Ok(None);
     }
     let tracks = tracks(db, lesson)?;
-    let source = tracks.iter().find(|track| track.kind == TrackKind::Source && track.is_complete);
+    let tiers = tiers(&tracks);
+    // Slides are no film: `t0` is for the player.
+    let best = tiers.iter().find(|tier| tier.is_complete && tier.name != TierName::T0);
     Ok(Some(LessonDetail {
         lesson: row.shown(&tracks, hub),
-        tiers: tiers(&tracks),
         master_url: format!("/media/{lesson}/master.m3u8"),
-        download_url: source.map(|track| {
-            format!("/media/blob/{}?download={}.mp4", track.blob_id, encoded(&row.title))
-        }),
+        download_url: best
+            .map(|tier| format!("/media/{lesson}/download.mp4?tier={}", tier.name.as_str())),
+        tiers,
         filename: row.filename,
         tracks,
     }))
@@ -220,7 +225,8 @@ pub struct LessonRow {
     school: String,
     filename: String,
     duration_ms: i64,
-    has_poster: bool,
+    /// True if its document has a picture.
+    pub has_poster: bool,
 }
 
 /// Reads one lesson's row.
@@ -253,8 +259,14 @@ impl LessonRow {
         !self.is_published || self.school_hub == *hub
     }
 
+    /// Gives the lesson's length in milliseconds, 0 while it is not known.
+    pub fn duration_ms(&self) -> i64 {
+        self.duration_ms
+    }
+
     fn shown(&self, tracks: &[Track], hub: &HubId) -> Lesson {
-        let is_complete = !tracks.is_empty() && tracks.iter().all(|track| track.is_complete);
+        let mut needed = tracks.iter().filter(|track| is_needed(track.kind)).peekable();
+        let is_complete = needed.peek().is_some() && needed.all(|track| track.is_complete);
         let verified_bytes = tracks.iter().map(|track| track.verified_bytes).sum();
         let status = match (self.is_published, is_complete, verified_bytes) {
             (false, _, _) => Status::Importing,
@@ -294,6 +306,14 @@ impl Lesson {
     }
 }
 
+/// Reads the tracks that a lesson's document names, of kinds known here or not.
+pub fn track_blobs(db: &Connection, lesson: &DocId) -> rusqlite::Result<Vec<(String, BlobId)>> {
+    const BLOBS: &str = "select kind, blob from lesson_tracks where lesson = ?1 order by class";
+    db.prepare_cached(BLOBS)?
+        .query_map([lesson.as_bytes()], |row| Ok((row.get(0)?, BlobId(row.get(1)?))))?
+        .collect()
+}
+
 fn tracks(db: &Connection, lesson: &DocId) -> rusqlite::Result<Vec<Track>> {
     const TRACKS: &str = "select t.kind, t.blob, t.codecs, t.width, t.height, \
          coalesce(b.total_bytes, t.bytes), coalesce(b.verified_bytes, 0), coalesce(b.pieces, 0), \
@@ -303,9 +323,10 @@ fn tracks(db: &Connection, lesson: &DocId) -> rusqlite::Result<Vec<Track>> {
     db.prepare_cached(TRACKS)?
         .query_map([lesson.as_bytes()], |row| {
             // A newer hub may have made kinds that this one keeps and passes on, no more.
-            let Some(kind) = TrackKind::of(row.get_ref(0)?.as_str()?) else { return Ok(None) };
+            let Ok(kind) = row.get_ref(0)?.as_str()?.parse::<TrackKind>() else { return Ok(None) };
+            let ending = if let TrackKind::Captions(_) = kind { "vtt" } else { "m3u8" };
             Ok(Some(Track {
-                url: format!("/media/{lesson}/{}.m3u8", kind.as_str()),
+                url: format!("/media/{lesson}/{kind}.{ending}"),
                 kind,
                 blob_id: BlobId(row.get(1)?).to_string(),
                 codecs: row.get(2)?,
@@ -319,15 +340,5 @@ fn tracks(db: &Connection, lesson: &DocId) -> rusqlite::Result<Vec<Track>> {
             }))
         })?
         .filter_map(Result::transpose)
-        .collect()
-}
-
-/// Writes a title so that it can stand in a URL's query.
-fn encoded(title: &str) -> String {
-    let short: String = title.chars().take(60).collect();
-    let kept = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    short
-        .bytes()
-        .map(|byte| if kept(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
         .collect()
 }

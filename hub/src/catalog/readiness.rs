@@ -1,37 +1,38 @@
 //! Whether a lesson can be taught here and now: its tracks, and the tiers that they make.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
+use utoipa::PartialSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+pub use yingxue_codec::track::TrackKind;
+use yingxue_codec::track::TrackKind::{Audio, Slides, Source, Video360, Video480};
 
 use super::query::{Status, Track};
 
-/// What a track holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-pub enum TrackKind {
-    /// Sound.
-    #[serde(rename = "audio")]
-    Audio,
-    /// Pictures of 360 lines.
-    #[serde(rename = "video-360")]
-    Video360,
-    /// Pictures and sound as they were uploaded.
-    #[serde(rename = "source")]
-    Source,
+/// The names of [`TrackKind`] in the API's description.
+pub struct TrackName;
+
+impl PartialSchema for TrackName {
+    fn schema() -> RefOr<Schema> {
+        let names = TrackKind::ALL.map(TrackKind::as_str);
+        let words = "What a track holds, in the order in which tracks are fetched.";
+        let schema = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names));
+        schema.description(Some(words)).into()
+    }
 }
 
-impl TrackKind {
-    /// Finds the kind that documents and URLs name so.
-    pub fn of(name: &str) -> Option<Self> {
-        [Self::Audio, Self::Video360, Self::Source].into_iter().find(|kind| kind.as_str() == name)
+impl utoipa::ToSchema for TrackName {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("TrackKind")
     }
+}
 
-    /// Gives the name in documents and URLs.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Audio => "audio",
-            Self::Video360 => "video-360",
-            Self::Source => "source",
-        }
-    }
+/// Gives a track's place in the order of fetching, 0 first; kinds of a newer hub come last.
+pub(super) fn class_of(kind: &str) -> usize {
+    let known = TrackKind::ALL.into_iter().position(|known| known.as_str() == kind);
+    known.unwrap_or(TrackKind::ALL.len())
 }
 
 /// A quality of a lesson.
@@ -40,10 +41,59 @@ impl TrackKind {
 pub enum TierName {
     /// The track `source`.
     Source,
-    /// The tracks `audio` and `video-360`.
+    /// The tracks `audio`, `slides` and `video-480`.
+    T2,
+    /// The tracks `audio`, `slides` and `video-360`.
     T1,
-    /// The track `audio`.
-    Audio,
+    /// The tracks `audio` and `slides`: the floor that is guaranteed.
+    T0,
+}
+
+impl TierName {
+    /// Every tier, the best first.
+    pub const ALL: [Self; 4] = [Self::Source, Self::T2, Self::T1, Self::T0];
+
+    /// Gives the name in the API and in URLs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::T2 => "t2",
+            Self::T1 => "t1",
+            Self::T0 => "t0",
+        }
+    }
+
+    /// Finds the tier that URLs name so.
+    pub fn of(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|tier| tier.as_str() == name)
+    }
+
+    /// Gives the tracks that the tier needs, of those that a lesson has.
+    pub fn needs(self) -> &'static [TrackKind] {
+        match self {
+            Self::Source => &[Source],
+            Self::T2 => &[Audio, Slides, Video480],
+            Self::T1 => &[Audio, Slides, Video360],
+            Self::T0 => &[Audio, Slides],
+        }
+    }
+
+    /// Says whether a lesson with these tracks has the tier.
+    fn is_offered(self, tracks: &[Track]) -> bool {
+        let has = |kind| tracks.iter().any(|track| track.kind == kind);
+        match self {
+            Self::Source => has(Source),
+            Self::T2 => has(Video480),
+            Self::T1 => has(Video360),
+            Self::T0 => has(Audio) || has(Slides),
+        }
+    }
+}
+
+/// Says whether some tier needs the track. Captions and thumbnails are fetched early and decide
+/// nothing: what is missing of them is shown as missing.
+pub fn is_needed(kind: TrackKind) -> bool {
+    TierName::ALL.iter().any(|tier| tier.needs().contains(&kind))
 }
 
 /// One quality of a lesson.
@@ -60,7 +110,7 @@ pub struct Tier {
 /// Whether a lesson can be taught: from verified pieces on this disk, nothing else.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Readiness {
-    /// `ready`: all of it is here; `ready_at`: `tier` is here.
+    /// `ready`: all that tiers need is here; `ready_at`: `tier` is here.
     pub state: ReadinessState,
     /// The best tier that is wholly here.
     pub tier: Option<TierName>,
@@ -72,7 +122,7 @@ pub struct Readiness {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ReadinessState {
-    /// Every track is here.
+    /// Every track that some tier needs is here.
     Ready,
     /// One tier is here.
     ReadyAt,
@@ -93,19 +143,12 @@ pub enum NotReady {
 }
 
 /// Gives the tiers that a lesson with these tracks has, the best first. A lesson without sound,
-/// or without a picture, has tiers without it.
+/// without slides or without a picture has tiers without it.
 pub(super) fn tiers(tracks: &[Track]) -> Vec<Tier> {
-    use TrackKind::{Audio, Source, Video360};
-    let needs: [(TierName, &[TrackKind], TrackKind); 3] = [
-        (TierName::Source, &[Source], Source),
-        (TierName::T1, &[Audio, Video360], Video360),
-        (TierName::Audio, &[Audio], Audio),
-    ];
-    let has = |kind| tracks.iter().any(|track| track.kind == kind);
-    let offered = needs.into_iter().filter(|(_, _, essential)| has(*essential));
+    let offered = TierName::ALL.into_iter().filter(|tier| tier.is_offered(tracks));
     offered
-        .map(|(name, kinds, _)| {
-            let mut needed = tracks.iter().filter(|track| kinds.contains(&track.kind));
+        .map(|name| {
+            let mut needed = tracks.iter().filter(|track| name.needs().contains(&track.kind));
             Tier {
                 name,
                 is_complete: needed.clone().all(|track| track.is_complete),
@@ -123,8 +166,8 @@ pub(super) fn readiness(tracks: &[Track], status: Status) -> Readiness {
     match (status, tier) {
         (Status::Importing, _) => not_ready(NotReady::Importing),
         (Status::Failed, _) => not_ready(NotReady::ImportFailed),
-        (Status::Ready, tier) => Readiness { state: ReadinessState::Ready, tier, reason: None },
         (_, None) => not_ready(NotReady::NotArrived),
+        (Status::Ready, tier) => Readiness { state: ReadinessState::Ready, tier, reason: None },
         (_, tier) => Readiness { state: ReadinessState::ReadyAt, tier, reason: None },
     }
 }
@@ -149,33 +192,60 @@ mod tests {
         }
     }
 
-    fn at(audio: i64, video: i64, source: i64, status: Status) -> Readiness {
-        let tracks = [
-            track(TrackKind::Audio, audio),
-            track(TrackKind::Video360, video),
-            track(TrackKind::Source, source),
-        ];
-        readiness(&tracks, status)
+    fn at(held: [i64; 5], status: Status) -> (ReadinessState, Option<TierName>) {
+        let kinds = [Audio, Slides, Video360, Video480, Source];
+        let mut tracks: Vec<Track> =
+            kinds.into_iter().zip(held).map(|(kind, held)| track(kind, held)).collect();
+        // Nothing of them is here, and nobody asks.
+        tracks.extend([track(TrackKind::Thumbs, 0), track(TrackKind::Captions(1), 0)]);
+        let readiness = readiness(&tracks, status);
+        (readiness.state, readiness.tier)
     }
 
     #[test]
     fn a_lesson_is_ready_at_the_best_tier_that_is_wholly_here() {
-        let ready_at = |tier| (ReadinessState::ReadyAt, Some(tier));
-        let seen = |r: Readiness| (r.state, r.tier);
-        assert_eq!(seen(at(3, 2, 2, Status::Receiving)), ready_at(TierName::Audio));
-        assert_eq!(seen(at(3, 3, 2, Status::Receiving)), ready_at(TierName::T1));
-        assert_eq!(seen(at(2, 3, 3, Status::Receiving)), ready_at(TierName::Source));
-        assert_eq!(at(2, 3, 2, Status::Receiving).reason, Some(NotReady::NotArrived));
-        assert_eq!(
-            seen(at(3, 3, 3, Status::Ready)),
-            (ReadinessState::Ready, Some(TierName::Source))
-        );
+        use ReadinessState::{NotReady, Ready, ReadyAt};
+        let received = |held| at(held, Status::Receiving);
+        assert_eq!(received([3, 2, 2, 2, 2]), (NotReady, None));
+        assert_eq!(received([2, 3, 3, 3, 2]), (NotReady, None));
+        assert_eq!(received([3, 3, 2, 2, 2]), (ReadyAt, Some(TierName::T0)));
+        assert_eq!(received([3, 3, 3, 2, 2]), (ReadyAt, Some(TierName::T1)));
+        assert_eq!(received([3, 3, 2, 3, 2]), (ReadyAt, Some(TierName::T2)));
+        assert_eq!(received([2, 2, 2, 2, 3]), (ReadyAt, Some(TierName::Source)));
+        assert_eq!(at([3; 5], Status::Ready), (Ready, Some(TierName::Source)));
+        assert_eq!(at([3; 5], Status::Importing), (NotReady, None));
     }
 
     #[test]
-    fn a_tier_can_be_tried_once_the_beginning_of_its_tracks_is_here() {
-        let tiers = tiers(&[track(TrackKind::Audio, 3), track(TrackKind::Video360, 1)]);
-        let shown: Vec<_> = tiers.iter().map(|t| (t.name, t.is_playable, t.is_complete)).collect();
-        assert_eq!(shown, [(TierName::T1, false, false), (TierName::Audio, true, true)]);
+    fn a_lesson_without_a_track_that_a_tier_needs_is_never_ready() {
+        let whole = [track(TrackKind::Thumbs, 3), track(TrackKind::Captions(2), 3)];
+        for tracks in [&whole[..], &[]] {
+            assert_eq!(tiers(tracks), []);
+            for status in [Status::Ready, Status::Receiving, Status::Waiting] {
+                let readiness = readiness(tracks, status);
+                assert_eq!(readiness.state, ReadinessState::NotReady);
+                assert_eq!(readiness.reason, Some(NotReady::NotArrived));
+            }
+        }
+    }
+
+    #[test]
+    fn a_tier_needs_those_of_its_tracks_that_the_lesson_has() {
+        let shown = |tracks: &[Track]| -> Vec<_> {
+            tiers(tracks).iter().map(|t| (t.name, t.is_playable, t.is_complete)).collect()
+        };
+        let tracks = [track(Audio, 3), track(Video360, 1)];
+        assert_eq!(shown(&tracks), [(TierName::T1, false, false), (TierName::T0, true, true)]);
+        assert_eq!(shown(&[track(Slides, 2)]), [(TierName::T0, true, false)]);
+        assert_eq!(shown(&[track(Audio, 3)]), [(TierName::T0, true, true)]);
+        let mute = [track(Video480, 3), track(Source, 0)];
+        assert_eq!(shown(&mute), [(TierName::Source, false, false), (TierName::T2, true, true)]);
+    }
+
+    #[test]
+    fn tracks_are_fetched_in_the_order_in_which_a_class_needs_them() {
+        let classes = TrackKind::ALL.map(|kind| class_of(kind.as_str()));
+        assert!(classes.is_sorted());
+        assert!(class_of("holograms") > class_of("source"));
     }
 }

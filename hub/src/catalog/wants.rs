@@ -1,5 +1,5 @@
 //! Which blobs this hub wants: every track that is not whole here, of every lesson that is not
-//! deleted; sound first, then the small picture, then the source, newest lessons first.
+//! deleted; what a class cannot do without comes first (`TrackKind::ALL`), newest lessons first.
 
 use rusqlite::Connection;
 use yingxue_sync_core::event::Want;

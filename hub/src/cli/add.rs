@@ -64,9 +64,12 @@ pub(crate) fn follow(hub: &HubClient, lesson: &str, say: &mut dyn FnMut(&str)) -
         let seen = hub.get(&format!("/lessons/{lesson}"))?;
         let job = &seen["job"];
         match (word(&seen, "status"), word(job, "state")) {
-            ("ready", _) | (_, "done") => return Ok(()),
+            // What is still made then is a finer picture, which the class need not wait for.
+            _ if word(job, "kind") == "import-480" => return Ok(()),
+            ("ready", "") | (_, "done") => return Ok(()),
             ("failed", _) | (_, "failed") => bail!("{}", failure(job)),
             (_, "cancelled") => bail!("the import was cancelled"),
+            _ if word(job, "paused") == "class" => say("waiting: a class is on"),
             (_, "queued") => say("waiting for the lesson before it"),
             _ => say(&format!("{} {} %", stage(word(job, "stage")), job["percent"])),
         }
@@ -84,6 +87,7 @@ fn stage(stage: &str) -> &str {
         "source" => "preparing the original",
         "audio" => "encoding the sound",
         "video" => "encoding the picture",
+        "video_480" => "encoding the finer picture",
         "store" => "storing",
         _ => "importing",
     }

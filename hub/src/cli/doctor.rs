@@ -22,6 +22,9 @@ pub(crate) fn run(data: &Path) -> ExitCode {
     let checks = [
         tool("ffmpeg", "lessons cannot be imported; install it: apt install ffmpeg"),
         tool("ffprobe", "lessons cannot be imported; install it: apt install ffmpeg"),
+        svt_av1(&["ffmpeg", "-hide_banner", "-encoders"]),
+        helper(&SOFFICE),
+        helper(&PDFTOPPM),
         disk(data),
         port(data),
         congestion_control(),
@@ -48,6 +51,61 @@ fn tool(name: &str, otherwise: &str) -> (Verdict, String) {
             (Verdict::Good, first.split(" Copyright").next().unwrap_or(name).to_owned())
         }
         _ => (Verdict::Bad, format!("{name} is not there: {otherwise}")),
+    }
+}
+
+/// A program that only some lessons need.
+struct Helper {
+    name: &'static str,
+    asked: &'static str,
+    otherwise: &'static str,
+}
+
+const SOFFICE: Helper = Helper {
+    name: "soffice",
+    asked: "--version",
+    otherwise: "presentations (.pptx, .ppt, .odp) do not become lessons, PDF and pictures do; \
+         install it: apt install libreoffice-impress",
+};
+
+const PDFTOPPM: Helper = Helper {
+    name: "pdftoppm",
+    asked: "-v",
+    otherwise: "PDF files and presentations do not become lessons, pictures do; install it: \
+         apt install poppler-utils",
+};
+
+fn helper(helper: &Helper) -> (Verdict, String) {
+    match first_line(&[helper.name, helper.asked]) {
+        Some(version) => (Verdict::Good, version),
+        None => (Verdict::Odd, format!("{} is not there: {}", helper.name, helper.otherwise)),
+    }
+}
+
+/// Gives the first line that a program says, on either output, if it is there and works.
+fn first_line(command: &[&str]) -> Option<String> {
+    let output = Command::new(command[0]).args(&command[1..]).stdin(Stdio::null()).output().ok()?;
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    let line = said.lines().map(str::trim).find(|line| !line.is_empty())?;
+    output.status.success().then(|| line.to_owned())
+}
+
+/// Looks whether ffmpeg can encode AV1 by itself, by what `list` prints.
+fn svt_av1(list: &[&str]) -> (Verdict, String) {
+    let listed = Command::new(list[0]).args(&list[1..]).stdin(Stdio::null()).output();
+    let has_it = |text: &str| text.split_whitespace().any(|word| word == "libsvtav1");
+    match listed {
+        Ok(output) if has_it(&String::from_utf8_lossy(&output.stdout)) => {
+            let words = "ffmpeg has libsvtav1: [media] encoder = \"svt-av1\" can be chosen";
+            (Verdict::Good, words.into())
+        }
+        _ => (
+            Verdict::Odd,
+            "ffmpeg has no libsvtav1: [media] encoder has to stay \"rav1e\", which is built in \
+             and slower"
+                .into(),
+        ),
     }
 }
 
@@ -93,5 +151,34 @@ fn congestion_control() -> (Verdict, String) {
             ),
         ),
         Err(_) => (Verdict::Odd, "the system does not say how TCP avoids congestion".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_said_with_what_is_lost_and_how_to_get_it() {
+        let missing = Helper { name: "yingxue-no-such-program", ..SOFFICE };
+        let (verdict, text) = helper(&missing);
+        assert!(matches!(verdict, Verdict::Odd));
+        assert!(text.contains("no-such-program") && text.contains("apt install"), "{text}");
+        let there = Helper { name: "cargo", asked: "--version", otherwise: "" };
+        let (verdict, text) = helper(&there);
+        assert!(matches!(verdict, Verdict::Good) && text.starts_with("cargo "), "{text}");
+        let fails = Helper { name: "false", asked: "--version-of-nothing", otherwise: "lost" };
+        assert!(matches!(helper(&Helper { name: "ls", ..fails }).0, Verdict::Odd));
+    }
+
+    #[test]
+    fn an_ffmpeg_without_the_fast_encoder_is_found_out() {
+        let (verdict, _) = svt_av1(&["echo", " V..... libsvtav1  SVT-AV1 (codec av1)"]);
+        assert!(matches!(verdict, Verdict::Good));
+        for other in [" V..... libsvtav1x", ""] {
+            let (verdict, text) = svt_av1(&["echo", other]);
+            assert!(matches!(verdict, Verdict::Odd) && text.contains("rav1e"), "{text}");
+        }
+        assert!(matches!(svt_av1(&["yingxue-no-such-program"]).0, Verdict::Odd));
     }
 }

@@ -27,6 +27,7 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!("0003_catalog"),
     migration!("0004_first_author"),
     migration!("0005_unpublished"),
+    migration!("0006_media_tiers"),
 ];
 
 /// Brings the database to the newest version.

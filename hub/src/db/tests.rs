@@ -136,6 +136,43 @@ fn an_older_database_is_copied_before_it_is_migrated() {
 }
 
 #[test]
+fn jobs_and_tracks_of_an_older_hub_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("hub.sqlite");
+    {
+        let old = Connection::open(&path).unwrap();
+        MIGRATIONS[..5].iter().for_each(|step| old.execute_batch(step.sql).unwrap());
+        old.execute_batch(
+            "insert into jobs (id, kind, lesson_id, title, payload, state, attempts, created_at) \
+             values (7, 'import', x'01', '光', '{}', 'failed', 2, 5), \
+             (8, 'import', x'02', '影', '{}', 'queued', 0, 6); \
+             insert into lesson_tracks values (x'01', 'source', x'00', '', 1, 1, 1, 1, 2, 1), \
+             (x'01', 'slides', x'00', '', 1, 1, 1, 1, 3, 1); \
+             delete from jobs where id = 8; pragma user_version = 5;",
+        )
+        .unwrap();
+    }
+    let db = Db::open(&path).unwrap();
+    db.write_blocking(|tx| {
+        tx.execute_batch(
+            "insert into jobs (kind, lesson_id, title, payload, state, created_at) \
+             values ('import', x'03', '力', '{}', 'queued', 7); \
+             update jobs set state = 'cancelled' where title = '光';",
+        )
+    })
+    .unwrap();
+    let text = |sql: &'static str| -> String {
+        db.read_blocking(|c| -> Outcome<_> { c.query_row(sql, [], |row| row.get(0)) }).unwrap()
+    };
+    let jobs = "select group_concat(title || state || attempts, ' ') from jobs";
+    assert_eq!(text(jobs), "光cancelled2 力queued0");
+    // Its triggers are there again: a job makes its lesson, and one that is cancelled hides it.
+    assert_eq!(text("select group_concat(title || is_deleted, ' ') from lessons"), "光1 影0 力0");
+    let tracks = "select group_concat(kind || class, ' ') from lesson_tracks";
+    assert_eq!(text(tracks), "slides1 source9");
+}
+
+#[test]
 fn every_statement_of_the_hub_prepares() {
     let (_dir, db) = open();
     let mut statements = 0;

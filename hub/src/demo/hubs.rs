@@ -180,6 +180,8 @@ fn write_config(hub: &Hub, plans: &[Hub]) -> Result<()> {
         format!("/ip4/127.0.0.1/udp/{}/quic-v1", hub.sync_port),
     ];
     config.sync.is_mdns = false;
+    // Whoever tries it out watches and uploads at once, and has no class to disturb.
+    config.media.pause_while_playing = false;
     config.demo = Some(DemoConfig { hubs: demo_hubs(plans, hub), logins: demo_logins(hub) });
     let text = toml::to_string(&config).context("write the configuration")?;
     fs::write(hub.config_file(), text)

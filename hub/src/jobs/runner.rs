@@ -1,18 +1,21 @@
-//! The loop that does the jobs: claims the oldest, runs it, keeps what came of it.
+//! The loop that does the jobs: claims the oldest of the most urgent kind, runs it, keeps what came
+//! of it.
 
 use std::time::Duration;
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
-use super::{ImportJob, Job, JobFailure, JobState, Observer, find};
+use super::table::{self, find};
+use super::{ImportJob, Job, JobFailure, JobKind, JobState, Observer};
 use crate::app::App;
-use crate::import_job;
+use crate::import_job::{self, Made};
 use crate::problem::ApiError;
 use crate::uploads;
 
 pub(crate) const CLAIM: &str = "update jobs set state = 'running', attempts = attempts + 1, \
-    error_code = null, error_detail = null where id = (select min(id) from jobs \
-    where state = 'queued' and (?1 or error_code is null)) returning id, payload";
+    error_code = null, error_detail = null where id = (select id from jobs \
+    where state = 'queued' and (?1 or error_code is null) \
+    order by kind = 'import-480', id limit 1) returning id, payload";
 pub(crate) const FINISH: &str = "update jobs set state = ?2, error_code = ?3, error_detail = ?4 \
     where id = ?1 and state = 'running'";
 pub(crate) const RELEASE: &str = "update jobs set state = 'queued', attempts = attempts - 1 \
@@ -26,6 +29,9 @@ pub(crate) const REQUEUE: &str = "update jobs set state = 'queued' where state =
 /// Code of a job that has done what it can and goes on once this hub is in an alliance.
 pub const WAITING_FOR_ALLIANCE: &str = "waiting_for_alliance";
 
+/// Code of a job that goes on once more urgent ones are done.
+pub const GIVES_WAY: &str = "gives_way";
+
 /// Until an outcome that could not be kept is tried again; somebody has to delete files first.
 const KEEP_DELAY: Duration = Duration::from_secs(5);
 
@@ -34,6 +40,8 @@ const KEEP_DELAY: Duration = Duration::from_secs(5);
 pub struct ClaimedJob {
     /// Its number.
     pub id: i64,
+    /// What it makes.
+    pub kind: JobKind,
     /// Which lesson it makes: 32 hex characters.
     pub lesson_id: String,
     /// What it needs.
@@ -62,6 +70,15 @@ impl JobError {
     pub fn waiting_for_alliance() -> Self {
         let words = "The lesson is encoded; it is published when this school is in an alliance.";
         Self::new(WAITING_FOR_ALLIANCE, words)
+    }
+
+    /// Says that the job goes on once what is more urgent is done.
+    pub fn gives_way() -> Self {
+        Self::new(GIVES_WAY, "A lesson that cannot be taught yet comes first; this goes on later.")
+    }
+
+    fn gave_way(&self) -> bool {
+        self.code == GIVES_WAY
     }
 
     fn is_waiting(&self) -> bool {
@@ -126,9 +143,9 @@ async fn claim(app: &App) -> Result<Option<ClaimedJob>, ApiError> {
         .await?;
     let Some((job, payload)) = claimed else { return Ok(None) };
     let import = serde_json::from_str(&payload).map_err(ApiError::internal)?;
-    let (id, lesson_id) = (job.id, job.lesson_id.clone());
+    let (id, kind, lesson_id) = (job.id, job.kind, job.lesson_id.clone());
     app.jobs.set(job);
-    Ok(Some(ClaimedJob { id, lesson_id, import, observer: Observer::new(app, id) }))
+    Ok(Some(ClaimedJob { id, kind, lesson_id, import, observer: Observer::new(app, id) }))
 }
 
 async fn do_one(app: &App, job: ClaimedJob) {
@@ -146,7 +163,7 @@ async fn do_one(app: &App, job: ClaimedJob) {
 
 /// Keeps an outcome; if that fails (a full disk) shows it, and tries until there is room. If the
 /// hub stops before, the job runs again.
-async fn keep_at_last(app: &App, job: &ClaimedJob, outcome: Result<(), JobError>) {
+async fn keep_at_last(app: &App, job: &ClaimedJob, outcome: Result<Made, JobError>) {
     let mut shutdown = app.shutdown.clone();
     let Err(error) = keep_outcome(app, job, outcome.clone()).await else { return };
     tracing::warn!(%error, job = job.id, "a job's outcome cannot be kept yet");
@@ -169,40 +186,60 @@ async fn keep_at_last(app: &App, job: &ClaimedJob, outcome: Result<(), JobError>
 async fn keep_outcome(
     app: &App,
     job: &ClaimedJob,
-    outcome: Result<(), JobError>,
+    outcome: Result<Made, JobError>,
 ) -> Result<(), ApiError> {
     match &outcome {
-        Ok(()) => tracing::info!(job = job.id, lesson = job.lesson_id, "import is done"),
+        Ok(_) => tracing::info!(job = job.id, lesson = job.lesson_id, "import is done"),
         Err(_) if app.shutdown.is_on() => tracing::info!(job = job.id, "import goes on later"),
+        Err(error) if error.gave_way() => tracing::info!(job = job.id, "import gives way"),
         Err(error) if error.is_waiting() => tracing::info!(job = job.id, "import waits"),
         Err(error) => tracing::info!(job = job.id, %error, "import has failed"),
     }
-    let (id, is_stopping) = (job.id, app.shutdown.is_on());
-    let kept = app
-        .db
-        .write(move |tx| -> Result<Option<Job>, ApiError> {
-            match outcome {
-                Err(_) if is_stopping => tx.prepare_cached(RELEASE)?.execute([id])?,
-                Ok(()) => {
-                    let done = params![id, "done", None::<String>, None::<String>];
-                    tx.prepare_cached(FINISH)?.execute(done)?
-                }
-                Err(error) if error.is_waiting() => {
-                    tx.prepare_cached(WAIT)?.execute(params![id, error.code, error.detail])?
-                }
-                Err(error) => {
-                    let failed = params![id, "failed", error.code, error.detail];
-                    tx.prepare_cached(FINISH)?.execute(failed)?
-                }
-            };
-            find(tx, id)
-        })
-        .await?;
-    let Some(kept) = kept else { return Ok(()) };
+    let (kept_job, is_stopping) = (job.clone(), app.shutdown.is_on());
+    let kept = app.db.write(move |tx| write_outcome(tx, &kept_job, outcome, is_stopping)).await?;
+    let Some((kept, next)) = kept else { return Ok(()) };
     let is_done = kept.state == JobState::Done;
     app.jobs.set(kept);
     if is_done {
-        uploads::discard_file(app, &job.import.upload_id).await;
+        import_job::remove_work(app, job.id).await;
+    }
+    match next {
+        Some(next) => app.jobs.committed(next),
+        None if is_done => uploads::discard_file(app, &job.import.upload_id).await,
+        None => {}
     }
     Ok(())
+}
+
+/// Keeps an outcome, and enqueues what follows from it; gives the job as it is now, and the next.
+fn write_outcome(
+    tx: &Transaction<'_>,
+    job: &ClaimedJob,
+    outcome: Result<Made, JobError>,
+    is_stopping: bool,
+) -> Result<Option<(Job, Option<Job>)>, ApiError> {
+    let id = job.id;
+    let mut next = None;
+    match outcome {
+        Err(error) if is_stopping || error.gave_way() => {
+            tx.prepare_cached(RELEASE)?.execute([id])?;
+        }
+        Ok(made) => {
+            let done = params![id, "done", None::<String>, None::<String>];
+            // Nothing follows from a job that was cancelled in its last moment.
+            let is_kept = tx.prepare_cached(FINISH)?.execute(done)? == 1;
+            if is_kept && made == Made::FirstTiers {
+                let kind = JobKind::Import480;
+                next = Some(table::enqueue(tx, kind, &job.lesson_id, &job.import)?);
+            }
+        }
+        Err(error) if error.is_waiting() => {
+            tx.prepare_cached(WAIT)?.execute(params![id, error.code, error.detail])?;
+        }
+        Err(error) => {
+            let failed = params![id, "failed", error.code, error.detail];
+            tx.prepare_cached(FINISH)?.execute(failed)?;
+        }
+    }
+    Ok(find(tx, id)?.map(|kept| (kept, next)))
 }

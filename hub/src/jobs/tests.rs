@@ -1,9 +1,10 @@
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::Transaction;
 use serde_json::json;
 
-use super::{ImportJob, JobState, Observer, Stage, enqueue, find, runner};
+use super::table::find;
+use super::{ImportJob, Job, JobKind, JobState, Observer, Pause, Stage, enqueue, runner};
 use crate::app::App;
 use crate::app::trial::TrialHub;
 use crate::config::Config;
@@ -25,7 +26,7 @@ fn import() -> ImportJob {
 }
 
 async fn add(app: &App) -> i64 {
-    let add = |tx: &Transaction<'_>| enqueue(tx, LESSON, "课", &import());
+    let add = |tx: &Transaction<'_>| enqueue(tx, JobKind::Import, LESSON, &import());
     let job = app.db.write(add).await.unwrap();
     let id = job.id;
     app.jobs.committed(job);
@@ -100,7 +101,7 @@ async fn what_a_stop_interrupts_waits_again_until_it_was_begun_too_often() {
 async fn a_transaction_that_is_undone_leaves_no_job() {
     let hub = TrialHub::start().await;
     let undone = hub.app.db.write(|tx| {
-        enqueue(tx, LESSON, "课", &import())?;
+        enqueue(tx, JobKind::Import, LESSON, &import())?;
         Err::<(), _>(ApiError::conflict("on purpose"))
     });
     assert_eq!(undone.await.unwrap_err().code, "conflict");
@@ -127,4 +128,69 @@ async fn progress_is_told_at_each_stage_and_not_at_each_percent() {
     assert!(!observer.is_cancelled());
     hub.stop.send(true).unwrap();
     assert!(observer.is_cancelled());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_finer_picture_waits_until_no_lesson_waits_that_cannot_be_taught_yet() {
+    let hub = TrialHub::start().await;
+    let second =
+        hub.app.db.write(|tx| enqueue(tx, JobKind::Import480, LESSON, &import())).await.unwrap();
+    hub.app.jobs.committed(second.clone());
+    assert!(!hub.app.jobs.is_import_waiting());
+    let first = add(&hub.app).await;
+    assert!(hub.app.jobs.is_import_waiting());
+    let claim = |tx: &Transaction<'_>| -> Result<i64, ApiError> {
+        Ok(tx.query_row(runner::CLAIM, [true], |row| row.get(0))?)
+    };
+    assert_eq!(hub.app.db.write(claim).await.unwrap(), first);
+    assert_eq!(hub.app.db.write(claim).await.unwrap(), second.id);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_may_go_on_in_spite_of_a_class_still_may_after_a_restart() {
+    let (hub, admin) = TrialHub::start_set_up().await;
+    let id = add(&hub.app).await;
+    hub.app.playing.note(Instant::now());
+    let mut events = hub.app.events.subscribe();
+    let observer = Observer::new(&hub.app, id);
+    observer.report(Stage::Video, 40, Some(60));
+    assert!(observer.is_paused() && observer.is_paused());
+    let shown = hub.app.jobs.of_lesson(LESSON).unwrap();
+    assert_eq!((shown.paused, shown.percent), (Some(Pause::Class), 40));
+    let told = std::iter::from_fn(|| events.try_recv().ok());
+    let paused: Vec<bool> = told
+        .filter_map(|event| match event {
+            HubEvent::Job(job) => Some(job.paused.is_some()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(paused, [false, true], "a change is told once");
+
+    let pupil = hub.log_in_new(&admin, "xiao", "pupil").await;
+    let go_on = format!("/api/v1/jobs/{id}/go_on");
+    assert_eq!(hub.post(&go_on, &pupil, json!({})).await.outcome(), "403 not_allowed");
+    assert_eq!(
+        hub.post("/api/v1/jobs/99/go_on", &admin, json!({})).await.outcome(),
+        "404 not_found"
+    );
+    let going: Job = hub.app.jobs.of_lesson(LESSON).unwrap();
+    assert!(!going.goes_on);
+    let answer = hub.post(&go_on, &admin, json!({})).await.json();
+    assert_eq!((&answer["paused"], &answer["percent"]), (&json!(null), &json!(40)));
+    assert!(!observer.is_paused());
+    drop(observer);
+    hub.app.sync.shutdown().await;
+    let hub = TrialHub::start_in(hub.dir, Config::default()).await;
+    hub.app.playing.note(Instant::now());
+    assert!(!Observer::new(&hub.app, id).is_paused());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_stands_still_where_the_school_does_not_want_it() {
+    let mut config = Config::default();
+    config.media.pause_while_playing = false;
+    let hub = TrialHub::start_in(tempfile::tempdir().unwrap(), config).await;
+    let id = add(&hub.app).await;
+    hub.app.playing.note(Instant::now());
+    assert!(!Observer::new(&hub.app, id).is_paused());
 }

@@ -85,6 +85,11 @@ impl OpenTrack {
         }
     }
 
+    /// Says whether all of it is verified and durable.
+    pub fn is_complete(&self) -> bool {
+        self.is_complete
+    }
+
     /// Says whether all bytes of a range are verified and durable.
     pub fn holds(&self, range: &Range<u64>) -> bool {
         if range.start >= range.end || range.end > self.total_bytes {

@@ -1,3 +1,5 @@
+mod whole_lesson;
+
 use axum::body::Body;
 use axum::http::{Method, header};
 use yingxue_codec::track::{SegmentInfo, TrackInfo, TrackKind};

@@ -1,15 +1,17 @@
 //! Takes back what the rows say is held and the files do not have: a lesson is never shown as
 //! ready because of a file that was removed, cut or has rotted. It is wanted again then.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use yingxue_sync_core::blob::{Bitmap, Manifest};
 use yingxue_sync_core::id::{BlobId, DocId};
-use yingxue_sync_io::blob_files::BlobFiles;
+use yingxue_sync_io::blob_files::{BlobFileError, BlobFiles};
 
 use super::Notice;
 use crate::db::Db;
+use crate::problem::ApiError;
 
 /// Files that are looked at before the hub starts: some 10 ms. More are looked at meanwhile.
 const AT_ONCE_MAX: usize = 2_000;
@@ -77,6 +79,68 @@ pub fn check(db: &Db, files: &BlobFiles, blob: BlobId) -> rusqlite::Result<Vec<N
     match total_bytes {
         Some(total_bytes) if is_short(files, blob, total_bytes) => take_back(db, files, blob),
         _ => Ok(Vec::new()),
+    }
+}
+
+/// What reading a blob's file through has found.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Pieces in all; 0 if its manifest is not known.
+    pub pieces: u32,
+    /// Pieces that were said to be here and are wrong or gone; taken back now.
+    pub damaged: u32,
+    /// Pieces that are here now.
+    pub held: u32,
+    /// What follows; to be told.
+    pub notices: Vec<Notice>,
+}
+
+/// Reads every piece that is said to be here, and takes back those whose bytes are wrong. Not for
+/// async threads; a disk that fails has lost nothing.
+///
+/// # Errors
+/// If the database fails, or the disk.
+pub fn read_through(db: &Db, files: &BlobFiles, blob: BlobId) -> Result<Found, ApiError> {
+    let known = db.read_blocking(|db| super::blobs::load(db, &blob))?;
+    let Some(manifest) = known.manifest.and_then(|bytes| Manifest::decode(&bytes).ok()) else {
+        return Ok(Found::default());
+    };
+    let held = Bitmap::from_bytes(&known.bitmap, manifest.pieces.len());
+    let mut wrong = BTreeSet::new();
+    let mut offset = 0;
+    for (number, piece) in (0..).zip(&manifest.pieces) {
+        if held.has(number) && !is_right(files, blob, &manifest, number, offset)? {
+            wrong.insert(number);
+        }
+        offset += u64::from(piece.bytes);
+    }
+    let damaged = wrong.len() as u32;
+    let mut found = Found {
+        pieces: manifest.pieces.len() as u32,
+        damaged,
+        held: held.count() - damaged,
+        notices: Vec::new(),
+    };
+    if damaged > 0 {
+        tracing::warn!(%blob, damaged, "parts of a lesson are damaged on this disk");
+        let is_lost = move |number: u32, _: u64| wrong.contains(&number);
+        found.notices = db.write_blocking(move |tx| unmark(tx, &blob, is_lost))?;
+    }
+    Ok(found)
+}
+
+fn is_right(
+    files: &BlobFiles,
+    blob: BlobId,
+    manifest: &Manifest,
+    number: u32,
+    offset: u64,
+) -> Result<bool, ApiError> {
+    let bytes = manifest.pieces[number as usize].bytes as usize;
+    match files.read_at(blob, offset, bytes) {
+        Ok(bytes) => Ok(manifest.verifies(number, &bytes)),
+        Err(BlobFileError::Missing(_) | BlobFileError::OutOfRange { .. }) => Ok(false),
+        Err(error) => Err(ApiError::internal(error)),
     }
 }
 

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use super::Upload;
 use super::metadata::Metadata;
 use crate::app::{hex, now_ms, random};
-use crate::jobs::{self, ImportJob, Job};
+use crate::jobs::{self, ImportJob, Job, JobKind};
 use crate::problem::ApiError;
 
 const COLUMNS: &str = "lower(hex(id)), lower(hex(user_id)), filename, title, subject, grade, \
@@ -107,7 +107,7 @@ pub(super) fn complete(tx: &Transaction<'_>, row: &Row, author: &str) -> Result<
         teacher: row.teacher.clone(),
         author: author.to_owned(),
     };
-    jobs::enqueue(tx, &lesson_id, &row.title, &import)
+    jobs::enqueue(tx, JobKind::Import, &lesson_id, &import)
 }
 
 pub(super) fn delete(tx: &Transaction<'_>, id: &str) -> Result<(), ApiError> {

@@ -6,9 +6,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::api::Api;
+use super::figures::{Figures, median, say};
 use super::load::{self, CONNECTIONS, Until};
 use super::process::{Hub, Process};
 use super::{Group, HubArgs, link, nginx, seed};
@@ -23,9 +24,6 @@ const SEGMENT_REQUESTS: usize = 4_000;
 const SEGMENT_BYTES: usize = 300 * 1024;
 const API_TIME: Duration = Duration::from_secs(10);
 
-/// Figures by name.
-type Figures = Map<String, Value>;
-
 /// Measures and prints.
 pub fn run(args: &HubArgs) -> Result<()> {
     let bin = match &args.bin {
@@ -34,7 +32,7 @@ pub fn run(args: &HubArgs) -> Result<()> {
     };
     let bin = bin.canonicalize().with_context(|| format!("find {}", bin.display()))?;
     let work = tempfile::tempdir().context("make a temporary folder")?;
-    let mut figures = Figures::new();
+    let mut figures = Figures::default();
     let wants = |group| args.only.is_empty() || args.only.contains(&group);
     if wants(Group::Start) || wants(Group::Api) {
         let full = filled(&bin, work.path(), args.lessons)?;
@@ -50,31 +48,11 @@ pub fn run(args: &HubArgs) -> Result<()> {
     }
     if wants(Group::Sync) {
         say("hub to hub over 20 Mbit/s");
-        match link::goodput_ratio(&bin, work.path(), args.blob_mb * 1_000_000) {
-            Ok(ratio) => put(&mut figures, "sync_goodput_ratio", ratio),
-            Err(error) => say(&format!("sync_goodput_ratio is left out: {error:#}")),
-        }
+        let ratio = link::goodput_ratio(&bin, work.path(), args.blob_mb * 1_000_000);
+        figures.put_or_leave_out("sync_goodput_ratio", ratio);
     }
-    print(&figures, args.json);
+    figures.print(args.json);
     Ok(())
-}
-
-fn print(figures: &Figures, is_json: bool) {
-    if is_json {
-        println!("{}", Value::Object(figures.clone()));
-    } else {
-        figures.iter().for_each(|(name, value)| println!("{name:<28} {value}"));
-    }
-}
-
-fn put(figures: &mut Figures, name: &str, value: f64) {
-    let rounded = (value * 1000.0).round() / 1000.0;
-    eprintln!("bench: {name} = {rounded}");
-    figures.insert(name.into(), json!(rounded));
-}
-
-fn say(text: &str) {
-    eprintln!("bench: {text}");
 }
 
 /// Sets up a hub in an alliance and gives it lessons.
@@ -110,15 +88,15 @@ fn measure_start(
         })
         .collect();
     let (empty, again) = (median(empty?), median(again?));
-    put(figures, "cold_start_ms", empty.max(again));
-    put(figures, "cold_start_ms_empty", empty);
-    put(figures, &format!("cold_start_ms_{lessons}"), again);
+    figures.put("cold_start_ms", empty.max(again));
+    figures.put("cold_start_ms_empty", empty);
+    figures.put(&format!("cold_start_ms_{lessons}"), again);
     let (process, _) = full.start()?;
     std::thread::sleep(IDLE);
-    put(figures, "idle_rss_mib", process.rss_mib()?);
+    figures.put("idle_rss_mib", process.rss_mib()?);
     process.stop()?;
     let bytes = fs::metadata(bin)?.len();
-    put(figures, "binary_mib", bytes as f64 / f64::from(1 << 20));
+    figures.put("binary_mib", bytes as f64 / f64::from(1 << 20));
     Ok(())
 }
 
@@ -132,9 +110,9 @@ fn measure_api(hub: &Hub, figures: &mut Figures) -> Result<()> {
         format!("GET {path} HTTP/1.1\r\nHost: {}\r\nCookie: {}\r\n\r\n", hub.address, api.cookie());
     load::run(hub.address, &request, 200, Until::Requests(1000))?;
     let outcome = load::run(hub.address, &request, 200, Until::Elapsed(API_TIME))?;
-    put(figures, "api_rps", outcome.requests as f64 / outcome.seconds);
+    figures.put("api_rps", outcome.requests as f64 / outcome.seconds);
     if let Some(rps) = wrk(&format!("http://{}{path}", hub.address), api.cookie()) {
-        put(figures, "api_rps_wrk", rps);
+        figures.put("api_rps_wrk", rps);
     }
     process.stop()
 }
@@ -162,15 +140,15 @@ fn measure_segment(bin: &Path, work: &Path, figures: &mut Figures) -> Result<()>
     let range = format!("Range: bytes=0-{}\r\n", SEGMENT_BYTES - 1);
     let cookie = format!("Cookie: {}\r\n", api.cookie());
     let ours = segment_cpu_ms(&process, hub.address, &format!("{path}|{range}{cookie}"))?;
-    put(figures, "segment_cpu_ms", ours);
+    figures.put("segment_cpu_ms", ours);
     let root = work.join("nginx-root");
     fs::create_dir_all(&root)?;
     fs::write(root.join("segment.mp4"), download(&hub, &path, api.cookie())?)?;
     process.stop()?;
     let (yardstick, address) = nginx::start(work, &root)?;
     let theirs = segment_cpu_ms(&yardstick, address, &format!("/segment.mp4|{range}{cookie}"))?;
-    put(figures, "segment_cpu_ms_nginx", theirs);
-    put(figures, "segment_cpu_ratio", ours / theirs);
+    figures.put("segment_cpu_ms_nginx", theirs);
+    figures.put("segment_cpu_ratio", ours / theirs);
     Ok(())
 }
 
@@ -220,9 +198,4 @@ fn download(hub: &Hub, path: &str, cookie: &str) -> Result<Vec<u8>> {
     let mut answer = ureq::get(&url).header("cookie", cookie).call()?;
     let body = answer.body_mut().with_config().limit(64 << 20);
     Ok(body.read_to_vec()?)
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }

@@ -73,6 +73,7 @@ fn hub(bin: &Path, work: &Path, n: u8) -> Hub {
         address: SocketAddr::from(([10, 78, n, 2], 8470)),
         sync_listen: vec![format!("/ip4/10.77.0.{n}/tcp/8471")],
         wrapper: ["ip", "netns", "exec", &namespace(n)].map(Into::into).into(),
+        settings: toml::Table::new(),
     }
 }
 

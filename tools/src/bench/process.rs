@@ -96,6 +96,8 @@ pub struct Hub {
     pub sync_listen: Vec<String>,
     /// A command that runs another one elsewhere: `ip netns exec NAME`.
     pub wrapper: Vec<String>,
+    /// What its configuration says other than the default, by section.
+    pub settings: toml::Table,
 }
 
 impl Hub {
@@ -107,6 +109,7 @@ impl Hub {
             address: free_address()?,
             sync_listen: vec!["/ip4/127.0.0.1/tcp/0".into()],
             wrapper: Vec::new(),
+            settings: toml::Table::new(),
         })
     }
 
@@ -117,7 +120,7 @@ impl Hub {
         config.sync.listen.clone_from(&self.sync_listen);
         config.sync.is_mdns = false;
         let file = self.data.with_extension("toml");
-        fs::write(&file, toml::to_string(&config)?)?;
+        fs::write(&file, toml::to_string(&with_settings(&config, &self.settings)?)?)?;
         let mut words = self.wrapper.iter().map(String::as_str).map(std::ffi::OsStr::new);
         let mut command = match words.next() {
             Some(wrapper) => {
@@ -139,6 +142,19 @@ impl Hub {
         }
         Ok((process, begin.elapsed().as_secs_f64() * 1e3))
     }
+}
+
+/// The configuration with some fields of its sections replaced.
+fn with_settings(config: &Config, settings: &toml::Table) -> Result<toml::Table> {
+    let mut sections = toml::Table::try_from(config)?;
+    for (name, fields) in settings {
+        let section = sections.entry(name).or_insert_with(|| toml::Table::new().into());
+        let (Some(section), Some(fields)) = (section.as_table_mut(), fields.as_table()) else {
+            bail!("{name} is no section of the configuration");
+        };
+        section.extend(fields.clone());
+    }
+    Ok(sections)
 }
 
 /// Gives an address whose port was free a moment ago.
@@ -178,6 +194,19 @@ fn children(pid: u32) -> Result<Vec<u32>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_setting_replaces_its_field_and_nothing_else() {
+        let settings = toml::toml! { [http]
+        listen = "127.0.0.1:1" };
+        let config = with_settings(&Config::default(), &settings).unwrap();
+        assert_eq!(config["http"]["listen"].as_str(), Some("127.0.0.1:1"));
+        let mut expected = Config::default();
+        expected.http.listen = "127.0.0.1:1".into();
+        assert_eq!(config.try_into::<Config>().unwrap(), expected);
+        let odd = toml::toml! { http = 1 };
+        assert!(with_settings(&Config::default(), &odd).is_err());
+    }
 
     #[test]
     fn cpu_time_is_found_behind_a_name_with_brackets_and_spaces() {

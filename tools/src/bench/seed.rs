@@ -163,7 +163,7 @@ fn noise_from(seed: u64, bytes: usize) -> Vec<u8> {
 }
 
 /// SplitMix64 (Steele, Lea, Flood 2014): the same bytes in every run.
-fn splitmix(seed: u64) -> u64 {
+pub fn splitmix(seed: u64) -> u64 {
     let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

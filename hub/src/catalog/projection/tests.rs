@@ -5,9 +5,12 @@ use yingxue_sync_core::doc::Doc;
 use yingxue_sync_core::event::{DocEdit, DocValue};
 use yingxue_sync_core::id::{BlobId, DocId, HubId};
 
-use super::{Projected, project, rebuild};
+use super::{Projected, project, rebuild, renew};
+use crate::catalog::outline::{self, Chapter, Outline};
+use crate::catalog::query;
+use crate::catalog::readiness::TrackKind;
 use crate::catalog::{self, NewComment, NewLesson, NewTrack, collection, thread_of};
-use crate::db::MIGRATIONS;
+use crate::db::{Db, MIGRATIONS};
 
 const LESSON: DocId = DocId([1; 16]);
 
@@ -54,6 +57,11 @@ fn comment(op: u8, text: &str) -> NewComment {
     }
 }
 
+fn outline() -> Outline {
+    let chapter = |at_ms, title: &str| Chapter { at_ms, title: title.to_owned() };
+    Outline::new([chapter(0, "复习"), chapter(30_000, "新课")], vec![0, 130, 255])
+}
+
 /// Saves edits as the store does.
 fn save(db: &Connection, id: &DocId, edits: &[DocEdit]) -> Projected {
     let sql = "select snapshot from docs where doc = ?1";
@@ -76,7 +84,9 @@ fn written(db: &Connection, id: &DocId, author: [u8; 32]) {
 
 fn rows(db: &Connection) -> Vec<String> {
     let mut all = Vec::new();
-    for table in ["lessons", "lesson_posters", "lesson_tracks", "blob_refs", "comments"] {
+    for table in
+        ["lessons", "lesson_posters", "lesson_outlines", "lesson_tracks", "blob_refs", "comments"]
+    {
         let mut statement = db.prepare(&format!("select * from {table} order by 1, 2")).unwrap();
         let columns = statement.column_count();
         let mut rows = statement.query([]).unwrap();
@@ -97,7 +107,8 @@ fn rows_made_again_from_documents_equal_those_made_step_by_step() {
     let db = database();
     let tracks = [track("audio", 1), track("source", 2)];
     let poster = Some(vec![0xff, 0xd8, 1]);
-    let edits = catalog::lesson_edits(&lesson(), 60_000, poster, &tracks);
+    let mut edits = catalog::lesson_edits(&lesson(), 60_000, poster, &tracks);
+    edits.extend(outline().edits());
     assert_eq!(save(&db, &LESSON, &edits), Projected::Lesson(LESSON));
     let thread = thread_of(&LESSON);
     for op in [3, 4] {
@@ -109,7 +120,7 @@ fn rows_made_again_from_documents_equal_those_made_step_by_step() {
     save(&db, &DocId([2; 16]), &catalog::lesson_edits(&lesson(), 1, None, &[track("audio", 1)]));
     save(&db, &DocId([2; 16]), &[catalog::deleted_edit(true)]);
     let before = rows(&db);
-    assert_eq!(before.len(), 2 + 1 + 3 + 3 + 2);
+    assert_eq!(before.len(), 2 + 1 + 1 + 3 + 3 + 2);
     assert_eq!(total(&db), 1);
     rebuild(&db).unwrap();
     assert_eq!(rows(&db), before);
@@ -207,17 +218,97 @@ fn a_lesson_belongs_to_the_school_whose_hub_wrote_it_first() {
 }
 
 #[test]
-fn sound_of_every_lesson_comes_before_pictures_and_new_lessons_before_old() {
+fn what_a_class_needs_of_every_lesson_comes_first_and_new_lessons_before_old() {
     let db = database();
+    let kinds = TrackKind::ALL.map(TrackKind::as_str);
+    let place = |kind: &str| kinds.iter().position(|known| *known == kind).unwrap();
     for n in 1..=2 {
-        let tracks = [track("source", n), track("audio", n + 10), track("video-360", n + 20)];
+        // Not in their order; a kind of a newer hub is passed on after all the others.
+        let mut tracks = vec![track("holograms", 100 + n)];
+        let blob = |kind: &str| u8::try_from(place(kind)).unwrap() * 10 + n;
+        tracks.extend(kinds.iter().rev().map(|kind| track(kind, blob(kind))));
         let lesson = NewLesson { created_at_ms: i64::from(n), ..lesson() };
         save(&db, &DocId([n; 16]), &catalog::lesson_edits(&lesson, 1, None, &tracks));
     }
     let wants = catalog::wants::wants(&db).unwrap();
     let order: Vec<u8> = wants.iter().map(|want| want.blob.0[0]).collect();
-    assert_eq!(order, [12, 11, 22, 21, 2, 1]);
-    assert_eq!(wants.iter().map(|want| want.priority).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
+    let expected: Vec<u8> = (0..=10).flat_map(|class| [class * 10 + 2, class * 10 + 1]).collect();
+    assert_eq!(order, expected);
+    assert_eq!(
+        wants.iter().map(|want| want.priority).collect::<Vec<_>>(),
+        (0..22).collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn kinds_that_nobody_knows_do_not_push_out_those_that_a_class_needs() {
+    let db = database();
+    let junk: Vec<String> = (0..40).map(|n| format!("a-{n:02}")).collect();
+    let mut tracks: Vec<NewTrack> = junk.iter().map(|kind| track(kind, 1)).collect();
+    tracks.extend([track("video-480", 2), track("slides", 3)]);
+    save(&db, &LESSON, &catalog::lesson_edits(&lesson(), 1, None, &tracks));
+    let sql = "select group_concat(kind, ' ') from (select kind from lesson_tracks \
+         order by class, kind limit 3)";
+    let first: String = db.query_row(sql, [], |row| row.get(0)).unwrap();
+    assert_eq!(first, "slides video-480 a-00");
+    let shown = query::detail(&db, &LESSON, &HubId([9; 32]), false).unwrap().unwrap();
+    assert_eq!(shown.tracks.len(), 2);
+    let kept: i64 =
+        db.query_row("select count(*) from lesson_tracks", [], |row| row.get(0)).unwrap();
+    assert_eq!(kept, 16);
+}
+
+#[test]
+fn a_track_that_is_added_later_leaves_what_was_changed_meanwhile() {
+    let db = database();
+    save(&db, &LESSON, &catalog::lesson_edits(&lesson(), 1, None, &[track("audio", 1)]));
+    save(&db, &LESSON, &[catalog::text_edit("title", "新"), catalog::deleted_edit(true)]);
+    save(&db, &LESSON, &[catalog::track_edit(&track("video-480", 2))]);
+    let sql = "select title || is_deleted || (select count(*) from lesson_tracks) from lessons";
+    assert_eq!(db.query_row(sql, [], |row| row.get::<_, String>(0)).unwrap(), "新12");
+}
+
+#[test]
+fn an_outline_is_read_back_and_one_beyond_the_bounds_is_none() {
+    let db = database();
+    save(&db, &LESSON, &catalog::lesson_edits(&lesson(), 1, None, &[]));
+    assert_eq!(outline::find(&db, &LESSON).unwrap(), Outline::default());
+    save(&db, &LESSON, &outline().edits());
+    assert_eq!(outline::find(&db, &LESSON).unwrap(), outline());
+    let put = |key: &str, value| DocEdit::Put { path: vec![key.to_owned()], value };
+    let long = format!("[{{\"at_ms\": 1, \"title\": \"{}\"}}]", "章".repeat(6_000));
+    save(&db, &LESSON, &[put("peaks", DocValue::Bytes(vec![1; 36_001]))]);
+    assert_eq!(outline::find(&db, &LESSON).unwrap().peaks, None);
+    save(&db, &LESSON, &[put("chapters", DocValue::Str(long))]);
+    assert_eq!(outline::find(&db, &LESSON).unwrap(), Outline::default());
+}
+
+#[test]
+fn rows_that_an_older_hub_has_made_are_made_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::open(&dir.path().join("hub.sqlite")).unwrap();
+    db.write_blocking(|tx| -> rusqlite::Result<()> {
+        save(tx, &LESSON, &catalog::lesson_edits(&lesson(), 1, None, &[track("slides", 1)]));
+        save(tx, &LESSON, &outline().edits());
+        // What a hub that knew neither has left.
+        tx.execute("delete from lesson_outlines", [])?;
+        tx.execute("update lesson_tracks set class = 3", [])?;
+        Ok(())
+    })
+    .unwrap();
+    let seen = || {
+        db.read_blocking(|db| -> rusqlite::Result<(i64, Outline)> {
+            let sql = "select class from lesson_tracks";
+            Ok((db.query_row(sql, [], |row| row.get(0))?, outline::find(db, &LESSON)?))
+        })
+        .unwrap()
+    };
+    renew(&db).unwrap();
+    assert_eq!(seen(), (1, outline()));
+    let spoil = "update lesson_tracks set class = 9";
+    db.write_blocking(|tx| tx.execute(spoil, [])).map(drop).unwrap();
+    renew(&db).unwrap();
+    assert_eq!(seen().0, 9, "once is enough");
 }
 
 #[test]

@@ -88,6 +88,7 @@ export const hub = {
 
   lessons: (fields: LessonQuery) => get<api.LessonPage>(`/lessons${query(fields)}`),
   lesson: (lesson: string) => get<api.LessonDetail>(`/lessons/${id(lesson)}`),
+  timeline: (lesson: string) => get<api.Timeline>(`/lessons/${id(lesson)}/timeline`),
   changeLesson: (lesson: string, body: LessonEdit) =>
     send<api.LessonDetail>('PATCH', `/lessons/${id(lesson)}`, body),
   deleteLesson: (lesson: string) => send<void>('DELETE', `/lessons/${id(lesson)}`),
@@ -105,6 +106,7 @@ export const hub = {
   dropUpload: (upload: string) => send<void>('DELETE', `/uploads/${id(upload)}`),
   jobs: () => get<{ items: api.Job[] }>('/jobs'),
   cancelJob: (job: number) => send<void>('DELETE', `/jobs/${job}`),
+  goOnWithJob: (job: number) => send<void>('POST', `/jobs/${job}/go_on`),
   retryJob: (job: number) => send<api.Job>('POST', `/jobs/${job}/retry`),
 
   contacts: () => get<api.Contacts>('/contacts'),

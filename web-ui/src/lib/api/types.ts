@@ -17,8 +17,8 @@ type Whole<T> = T extends (infer Item)[]
 /** A shape with some of its fields made narrower. */
 type But<T, Narrow> = Omit<T, keyof Narrow> & Narrow;
 
-export type TierName = 'source' | 't1' | 'audio';
-export type TrackKind = 'audio' | 'video-360' | 'source';
+export type TierName = Said['TierName'];
+export type TrackKind = Said['TrackKind'];
 
 export type Role = Said['Role'];
 export type User = Whole<Said['User']>;
@@ -45,6 +45,12 @@ export type Tier = But<Whole<Said['Tier']>, { name: TierName }>;
 export type LessonDetail = But<
   Whole<Said['LessonDetail']>,
   { readiness: Readiness; tracks: Track[]; tiers: Tier[] }
+>;
+/** A stretch of a lesson: from, to (not included), in milliseconds. */
+export type Stretch = [from_ms: number, to_ms: number];
+export type Timeline = But<
+  Whole<Said['Timeline']>,
+  { missing: Record<TierName, Stretch[] | null> }
 >;
 export type LessonPage = But<Whole<Said['LessonList']>, { items: Lesson[] }>;
 

@@ -1,6 +1,7 @@
 import type { IconName } from '$lib/ui/icons';
-import type { Lesson, TierName } from '$lib/api/types';
+import type { Lesson, LessonDetail, TierName, TrackKind } from '$lib/api/types';
 import { m } from '$lib/paraglide/messages';
+import { floorOf } from '$lib/player/tier';
 
 /** Colour, shape and word together: none of them says it alone. */
 export interface Light {
@@ -9,12 +10,27 @@ export interface Light {
   words: string;
 }
 
-export function tierWords(tier: TierName): string {
-  return { source: m.tier_source, t1: m.tier_t1, audio: m.tier_audio }[tier]();
+/** The name of a tier; of the lowest, what this lesson has of sound and slides. */
+export function tierWords(tier: TierName, lesson?: Pick<LessonDetail, 'tracks'>): string {
+  if (tier === 't0' && lesson) {
+    return { both: m.tier_t0, sound: m.tier_t0_sound, slides: m.tier_t0_slides }[floorOf(lesson)]();
+  }
+  return { source: m.tier_source, t2: m.tier_t2, t1: m.tier_t1, t0: m.tier_t0 }[tier]();
 }
 
-export function trackWords(kind: 'audio' | 'video-360' | 'source'): string {
-  return { audio: m.track_audio, 'video-360': m.track_video, source: m.track_source }[kind]();
+export function trackWords(kind: TrackKind): string {
+  return {
+    audio: m.track_audio,
+    slides: m.track_slides,
+    'captions-1': m.track_captions,
+    'captions-2': m.track_captions,
+    'captions-3': m.track_captions,
+    'captions-4': m.track_captions,
+    thumbs: m.track_thumbs,
+    'video-360': m.track_video_360,
+    'video-480': m.track_video_480,
+    source: m.track_source,
+  }[kind]();
 }
 
 /** What the light of a lesson shows. Green only when every byte is verified here. */

@@ -14,6 +14,16 @@ export interface Ears {
   failed(): void;
 }
 
+/** What to play, and from where. */
+export interface How {
+  tier: TierName;
+  /** Does the hub remake it as H.264 and AAC for this browser? */
+  isRemade: boolean;
+  /** Asked when loading begins: the viewer may have gone elsewhere meanwhile. */
+  at_s: () => number;
+}
+
+const PLAYLIST_TYPE = 'application/vnd.apple.mpegurl';
 const RETRY_MS_MIN = 1_000;
 const RETRY_MS_MAX = 10_000;
 /** Two decoder failures nearer than this are one that cannot be recovered. */
@@ -24,6 +34,10 @@ const CONFIG: Partial<HlsConfig> = {
   // A panel has 4 GB for everything: half a minute back, a minute ahead.
   backBufferLength: 30,
   maxBufferLength: 60,
+  // Captions are our own <track> elements, which hls.js would switch off and empty.
+  subtitleStreamController: undefined,
+  subtitleTrackController: undefined,
+  timelineController: undefined,
   // A segment comes from a disk in the same building.
   fragLoadPolicy: {
     default: {
@@ -48,21 +62,21 @@ export class Playback {
     private readonly ears: Ears,
   ) {}
 
-  /** Starts loading at `at_s`; playing is the caller's. hls.js is fetched here, at first use. */
-  async start(lesson: LessonDetail, tier: TierName, at_s: number): Promise<void> {
+  /** Starts loading at `at_s`; playing and seeking are the caller's. hls.js is fetched here, at first use. */
+  async start(lesson: LessonDetail, how: How): Promise<void> {
     const { default: HlsClass } = await import('hls.js');
     if (this.#isStopped) return;
-    if (!HlsClass.isSupported()) return this.#startPlain(lesson, tier, at_s);
+    if (!HlsClass.isSupported()) return this.#startPlain(lesson, how);
     const hls = new HlsClass(CONFIG);
     this.#hls = hls;
     hls.on(HlsClass.Events.MANIFEST_PARSED, () => {
-      keepOnly(hls, tier);
-      hls.startLoad(at_s);
+      keepOnly(hls, how.tier);
+      hls.startLoad(how.at_s());
     });
     hls.on(HlsClass.Events.FRAG_BUFFERED, () => this.#flows());
     hls.on(HlsClass.Events.ERROR, (_, error) => this.#heard(HlsClass, error));
     hls.attachMedia(this.video);
-    hls.loadSource(playlistOf(lesson, tier));
+    hls.loadSource(playlistOf(lesson, how));
   }
 
   stop(): void {
@@ -72,13 +86,12 @@ export class Playback {
     this.#hls = null;
   }
 
-  /** A track file plays by itself, so a browser without media source extensions gets the file. */
-  #startPlain(lesson: LessonDetail, tier: TierName, at_s: number): void {
-    const kind = tier === 't1' ? 'source' : tier;
-    const track = lesson.tracks.find((one) => one.kind === kind && one.is_complete);
-    if (!track) return this.ears.failed();
-    this.video.onerror = () => this.ears.failed();
-    this.video.src = `/media/blob/${track.blob_id}#t=${at_s}`;
+  /** Without media source extensions, the browser reads the playlist itself, or the whole file. */
+  #startPlain(lesson: LessonDetail, how: How): void {
+    const { video } = this;
+    const isNative = video.canPlayType(PLAYLIST_TYPE) !== '';
+    video.onerror = () => this.ears.failed();
+    video.src = isNative ? playlistOf(lesson, how) : fileOf(lesson, how.tier);
   }
 
   #flows(): void {
@@ -115,15 +128,32 @@ export class Playback {
 }
 
 /** One track is its own playlist; picture beside sound needs the master, which joins the two. */
-function playlistOf(lesson: LessonDetail, tier: TierName): string {
-  return tier === 't1' ? lesson.master_url : `/media/${lesson.id}/${tier}.m3u8`;
+function playlistOf(lesson: LessonDetail, { tier, isRemade }: How): string {
+  const media = `/media/${lesson.id}`;
+  if (isRemade) return `${media}/h264.m3u8`;
+  if (tier === 'source') return `${media}/source.m3u8`;
+  return tier === 't0' ? `${media}/audio.m3u8` : `${media}/master.m3u8?tier=${tier}`;
 }
+
+/** A track's file plays by itself; picture and sound in one file are joined for a download. */
+function fileOf(lesson: LessonDetail, tier: TierName): string {
+  const kind = { source: 'source', t0: 'audio', t1: null, t2: null }[tier];
+  const track = lesson.tracks.find((one) => one.kind === kind);
+  return track ? `/media/blob/${track.blob_id}` : `/media/${lesson.id}/download.mp4?tier=${tier}`;
+}
+
+/** The picture's playlist of a tier whose sound is beside it. */
+const PICTURES: Partial<Record<TierName, string>> = {
+  t1: '/video-360.m3u8',
+  t2: '/video-480.m3u8',
+};
 
 /** Takes the other tiers out, so that nothing but the viewer changes the tier. */
 function keepOnly(hls: Hls, tier: TierName): void {
-  if (tier !== 't1') return;
+  const picture = PICTURES[tier];
+  if (!picture) return;
   for (let index = hls.levels.length - 1; index >= 0; index -= 1) {
-    const isWanted = hls.levels[index]?.uri.split('?')[0]?.endsWith('/video-360.m3u8');
+    const isWanted = hls.levels[index]?.uri.split('?')[0]?.endsWith(picture);
     if (!isWanted && hls.levels.length > 1) hls.removeLevel(index);
   }
 }

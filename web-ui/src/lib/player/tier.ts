@@ -1,16 +1,22 @@
-import type { LessonDetail, TierName, TrackKind } from '$lib/api/types';
+import type { LessonDetail, TierName, Track, TrackKind } from '$lib/api/types';
 
 /** What the viewer asked for; `auto` takes the best that is whole. */
 export type Wish = TierName | 'auto';
 
 /** Best first. */
-export const TIERS: readonly TierName[] = ['source', 't1', 'audio'];
+export const TIERS: readonly TierName[] = ['source', 't2', 't1', 't0'];
 
+/** Of these, a tier needs the tracks that the lesson has; the last is what makes it the tier. */
 const TRACKS: Record<TierName, readonly TrackKind[]> = {
   source: ['source'],
-  t1: ['audio', 'video-360'],
-  audio: ['audio'],
+  t2: ['audio', 'slides', 'video-480'],
+  t1: ['audio', 'slides', 'video-360'],
+  t0: ['audio', 'slides'],
 };
+
+/** What the hub makes of these for a browser without AV1 or Opus: H.264 and AAC. */
+const REMADE_TIERS: readonly TierName[] = ['t1', 't0'];
+const REMADE = 'video/mp4; codecs="avc1.42E01E,mp4a.40.2"';
 
 /** Where a tier of this lesson stands, here and in this browser. */
 export type Standing = 'whole' | 'part' | 'absent' | 'unsupported';
@@ -18,13 +24,47 @@ export type Standing = 'whole' | 'part' | 'absent' | 'unsupported';
 type Media = Pick<LessonDetail, 'tracks'>;
 export type CanPlay = (mime: string) => boolean;
 
-/** A tier is judged by its tracks alone: what is verified here, and what the browser can decode. */
+/** Does the lesson have such a tier at all, here or elsewhere? */
+export function isOffered(lesson: Media, tier: TierName): boolean {
+  const kinds = tier === 't0' ? TRACKS.t0 : TRACKS[tier].slice(-1);
+  return kinds.some((kind) => lesson.tracks.some((track) => track.kind === kind));
+}
+
+/** What the sound-and-slides tier of this lesson has: `both`, or the one that there is. */
+export function floorOf(lesson: Media): 'both' | 'sound' | 'slides' {
+  const has = (kind: TrackKind) => lesson.tracks.some((track) => track.kind === kind);
+  if (!has('slides') && has('audio')) return 'sound';
+  return !has('audio') && has('slides') ? 'slides' : 'both';
+}
+
+/**
+ * A tier is judged by its tracks alone: what is verified here, and what the browser can decode.
+ * Slides are pictures, which no media source is asked about; those that miss are told one by one.
+ */
 export function standing(lesson: Media, tier: TierName, canPlay: CanPlay): Standing {
-  const tracks = TRACKS[tier].map((kind) => lesson.tracks.find((track) => track.kind === kind));
-  if (tracks.some((track) => !track || track.verified_bytes === 0)) return 'absent';
-  const held = tracks.filter((track) => track !== undefined);
-  if (held.some((track) => !canPlay(mime(track.kind, track.codecs)))) return 'unsupported';
-  return held.every((track) => track.is_complete) ? 'whole' : 'part';
+  if (!isOffered(lesson, tier)) return 'absent';
+  const find = (kind: TrackKind) => lesson.tracks.find((track) => track.kind === kind);
+  const tracks = TRACKS[tier].flatMap((kind) => find(kind) ?? []);
+  const played = playedOf(tracks);
+  const first = played.length > 0 ? played : tracks;
+  if (first.some((track) => track.verified_bytes === 0)) return 'absent';
+  const isDecoded = isPlayable(tracks, canPlay) || (REMADE_TIERS.includes(tier) && canPlay(REMADE));
+  if (!isDecoded) return 'unsupported';
+  return tracks.every((track) => track.is_complete) ? 'whole' : 'part';
+}
+
+/** Does the hub have to remake this tier for the browser? */
+export function isRemade(lesson: Media, tier: TierName, canPlay: CanPlay): boolean {
+  const tracks = lesson.tracks.filter((track) => TRACKS[tier].includes(track.kind));
+  return REMADE_TIERS.includes(tier) && !isPlayable(tracks, canPlay);
+}
+
+function playedOf(tracks: Track[]): Track[] {
+  return tracks.filter((track) => track.kind !== 'slides');
+}
+
+function isPlayable(tracks: Track[], canPlay: CanPlay): boolean {
+  return playedOf(tracks).every((track) => canPlay(mime(track.kind, track.codecs)));
 }
 
 /** The MIME type that a media source is asked about. */

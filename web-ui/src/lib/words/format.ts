@@ -40,6 +40,7 @@ const CODECS: [RegExp, string][] = [
   [/^av01/, 'AV1'],
   [/^mp4a\.40/, 'AAC'],
   [/^opus/i, 'Opus'],
+  [/^wvtt/, 'WebVTT'],
 ];
 
 /** `H.264, AAC` for `avc1.64001f,mp4a.40.2` (RFC 6381); what is unknown stays as it is. */

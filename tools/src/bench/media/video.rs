@@ -1,0 +1,66 @@
+//! `video-360` as a real import makes it: what it costs, what it weighs, how it is for its weight.
+//!
+//! The import makes nothing else (but what is found in the same pictures), so that its CPU time
+//! is that of decoding, scaling, encoding, and looking at the result.
+
+use std::path::Path;
+use std::thread::available_parallelism;
+
+use anyhow::Result;
+use yingxue_codec::track::TrackKind;
+
+use super::encoders::{Series, Yardstick};
+use super::frames::Frames;
+use super::import::{Import, Made};
+use super::lab::Lab;
+use crate::bench::figures::{Figures, leave_out, say};
+
+/// Minutes of the lesson that costs are given for.
+const LESSON_MIN: f64 = 40.0;
+
+/// `video360_*` and `core_use`.
+pub fn measure(lab: &Lab, figures: &mut Figures) -> Result<()> {
+    let motion = lab.clips.motion_for(lab.clip_s())?;
+    for (clip, file) in [("lecture", lab.clips.lecture()), ("motion", motion)] {
+        let work = lab.clips.work(&format!("import-video-{clip}"));
+        let import = Import::of(&file, &work, Made::Video360)?;
+        if clip == "motion" {
+            figures.put_or_leave_out("core_use", core_use(&import));
+        }
+        if let Err(error) = measure_clip(lab, clip, &file, &import, figures) {
+            leave_out(&format!("the rest of video360_*_{clip}"), &error);
+        }
+    }
+    Ok(())
+}
+
+fn core_use(import: &Import) -> Result<f64> {
+    let (cpu_s, seconds) = import.video_stage()?;
+    let cores = available_parallelism()?.get();
+    say(&format!("{cpu_s:.1} CPU s in {seconds:.1} s of encoding on {cores} cores"));
+    Ok(cpu_s / (seconds * cores as f64))
+}
+
+fn measure_clip(
+    lab: &Lab,
+    clip: &str,
+    file: &Path,
+    import: &Import,
+    figures: &mut Figures,
+) -> Result<()> {
+    let track = import.track(TrackKind::Video360)?;
+    let clip_s = track.info.duration_ms() as f64 / 1000.0;
+    say(&format!("{clip}: {:.1} CPU s for {clip_s:.1} s of it", import.cpu_s));
+    let cpu_min = import.cpu_s / clip_s * LESSON_MIN;
+    figures.put(&format!("video360_cpu_min_per_40min_{clip}"), cpu_min);
+    figures.put(&format!("video360_kbps_at_target_{clip}"), track.kbps());
+
+    let raw = lab.clips.work(&format!("{clip}-video.yuv"));
+    let frames = Frames::decode(file, clip_s, raw)?;
+    let ssim = frames.ssim_of(&track.path)?;
+    figures.put(&format!("video360_ssim_{clip}"), ssim);
+    let series = Series::of(Yardstick::X264, &lab.clips, &frames, &format!("{clip}-video"))?;
+    let kbps = series.curve_of_files()?.kbps_at(ssim)?;
+    figures.put(&format!("video360_kbps_at_target_{clip}_x264"), kbps);
+    Ok(())
+}
