@@ -364,7 +364,8 @@ impl<'a> Job<'a> {
     /// Refuses what goes on beyond the longest lesson, whatever length the file declares.
     fn check_going_on(&self, duration_ms: u64) -> Result<(), ImportError> {
         let duration_ms_max = self.request.limits.duration_ms_max;
-        if duration_ms > duration_ms_max {
+        // The last packet or picture may lie a little behind the end.
+        if duration_ms > duration_ms_max + SEGMENT_MS {
             return Err(ProbeError::TooLong { duration_ms, duration_ms_max }.into());
         }
         Ok(())

@@ -20,7 +20,8 @@ const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// What a file holds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Probe {
-    /// The length that the file declares, or, where it declares none, the length of its packets.
+    /// The length that the file declares for what is kept of it, or, where it declares none, the
+    /// length of its packets.
     pub duration_ms: u64,
     /// ffmpeg's name of the container, such as `mov,mp4,m4a,3gp,3g2,mj2`.
     pub container: String,
@@ -255,7 +256,7 @@ pub(crate) fn probe_unless(
         .map_err(|_| ProbeError::NotMedia { reason: "ffprobe does not understand it".into() })?;
     let mut probe = answer.into_probe()?;
     if probe.duration_ms == 0 {
-        probe.duration_ms = measure_duration(ffmpeg, path, limits, is_cancelled)?;
+        probe.duration_ms = measure_duration(ffmpeg, path, &probe, limits, is_cancelled)?;
     }
     check(&probe, limits)?;
     Ok(probe)
@@ -314,10 +315,15 @@ fn check(probe: &Probe, limits: &Limits) -> Result<(), ProbeError> {
 fn measure_duration(
     ffmpeg: &Ffmpeg,
     path: &Path,
+    probe: &Probe,
     limits: &Limits,
     is_cancelled: &dyn Fn() -> bool,
 ) -> Result<u64, ProbeError> {
-    let arguments = ["-c", "copy", "-f", "null", "-progress", "pipe:1", "-"];
+    let video = probe.video.as_ref().map(|video| video.index);
+    let kept = video.into_iter().chain(probe.audio.as_ref().map(|audio| audio.index));
+    let maps: Vec<String> = kept.map(|index| format!("0:{index}")).collect();
+    let mut arguments: Vec<&str> = maps.iter().flat_map(|map| ["-map", map]).collect();
+    arguments.extend(["-c", "copy", "-f", "null", "-progress", "pipe:1", "-"]);
     let child = ffmpeg.decode(path, &arguments, limits)?;
     let report = child.read_all(ANSWER_BYTES_MAX, is_cancelled)?;
     let report = String::from_utf8_lossy(&report);

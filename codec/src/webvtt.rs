@@ -223,8 +223,14 @@ impl Cleaner {
             }
             'c' => {
                 let is_class = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-                let classes = rest.chars().take_while(is_class).take(ANNOTATION_CHARS_MAX);
-                self.out.push_str(without_arrow(&classes.collect::<String>()));
+                let classes = rest.strip_prefix('.').unwrap_or_default().chars();
+                let classes: String =
+                    classes.take_while(is_class).take(ANNOTATION_CHARS_MAX).collect();
+                let classes = without_arrow(&classes);
+                if !classes.is_empty() {
+                    self.out.push('.');
+                    self.out.push_str(classes);
+                }
             }
             _ => {}
         }
@@ -314,6 +320,7 @@ mod tests {
         assert_eq!(text_of("<v.loud 老师 <b>>问</v>"), "&lt;v.loud 老师 <b>&gt;问</b>");
         assert_eq!(text_of("<v.loud 老师>问"), "<v 老师>问</v>");
         assert_eq!(text_of("<c.red.x\"y>z</c>"), "<c.red.x>z</c>");
+        assert_eq!(text_of("<c-i>z<c.--->y"), "<c>z<c>y</c></c>");
         assert_eq!(
             text_of("1 < 2 && 3 > 2 --> &amp;lt; &nbsp;x"),
             "1 &lt; 2 &amp;&amp; 3 &gt; 2 --&gt; &amp;lt; x"

@@ -21,17 +21,11 @@ const PDF_BYTES_MAX: u64 = 1 << 30;
 const WORDS_BYTES_MAX: usize = 64 << 10;
 /// The settings of its profile: macros never run, links are never followed, and whatever would go
 /// out anyway goes to a proxy that is not there.
-const SETTINGS: [(&str, &str, &str); 11] = [
+const SETTINGS: [(&str, &str, &str); 9] = [
     ("Office.Common/Security/Scripting", "MacroSecurityLevel", "3"),
     ("Office.Common/Security/Scripting", "DisableMacrosExecution", "true"),
     ("Office.Common/Security/Scripting", "DisableActiveContent", "true"),
     ("Office.Common/Security/Scripting", "BlockUntrustedRefererLinks", "true"),
-    ("Office.Common/Save/ExportOptions", "UseUpdatedLinks", "false"),
-    (
-        "Office.Jobs/Jobs/org.openoffice.Office.Jobs:Job['UpdateCheck']/Arguments",
-        "AutoCheckEnabled",
-        "false",
-    ),
     ("Inet/Settings", "ooInetProxyType", "2"),
     ("Inet/Settings", "ooInetHTTPProxyName", "127.0.0.1"),
     ("Inet/Settings", "ooInetHTTPProxyPort", "9"),
@@ -119,7 +113,6 @@ fn command(
 
 fn write_profile(folder: &Path) -> std::io::Result<()> {
     let item = |(path, name, value): &(&str, &str, &str)| {
-        let path = path.replace('\'', "&apos;");
         format!(
             "<item oor:path=\"/org.openoffice.{path}\"><prop oor:name=\"{name}\" \
              oor:op=\"fuse\"><value>{value}</value></prop></item>\n"

@@ -85,7 +85,7 @@ fn named(path: &Path) -> OsString {
 
 /// Reads `Pages:`, `Page 1 size:` and `Page 1 rot:` of the answer.
 fn sizes(answer: &str) -> Result<Vec<(u32, u32)>, DocumentError> {
-    let mut sizes: Vec<(u32, u32)> = Vec::new();
+    let mut sizes: Vec<(f64, f64)> = Vec::new();
     let mut pages = 0;
     for line in answer.lines() {
         let Some((key, value)) = line.split_once(':') else { continue };
@@ -93,10 +93,10 @@ fn sizes(answer: &str) -> Result<Vec<(u32, u32)>, DocumentError> {
         let values: Vec<f64> = value.split_whitespace().filter_map(|w| w.parse().ok()).collect();
         match (&words[..], &values[..]) {
             (["Pages"], [count, ..]) => pages = *count as usize,
-            (["Page", _, "size"], [width, height, ..]) => sizes.push(fit(*width, *height)),
+            (["Page", _, "size"], [width, height, ..]) => sizes.push((*width, *height)),
             (["Page", _, "rot"], [turn, ..]) if *turn % 180.0 != 0.0 => {
                 if let Some(size) = sizes.last_mut() {
-                    *size = fit(f64::from(size.1), f64::from(size.0));
+                    *size = (size.1, size.0);
                 }
             }
             _ => {}
@@ -108,7 +108,7 @@ fn sizes(answer: &str) -> Result<Vec<(u32, u32)>, DocumentError> {
         pages if pages != sizes.len() => {
             Err(DocumentError::BrokenPdf("its pages cannot be counted".into()))
         }
-        _ => Ok(sizes),
+        _ => Ok(sizes.into_iter().map(|(width, height)| fit(width, height)).collect()),
     }
 }
 

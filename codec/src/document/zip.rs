@@ -172,27 +172,28 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
 /// The order of pages: numbers in names count as numbers, so that `2.jpg` comes before `10.jpg`.
 pub(super) fn natural_order(one: &[u8], other: &[u8]) -> std::cmp::Ordering {
     let (mut one, mut other) = (one, other);
-    loop {
-        let (a, b) = (number(&mut one), number(&mut other));
-        let by_number = match (a, b) {
+    while !one.is_empty() && !other.is_empty() {
+        let by_number = match (number(&mut one), number(&mut other)) {
             // Without leading zeros, the longer number is the larger.
             (Some(a), Some(b)) => a.len().cmp(&b.len()).then_with(|| a.cmp(b)),
+            // A number comes before a letter.
             (a, b) => b.is_some().cmp(&a.is_some()),
         };
         if by_number.is_ne() {
             return by_number;
         }
-        match (one.split_first(), other.split_first()) {
-            (Some((a, rest)), Some((b, other_rest))) => {
-                let by_letter = a.to_ascii_lowercase().cmp(&b.to_ascii_lowercase());
-                if by_letter.is_ne() {
-                    return by_letter;
-                }
-                (one, other) = (rest, other_rest);
+        if let (Some((a, one_rest)), Some((b, other_rest))) =
+            (one.split_first(), other.split_first())
+        {
+            let by_letter = a.to_ascii_lowercase().cmp(&b.to_ascii_lowercase());
+            if by_letter.is_ne() {
+                return by_letter;
             }
-            (a, b) => return a.is_some().cmp(&b.is_some()),
+            (one, other) = (one_rest, other_rest);
         }
     }
+    // What ends first comes first.
+    one.len().cmp(&other.len())
 }
 
 /// Takes a number off the front, without its leading zeros.

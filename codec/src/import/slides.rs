@@ -90,6 +90,7 @@ fn look(job: &Job, video: &VideoStream) -> Result<(Found, FinishedTrack), Import
         thumbs.push(&page)?;
         n += 1;
         if n.is_multiple_of(1000 / FRAME_MS) {
+            job.check_going_on(n * FRAME_MS)?;
             // A child that is not read from stands still by itself.
             job.reporter.wait_while_paused();
             job.reporter.report(Stage::Slides, LOOK_SHARE * job.fraction(n * FRAME_MS));

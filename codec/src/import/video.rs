@@ -190,6 +190,7 @@ impl Run<'_> {
             let count = filled / frame_bytes;
             frames.truncate(count * frame_bytes);
             if count > 0 {
+                self.job.check_going_on(n * SEGMENT_MS)?;
                 if let Some(end) = self.durable_end(n, count) {
                     self.found.fetch_add(1, Ordering::Relaxed);
                     self.end(n, end);

@@ -55,6 +55,9 @@ struct Chapter {
 struct Tags {
     title: String,
     language: String,
+    /// Matroska's length of a stream, as `hours:minutes:seconds`.
+    #[serde(rename = "DURATION")]
+    duration: String,
 }
 
 #[derive(Deserialize, Default)]
@@ -108,15 +111,19 @@ impl Answer {
                 None => ProbeError::NoStreams,
             });
         }
-        let of_streams = video.into_iter().chain(audio).map(|s| milliseconds(&s.duration)).max();
-        let duration_ms = match milliseconds(&self.format.duration) {
-            0 => of_streams.unwrap_or(0),
-            declared => declared,
-        };
         let subtitles: Vec<SubtitleStream> =
             self.streams.iter().filter(|s| s.is("subtitle")).map(Stream::to_subtitles).collect();
         let covers = self.streams.iter().filter(|s| s.is_cover()).count();
         let used = pictures.len() + sounds.len() + subtitles.len() + covers;
+        let kept: Vec<&Stream> = video.into_iter().chain(audio).collect();
+        let duration_ms = match self.streams.len() > kept.len() {
+            // Subtitles, or a sound that is left out, may go on for longer.
+            true => length_of(&kept).unwrap_or(0),
+            false => Some(milliseconds(&self.format.duration))
+                .filter(|declared| *declared > 0)
+                .or(length_of(&kept))
+                .unwrap_or(0),
+        };
         let start_s = seconds(&self.format.start_time).unwrap_or(0.0);
         Ok(Probe {
             duration_ms,
@@ -138,6 +145,12 @@ impl Answer {
 fn choose<'a>(streams: &[&'a Stream]) -> Option<&'a Stream> {
     let known = || streams.iter().copied().filter(|s| s.is_known());
     known().find(|s| s.disposition.default == 1).or(known().next())
+}
+
+/// The longest of the streams; `None` unless all of them say how long they are.
+fn length_of(streams: &[&Stream]) -> Option<u64> {
+    let lengths = streams.iter().map(|stream| stream.length_ms());
+    lengths.collect::<Option<Vec<u64>>>()?.into_iter().max()
 }
 
 impl Chapter {
@@ -168,6 +181,18 @@ impl Stream {
 
     fn is_known(&self) -> bool {
         !matches!(self.codec_name.as_str(), "" | "unknown" | "none")
+    }
+
+    fn length_ms(&self) -> Option<u64> {
+        let own = milliseconds(&self.duration);
+        let mut parts = self.tags.duration.rsplit(':').map(|part| part.parse::<f64>().ok());
+        let mut part = || parts.next().flatten();
+        let mut tagged = || Some(part()? + 60.0 * part()? + 3600.0 * part()?);
+        match own {
+            // `as` saturates; an absurd length is refused later.
+            0 => tagged().map(|seconds| (seconds * 1000.0).round() as u64).filter(|ms| *ms > 0),
+            own => Some(own),
+        }
     }
 
     fn to_video(&self) -> VideoStream {
@@ -271,6 +296,21 @@ mod tests {
         let more = all(STREAMS_MAX).replace("]", r#",{"codec_type":"data"}]"#);
         assert_eq!(probe(&more).unwrap_err().code(), "too_many_streams");
         assert_eq!(probe("{}").unwrap_err().code(), "no_streams");
+    }
+
+    #[test]
+    fn what_is_left_out_does_not_make_a_file_longer() {
+        let of = |streams: &str| {
+            let json = format!(r#"{{"format":{{"duration":"9"}},"streams":[{streams}]}}"#);
+            probe(&json).unwrap().duration_ms
+        };
+        let sound = r#""codec_type":"audio","codec_name":"aac","channels":1"#;
+        let text = r#"{"codec_type":"subtitle","codec_name":"subrip"}"#;
+        assert_eq!(of(&format!(r#"{{{sound},"duration":"2"}}"#)), 9000);
+        assert_eq!(of(&format!(r#"{{{sound},"duration":"2"}},{text}"#)), 2000);
+        let tag = r#""tags":{"DURATION":"01:00:02.500000000"}"#;
+        assert_eq!(of(&format!("{{{sound},{tag}}},{text}")), 3_602_500);
+        assert_eq!(of(&format!("{{{sound}}},{text}")), 0, "to be measured");
     }
 
     #[test]
