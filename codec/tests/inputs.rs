@@ -240,7 +240,7 @@ fn an_ffmpeg_that_is_gone_killed_hangs_or_floods_ends_an_import_in_words() {
     assert!(code == "ffmpeg_failed" && text.contains("signal 9"), "{text}");
     let limits = Limits { duration_ms_max: 5000, ..Limits::default() };
     let (code, text) = refused_by(&good, "exec cat /dev/zero", limits);
-    assert_eq!(code, "ffmpeg_failed", "{text}");
+    assert_eq!(code, "too_long", "{text}");
     let gone = Ffmpeg { ffprobe: folder.path().join("gone"), ..real };
     assert_eq!(import_with(&gone, &source, Limits::default()).unwrap_err().code(), "no_ffmpeg");
 }
