@@ -248,13 +248,8 @@ fn sample_entry(medium: &Medium) -> mp4_atom::Codec {
 
 /// AAC-LC, 48 kHz, one channel (ISO/IEC 14496-3 §1.6.2.1).
 fn aac_config() -> esds::Esds {
-    let dec_specific = esds::DecoderSpecific {
-        profile: 2,
-        freq_index: 3,
-        chan_conf: 1,
-        raw: vec![0x11, 0x88],
-        ..esds::DecoderSpecific::default()
-    };
+    let dec_specific =
+        esds::DecoderSpecific { profile: 2, freq_index: 3, chan_conf: 1, raw: vec![0x11, 0x88] };
     let dec_config = esds::DecoderConfig {
         // MPEG-4 audio in an audio stream.
         object_type_indication: 0x40,
