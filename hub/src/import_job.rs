@@ -1,5 +1,6 @@
-//! Makes a lesson of an uploaded file, a video, a sound, a presentation or pictures: encodes it, turns the tracks into blobs, publishes it as
-//! soon as it can be taught, and adds each later track when that is finished.
+//! Makes a lesson of an uploaded file, a video, a sound, a presentation or pictures: encodes it,
+//! turns the tracks into blobs, publishes it as soon as it can be taught, and adds each later track
+//! when that is finished.
 //!
 //! A hub that is killed goes on where it was: the codec keeps what is finished in the work
 //! folder, blobs are made again from the same bytes and are the same, and the document is the one

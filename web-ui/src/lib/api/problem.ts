@@ -59,6 +59,10 @@ export const JOB_CODES = [
   'no_ffmpeg',
   'too_many_segments',
   'encoder_failed',
+  'no_sound',
+  'no_svt_av1',
+  'ffmpeg_missing',
+  'not_made',
   'disk_failed',
   'waiting_for_alliance',
 ] as const;

@@ -62,7 +62,10 @@ export class Playback {
     private readonly ears: Ears,
   ) {}
 
-  /** Starts loading at `at_s`; playing and seeking are the caller's. hls.js is fetched here, at first use. */
+  /**
+   * Starts loading at `at_s`; playing and seeking are the caller's. hls.js is fetched here, at
+   * first use.
+   */
   async start(lesson: LessonDetail, how: How): Promise<void> {
     const { default: HlsClass } = await import('hls.js');
     if (this.#isStopped) return;
