@@ -7,7 +7,7 @@ use super::{Observer, Progress, Stage};
 
 /// How often the observer is asked whether the import is paused.
 const ASK_EVERY: Duration = Duration::from_millis(100);
-/// Processor time of the stages for a lesson, relative to one another, measured on lectures: the
+/// Processor time of the stages for a lesson, relative to one another, estimated from lectures: the
 /// file read and written as it is; encoded as H.264; sound; stills; the two video tracks.
 const SOURCE_COPY_SHARE: f64 = 1.0;
 const SOURCE_ENCODE_SHARE: f64 = 40.0;
