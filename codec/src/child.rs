@@ -366,8 +366,15 @@ mod tests {
     fn a_pause_is_no_stall() {
         let limits = Limits { stall_timeout_ms: 300, ..Limits::default() };
         let child = shell("sleep 0.1; echo hi", &limits);
-        // Whoever asks stands still for longer than a child may be silent.
-        let paused = || !Command::new("sleep").arg("0.4").status().unwrap().success();
+        // Whoever asks stands still until a child has been silent for longer than it may.
+        let stall_timeout = Duration::from_millis(limits.stall_timeout_ms);
+        let paused = || {
+            let began = Instant::now();
+            while began.elapsed() <= stall_timeout {
+                std::thread::sleep(POLL);
+            }
+            false
+        };
         assert_eq!(child.read_all(10, &paused).unwrap(), b"hi\n");
     }
 

@@ -1,5 +1,5 @@
-//! Documents in, lessons out: by the real LibreOffice, poppler and ffmpeg where they are
-//! installed.
+//! Documents in, lessons out: by the real LibreOffice, poppler and ffmpeg, which `tools/test`
+//! installs.
 
 // clippy.toml allows it in test functions only; these are their makers and readers.
 #![allow(clippy::unwrap_used)]
@@ -18,6 +18,11 @@ use yingxue_codec::document::{DocumentKind, DocumentRequest, Programs, detect, i
 use yingxue_codec::import::{FinishedTrack, ImportError, Imported, Observer, Progress};
 use yingxue_codec::track::TrackKind;
 use yingxue_codec::{Ffmpeg, Limits, decode, scan};
+
+#[path = "clip/clip.rs"]
+mod clip;
+
+use clip::make;
 
 #[derive(Default)]
 struct Watcher {
@@ -42,18 +47,6 @@ impl Observer for Watcher {
     fn track_finished(&self, track: &FinishedTrack) {
         self.told.lock().unwrap().push(track.info.kind);
     }
-}
-
-fn make(folder: &TempDir, name: &str, arguments: &str) -> PathBuf {
-    let path = folder.path().join(name);
-    let done = Command::new("ffmpeg")
-        .args(["-nostdin", "-loglevel", "error", "-y"])
-        .args(arguments.split_whitespace())
-        .arg(&path)
-        .status()
-        .unwrap();
-    assert!(done.success(), "ffmpeg could not make {name}");
-    path
 }
 
 struct Input<'a> {
@@ -220,10 +213,7 @@ fn pictures_and_archives_of_pictures_become_slides_in_natural_order() {
     let notes = folder.path().join("notes.txt");
     fs::write(&notes, "not a page").unwrap();
     let done = Command::new("zip").args(["-jq"]).arg(&archive).args(&pages).arg(&notes).status();
-    if !done.is_ok_and(|status| status.success()) {
-        eprintln!("skipped: there is no `zip`");
-        return;
-    }
+    assert!(done.expect("`tools/test` installs zip").success());
     assert_eq!(detect(&archive).unwrap(), Some(DocumentKind::PictureArchive));
     let lesson = Input::of(&[&archive]).lesson(&folder);
     let slides = track(&lesson, TrackKind::Slides);
@@ -309,10 +299,7 @@ fn presentation(folder: &TempDir, soffice: &Path, format: &str) -> PathBuf {
 #[test]
 fn presentations_become_slides_and_their_links_are_never_followed() {
     let programs = Programs::find();
-    let Some(soffice) = &programs.soffice else {
-        eprintln!("skipped: LibreOffice is not installed");
-        return;
-    };
+    let soffice = programs.soffice.as_ref().expect("`tools/test` installs LibreOffice");
     let folder = tempfile::tempdir().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();

@@ -17,6 +17,11 @@ use yingxue_codec::probe::probe;
 use yingxue_codec::track::{TrackInfo, TrackKind};
 use yingxue_codec::{Ffmpeg, Limits, decode};
 
+#[path = "clip/clip.rs"]
+mod clip;
+
+use clip::make;
+
 /// An observer that remembers, and cancels once a folder holds enough segments.
 #[derive(Default)]
 struct Watcher {
@@ -43,19 +48,6 @@ impl Observer for Watcher {
 fn segments_in(folder: &Path) -> usize {
     let names = std::fs::read_dir(folder).into_iter().flatten().flatten();
     names.filter(|entry| entry.path().extension().is_none()).count()
-}
-
-/// Makes a file in `folder` with ffmpeg.
-fn make(folder: &TempDir, name: &str, arguments: &str) -> PathBuf {
-    let path = folder.path().join(name);
-    let done = Command::new("ffmpeg")
-        .args(["-nostdin", "-loglevel", "error", "-y"])
-        .args(arguments.split_whitespace())
-        .arg(&path)
-        .status()
-        .unwrap();
-    assert!(done.success(), "ffmpeg could not make {name}");
-    path
 }
 
 fn try_import(folder: &TempDir, source: &Path, watcher: &Watcher) -> Result<Imported, ImportError> {

@@ -5,8 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 use tempfile::TempDir;
 use yingxue_codec::check::{Severity, check};
@@ -17,6 +16,11 @@ use yingxue_codec::probe::probe;
 use yingxue_codec::track::TrackKind;
 use yingxue_codec::{Ffmpeg, Limits};
 
+#[path = "clip/clip.rs"]
+mod clip;
+
+use clip::make;
+
 struct Quiet;
 
 impl Observer for Quiet {
@@ -24,19 +28,6 @@ impl Observer for Quiet {
     fn is_cancelled(&self) -> bool {
         false
     }
-}
-
-/// Makes a file in `folder` with ffmpeg.
-fn make(folder: &TempDir, name: &str, arguments: &str) -> PathBuf {
-    let path = folder.path().join(name);
-    let done = Command::new("ffmpeg")
-        .args(["-nostdin", "-loglevel", "error", "-y"])
-        .args(arguments.split_whitespace())
-        .arg(&path)
-        .status()
-        .unwrap();
-    assert!(done.success(), "ffmpeg could not make {name}");
-    path
 }
 
 fn import_with(ffmpeg: &Ffmpeg, source: &Path, limits: Limits) -> Result<Imported, ImportError> {

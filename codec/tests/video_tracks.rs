@@ -4,7 +4,6 @@
 #![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -15,6 +14,11 @@ use yingxue_codec::import::{
 };
 use yingxue_codec::track::TrackKind;
 use yingxue_codec::{Ffmpeg, Limits, decode, quality};
+
+#[path = "clip/clip.rs"]
+mod clip;
+
+use clip::make;
 
 #[derive(Default)]
 struct Watcher {
@@ -55,18 +59,6 @@ impl Observer for Watcher {
 fn segments_in(folder: &Path) -> usize {
     let names = std::fs::read_dir(folder).into_iter().flatten().flatten();
     names.filter(|entry| entry.path().extension().is_none()).count()
-}
-
-fn make(folder: &TempDir, name: &str, arguments: &str) -> PathBuf {
-    let path = folder.path().join(name);
-    let done = Command::new("ffmpeg")
-        .args(["-nostdin", "-loglevel", "error", "-y"])
-        .args(arguments.split_whitespace())
-        .arg(&path)
-        .status()
-        .unwrap();
-    assert!(done.success(), "ffmpeg could not make {name}");
-    path
 }
 
 struct Setting {

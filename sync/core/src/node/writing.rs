@@ -424,17 +424,14 @@ enum Trouble {
 
 /// Loads a document and applies envelopes; one that does not fit is skipped and told.
 fn load(snapshot: Option<&[u8]>, pending: &[Vec<u8>]) -> Result<(Doc, Vec<String>), String> {
-    let mut doc = Doc::load(snapshot).map_err(|error| error.to_string())?;
-    let mut skipped = Vec::new();
-    for bytes in pending {
-        let applied = SignedEnvelope::changes_of(bytes)
-            .map_err(|error| error.to_string())
-            .and_then(|changes| doc.apply_changes(&changes).map_err(|error| error.to_string()));
-        if let Err(error) = applied {
-            skipped.push(format!("a stored change cannot be applied: {error}"));
-        }
-    }
-    Ok((doc, skipped))
+    let changes = pending.iter().map(|bytes| SignedEnvelope::changes_of(bytes));
+    let (groups, unreadable): (Vec<_>, Vec<_>) = changes.partition(Result::is_ok);
+    let groups: Vec<Vec<Vec<u8>>> = groups.into_iter().flatten().collect();
+    let (doc, unfit) = Doc::load_with(snapshot, &groups).map_err(|error| error.to_string())?;
+    let unreadable = unreadable.into_iter().filter_map(Result::err).map(|e| e.to_string());
+    let unfit = unfit.into_iter().map(|(_, error)| error.to_string());
+    let told = |error| format!("a stored change cannot be applied: {error}");
+    Ok((doc, unreadable.chain(unfit).map(told).collect()))
 }
 
 fn place_of(bytes: &[u8]) -> Option<(HubId, u64)> {
