@@ -17,8 +17,12 @@ pub const HUBS_MAX: usize = 2_000;
 pub const NAME_CHARS_MAX: usize = 60;
 /// Longest epoch in bytes: 2,000 hubs with addresses.
 pub const EPOCH_BYTES_MAX: usize = 2 << 20;
-/// The collection that a new alliance has: lessons and what is said of them.
+/// The collection of lessons and what is said of them.
 pub const LESSONS: &str = "lessons";
+/// The collection of timetables, plans of lessons, and what schools tell of their readiness.
+pub const TIMETABLES: &str = "timetables";
+/// The collections that every alliance has; a registrar adds those that an older one lacks.
+pub const COLLECTIONS: [&str; 2] = [LESSONS, TIMETABLES];
 
 const SIGNATURE_BYTES: usize = 64;
 const EPOCH_CONTEXT: &[u8] = b"yingxue epoch 1\0";
@@ -66,6 +70,13 @@ pub struct CollectionRule {
     pub readers: Who,
     /// Whose envelopes are accepted.
     pub writers: Who,
+}
+
+impl CollectionRule {
+    /// Lets every member read and write a collection.
+    pub fn open(name: &str) -> Self {
+        Self { id: CollectionId(name.into()), readers: Who::Everyone, writers: Who::Everyone }
+    }
 }
 
 /// A hub that was taken out.
@@ -156,13 +167,14 @@ impl Epoch {
             n: 0,
             prev_hash: Hash([0; 32]),
             hubs: vec![lead],
-            collections: vec![CollectionRule {
-                id: CollectionId(LESSONS.into()),
-                readers: Who::Everyone,
-                writers: Who::Everyone,
-            }],
+            collections: COLLECTIONS.map(CollectionRule::open).to_vec(),
             revoked: Vec::new(),
         }
+    }
+
+    /// Lists those of [`COLLECTIONS`] that the epoch lacks.
+    pub fn missing_collections(&self) -> impl Iterator<Item = &'static str> {
+        COLLECTIONS.into_iter().filter(|name| self.rule(&CollectionId((*name).into())).is_none())
     }
 
     /// Signs the epoch with the registrar's key.

@@ -217,6 +217,7 @@ impl Node {
         self.admit();
         std::mem::take(&mut self.failed_docs).into_iter().for_each(|key| self.touch_doc(key));
         if is_first {
+            self.add_collections();
             self.dial_members(now);
         }
     }

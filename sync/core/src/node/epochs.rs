@@ -3,7 +3,7 @@
 use super::{Node, Waiting};
 use crate::event::{Event, Refusal, RequestId, StoreError, StoreOp, StoreValue};
 use crate::id::{ContactId, Hash, HubId, Time};
-use crate::membership::{EpochError, Member, Membership, Revoked, SignedEpoch};
+use crate::membership::{CollectionRule, EpochError, Member, Membership, Revoked, SignedEpoch};
 use crate::wire::{JoinRefusal, Message};
 
 /// Most epochs that wait to be stored; more come again at the next contact.
@@ -17,6 +17,8 @@ pub(super) enum EpochChange {
     Add { contact: ContactId, member: Member, invitation: Hash },
     /// Out with a member.
     Revoke { request: RequestId, hub: HubId },
+    /// Collections that this version has and the alliance, founded by an older one, has not.
+    Collections,
     /// A member moved.
     Move { hub: HubId, addresses: Vec<String> },
     /// An epoch that the registrar wrote.
@@ -95,6 +97,13 @@ impl Node {
                 draft.hubs.retain(|member| member.hub != *hub);
                 let accept_upto = self.journals.of_author(hub);
                 draft.revoked.push(Revoked { hub: *hub, accept_upto });
+            }
+            EpochChange::Collections => {
+                let missing: Vec<_> = draft.missing_collections().collect();
+                if missing.is_empty() {
+                    return None;
+                }
+                draft.collections.extend(missing.into_iter().map(CollectionRule::open));
             }
             EpochChange::Move { hub, addresses } => {
                 let member = draft.hubs.iter_mut().find(|member| member.hub == *hub)?;
@@ -203,7 +212,7 @@ impl Node {
                 self.done(request);
             }
             EpochChange::Add { contact, .. } => self.welcome(contact),
-            EpochChange::Move { .. } | EpochChange::Accept { .. } => {}
+            EpochChange::Collections | EpochChange::Move { .. } | EpochChange::Accept { .. } => {}
         }
         self.pass_epochs_on();
         self.dial_members(now);
@@ -217,7 +226,14 @@ impl Node {
             EpochChange::Add { contact, .. } => self.refuse_join(now, contact, JoinRefusal::Busy),
             // The contact brings it again when it greets the next time.
             EpochChange::Accept { contact, .. } => self.close(now, contact, "cannot store"),
-            EpochChange::Move { .. } => {}
+            EpochChange::Collections | EpochChange::Move { .. } => {}
+        }
+    }
+
+    /// Adds the collections that the alliance lacks, if this hub is its registrar.
+    pub(super) fn add_collections(&mut self) {
+        if self.as_registrar().is_ok() {
+            self.epoch_changes.push_back(EpochChange::Collections);
         }
     }
 
