@@ -8,7 +8,7 @@ mod load;
 mod media;
 mod nginx;
 mod process;
-mod seed;
+pub mod seed;
 
 use std::path::PathBuf;
 
