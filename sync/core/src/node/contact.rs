@@ -25,6 +25,8 @@ const DIAL_PAUSE_MS_MIN: u64 = 1_000;
 const DIAL_PAUSE_MS_MAX: u64 = 30_000;
 /// A contact that lasted so long was of use.
 const USEFUL_MS_MIN: u64 = 10_000;
+/// So was one that brought so much: more than greetings between hubs that do not get on.
+const USEFUL_BYTES_MIN: u64 = 64 << 10;
 /// A dial that is not answered by the driver for so long counts as failed.
 const DIAL_MS_MAX: u64 = 120_000;
 /// Addresses seen on the LAN that are remembered for a hub.
@@ -266,7 +268,8 @@ impl Node {
     pub(super) fn handle_closed(&mut self, now: Time, id: ContactId, reason: &str) {
         let Some(contact) = self.contacts.get(&id) else { return };
         let (hub, was_ready, state) = (contact.hub, contact.is_ready(), contact.state);
-        let age_ms = now.since_ms(contact.opened_at);
+        let is_useful = now.since_ms(contact.opened_at) >= USEFUL_MS_MIN
+            || contact.received_bytes.max(contact.sent_bytes) >= USEFUL_BYTES_MIN;
         if was_ready {
             if let Some(contact) = self.contacts.get_mut(&id) {
                 contact.why_closing = Some(reason.to_owned());
@@ -278,7 +281,7 @@ impl Node {
             self.join_failed(now, reason);
         }
         if self.is_member(&hub) {
-            self.dial_after(now, hub, age_ms);
+            self.dial_after(now, hub, is_useful);
         }
     }
 
@@ -351,10 +354,10 @@ impl Node {
 
     /// Plans the next dial after a contact: at once if it was of use, else after longer and
     /// longer pauses (it does not know us yet; or two hubs have one key and part us again).
-    fn dial_after(&mut self, now: Time, hub: HubId, age_ms: u64) {
+    fn dial_after(&mut self, now: Time, hub: HubId, was_useful: bool) {
         let pause_ms = self.dials.get(&hub).map_or(0, |dial| dial.pause_ms);
         let longer_ms = (pause_ms * 2).clamp(DIAL_PAUSE_MS_MIN, DIAL_PAUSE_MS_MAX);
-        self.dial_later(now, hub, if age_ms >= USEFUL_MS_MIN { 0 } else { longer_ms });
+        self.dial_later(now, hub, if was_useful { 0 } else { longer_ms });
     }
 
     fn dial_later(&mut self, now: Time, hub: HubId, pause_ms: u64) {

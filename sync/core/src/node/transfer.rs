@@ -160,8 +160,10 @@ impl Node {
         }
         let contacts = &self.contacts;
         let actions = self.fetches.ask(now, |id| {
-            let rate = contacts.get(&id).map_or(0, |contact| contact.receive_rate.bytes_per_s(now));
-            plan::asked_bytes(rate)
+            let Some(contact) = contacts.get(&id) else { return 0 };
+            // What is under way is not what waits there.
+            let under_way = contact.credit.window_bytes();
+            under_way + plan::asked_bytes(contact.receive_rate.bytes_per_s(now))
         });
         self.carry_out_fetch(now, actions);
     }
