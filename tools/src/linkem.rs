@@ -8,10 +8,10 @@
 //! order is answered by one JSON line. What it made goes when it ends; what a killed one left is
 //! swept at the next start.
 
-mod counters;
-mod loss;
+pub mod counters;
+pub mod loss;
 mod model;
-mod namespaces;
+pub mod namespaces;
 mod pump;
 mod shape;
 mod tun;

@@ -1,6 +1,6 @@
 //! What went over the link, by direction.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Bytes of the fixed part of an IPv4 header, and of TCP's.
 const IPV4_BYTES: usize = 20;
@@ -8,7 +8,7 @@ const IPV4_BYTES: usize = 20;
 const TCP: u8 = 6;
 
 /// Packets and their bytes.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Count {
     /// Packets.
     pub packets: u64,
@@ -25,7 +25,7 @@ impl Count {
 }
 
 /// One direction's counts.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
     /// What was on the wire: all that was not dropped before it.
     pub sent: Count,

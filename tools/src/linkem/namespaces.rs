@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::tun;
 
@@ -18,7 +18,7 @@ const PREFIX: &str = "yxl-";
 const NETWORKS: u32 = 1 << 14;
 
 /// One end of the link.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Side {
     /// For `ip netns exec`.
     pub namespace: String,
