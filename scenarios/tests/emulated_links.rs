@@ -218,12 +218,12 @@ impl Story {
     }
 }
 
-/// Eight seconds with sound and noise: about 400 kB that nothing compresses.
+/// Four seconds with sound: about 400 kB that nothing compresses.
 fn make_video(path: &Path) -> Vec<u8> {
     let made = Command::new("ffmpeg")
-        .args(["-loglevel", "error", "-f", "lavfi", "-i", "testsrc2=s=320x240:r=15:d=8"])
-        .args(["-f", "lavfi", "-i", "sine=d=8", "-c:v", "libx264", "-preset", "ultrafast"])
-        .args(["-b:v", "400k", "-c:a", "aac", "-f", "mp4"])
+        .args(["-loglevel", "error", "-f", "lavfi", "-i", "testsrc2=s=320x240:r=15:d=4"])
+        .args(["-f", "lavfi", "-i", "sine=d=4", "-c:v", "libx264", "-preset", "ultrafast"])
+        .args(["-b:v", "800k", "-c:a", "aac", "-f", "mp4"])
         .arg(path)
         .status();
     assert!(made.expect("ffmpeg is installed").success());

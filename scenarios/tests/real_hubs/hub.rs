@@ -112,12 +112,7 @@ impl Answer {
 
 impl Hub {
     /// Makes a hub in a folder of its own, starts it, and sets up its school.
-    pub fn start_new(
-        name: &'static str,
-        folder: &Path,
-        deadline: Deadline,
-        place: Place,
-    ) -> Self {
+    pub fn start_new(name: &'static str, folder: &Path, deadline: Deadline, place: Place) -> Self {
         let data = folder.join(name);
         fs::create_dir_all(&data).unwrap();
         let Place { wrapper, http, sync } = place;

@@ -6,6 +6,7 @@
 
 mod blobs;
 mod drops;
+mod emulator;
 mod goodput;
 mod kills;
 mod lab;
@@ -52,6 +53,8 @@ pub struct NightArgs {
 /// Figures that are measured together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Group {
+    /// linkem_rate_ratio, linkem_loss, linkem_rtt_ms: whether the emulator is what it says
+    Emulator,
     /// drops_bytes_ratio
     Drops,
     /// kill_points_survived
@@ -66,7 +69,8 @@ enum Group {
 type Measure = fn(&Lab, &mut Figures) -> Result<()>;
 
 /// A group is a line here, a variant above and a file; quick ones first.
-const GROUPS: [(Group, Measure); 4] = [
+const GROUPS: [(Group, Measure); 5] = [
+    (Group::Emulator, emulator::measure),
     (Group::Drops, drops::measure),
     (Group::Kills, kills::measure),
     (Group::Goodput, goodput::measure),

@@ -61,8 +61,7 @@ impl Model {
         if self.loss.is_next_lost() {
             return Err(Dropped::Loss);
         }
-        let delay_ms =
-            self.direction.delay_ms + self.direction.jitter_ms * self.jitter.share();
+        let delay_ms = self.direction.delay_ms + self.direction.jitter_ms * self.jitter.share();
         self.arrives_at = self.arrives_at.max(leaves_at + (delay_ms * 1e6) as u64);
         Ok(self.arrives_at)
     }
@@ -163,9 +162,8 @@ mod tests {
     #[test]
     fn jitter_is_within_its_bound_and_keeps_the_order() {
         let mut model = Model::new(Direction { jitter_ms: 50.0, ..direction() }, 3);
-        let arrivals: Vec<u64> = (0..1_000)
-            .map(|i| model.offer(i * 20 * MS, 1_250).unwrap() - i * 20 * MS)
-            .collect();
+        let arrivals: Vec<u64> =
+            (0..1_000).map(|i| model.offer(i * 20 * MS, 1_250).unwrap() - i * 20 * MS).collect();
         assert!(arrivals.iter().all(|wait| (110 * MS..160 * MS).contains(wait)));
         assert!(arrivals.iter().any(|wait| *wait > 150 * MS));
         let absolute: Vec<u64> = (0..1_000).zip(&arrivals).map(|(i, w)| i * 20 * MS + w).collect();

@@ -87,7 +87,7 @@ impl Namespaces {
 impl Drop for Namespaces {
     fn drop(&mut self) {
         for side in &self.sides {
-            let _ = Command::new("ip").args(["netns", "del", &side.namespace]).output();
+            delete(&side.namespace);
         }
         // Deleting a namespace deletes its cable, unless somebody still lives in it.
         for cable in &self.cables {
@@ -104,16 +104,22 @@ fn sweep() -> Result<()> {
         if is_linkem(pid) {
             continue;
         }
-        for inhabitant in said("ip", &["netns", "pids", &name])?.split_whitespace() {
-            let pid = inhabitant.parse().ok().and_then(rustix::process::Pid::from_raw);
-            if let Some(pid) = pid {
-                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-            }
-        }
-        // Two that start at once may both try.
-        let _ = Command::new("ip").args(["netns", "del", &name]).output();
+        delete(&name);
     }
     Ok(())
+}
+
+/// Deletes a namespace with whatever runs in it still: whoever started that is gone, or going. It
+/// may not be there: two sweeps that start at once both try.
+fn delete(name: &str) {
+    let inhabitants = said("ip", &["netns", "pids", name]).unwrap_or_default();
+    for inhabitant in inhabitants.split_whitespace() {
+        let pid = inhabitant.parse().ok().and_then(rustix::process::Pid::from_raw);
+        if let Some(pid) = pid {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+    }
+    let _ = Command::new("ip").args(["netns", "del", name]).output();
 }
 
 fn namespaces() -> Result<Vec<String>> {

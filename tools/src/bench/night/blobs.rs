@@ -18,7 +18,8 @@ pub struct Arrival {
     pub name: Option<&'static str>,
 }
 
-/// Waits until the lessons' `bytes` bytes are verified; the last ones of the list arrive last.
+/// Waits until the lessons' `bytes` bytes are verified. The newest arrive first, and stand last in
+/// the list.
 pub fn arrive(
     api: &Api,
     lessons: &[String],
@@ -30,7 +31,7 @@ pub fn arrive(
     let each = bytes / lessons.len() as u64;
     let (mut whole, mut said) = (0, begin);
     while whole < lessons.len() {
-        let verified = verified_bytes(api, &lessons[whole])?;
+        let verified = verified_bytes(api, &lessons[lessons.len() - 1 - whole])?;
         if verified >= each {
             whole += 1;
             continue;

@@ -4,6 +4,11 @@
 //! byte is verified and durable; over the same link, in the same run, one plain TCP stream of as
 //! many bytes with the same congestion control, from connecting to its last byte. The links are
 //! so slow that both can be measured at the same time without disturbing one another.
+//!
+//! `wire_overhead` is everything inside TCP that was on the wire, both ways and with what was sent
+//! again after a loss, over the payload: what our own layers cost. The headers of IP and TCP, and
+//! bare acknowledgements, come on top for everybody: the figures that end in `_ip` count whole
+//! packets, `_ip_plain` those of the plain stream.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -40,7 +45,8 @@ pub fn measure(lab: &Lab, figures: &mut Figures) -> Result<()> {
     let bytes = lab.pick(BYTES);
     say(&format!("{bytes} bytes over the satellite and the radio, ours and plain TCP"));
     let measured: Vec<Result<Goodput>> = thread::scope(|scope| {
-        let threads = LINKS.map(|(name, preset)| scope.spawn(move || one(lab, name, preset, bytes)));
+        let threads =
+            LINKS.map(|(name, preset)| scope.spawn(move || one(lab, name, preset, bytes)));
         let end = |thread: thread::ScopedJoinHandle<'_, _>| {
             thread.join().unwrap_or_else(|_| Err(anyhow!("a measurement panicked")))
         };

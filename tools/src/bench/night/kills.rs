@@ -138,7 +138,8 @@ impl Story {
     fn next_comment(&mut self, n: usize) -> (String, Value) {
         self.written += 1;
         let text = format!("{} of hub {n}", self.written);
-        let body = json!({ "op_id": format!("{:032x}", self.written), "text": text, "at_ms": null });
+        let body =
+            json!({ "op_id": format!("{:032x}", self.written), "text": text, "at_ms": null });
         (format!("/lessons/{}/comments", self.lesson), body)
     }
 
@@ -174,7 +175,10 @@ impl Story {
         let shown = self.comments_at(n)?;
         let own = format!(" of hub {n}");
         for (id, text) in self.acknowledged.iter().filter(|(_, text)| text.ends_with(&own)) {
-            ensure!(shown.get(id) == Some(text), "the comment {text:?} was acknowledged and is gone");
+            ensure!(
+                shown.get(id) == Some(text),
+                "the comment {text:?} was acknowledged and is gone"
+            );
         }
         Ok(())
     }

@@ -104,7 +104,8 @@ fn check_journals(db: &Connection) -> Result<()> {
         let (seq, bytes): (u64, Vec<u8>) = (row.get(2)?, row.get(3)?);
         let signed = SignedEnvelope::decode(&bytes)
             .with_context(|| format!("entry {seq} of a journal of {collection}"))?;
-        let (before, hash) = ends.get(&(collection.clone(), author.clone())).map_or((0, [0; 32]), |e| *e);
+        let (before, hash) =
+            ends.get(&(collection.clone(), author.clone())).map_or((0, [0; 32]), |e| *e);
         ensure!(signed.envelope.seq == seq && seq == before + 1, "{collection}: a gap at {seq}");
         ensure!(signed.envelope.prev_hash.0 == hash, "{collection}: the chain breaks at {seq}");
         ends.insert((collection, author), (seq, signed.hash.0));
@@ -166,4 +167,89 @@ fn open(data: &Path) -> Result<Connection> {
         .with_context(|| format!("open {}", path.display()))?;
     db.busy_timeout(std::time::Duration::from_secs(10))?;
     Ok(db)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use yingxue_hub::app::Shutdown;
+    use yingxue_hub::config::Config;
+    use yingxue_hub::serve;
+
+    use super::*;
+    use crate::bench::seed;
+
+    /// The data directory of a hub with one lesson of eight pieces.
+    fn hub() -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("hub");
+        std::fs::create_dir(&data).unwrap();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let mut config = Config::default();
+            config.sync.listen = vec!["/ip4/127.0.0.1/tcp/0".into()];
+            config.sync.is_mdns = false;
+            let (_stop, shutdown) = Shutdown::channel();
+            let app = serve::start(data.clone(), config, shutdown).await.unwrap();
+            app.sync.found("Bench".into(), "school".into()).await.unwrap();
+            app.sync.shutdown().await;
+        });
+        seed::tracks(&data, &[], 1, (8 << 10, 1 << 10)).unwrap();
+        (folder, data)
+    }
+
+    fn execute(data: &Path, sql: &str) {
+        assert!(open(data).unwrap().execute(sql, []).unwrap() > 0, "{sql}");
+    }
+
+    fn blob_path(data: &Path) -> PathBuf {
+        let blob = |row: &rusqlite::Row<'_>| row.get(0).map(BlobId);
+        let blob = open(data).unwrap().query_row("select blob from blobs", [], blob).unwrap();
+        let hex = blob.to_string();
+        data.join("blobs").join(&hex[..2]).join(format!("{hex}.mp4"))
+    }
+
+    fn complaint(data: &Path) -> String {
+        format!("{:#}", check(data).unwrap_err())
+    }
+
+    #[test]
+    fn a_sound_hub_passes_and_every_kind_of_damage_is_found() {
+        let (_folder, data) = hub();
+        let before = check(&data).unwrap();
+        assert_eq!(before.pieces.values().copied().collect::<Vec<_>>(), [8]);
+        assert!(before.heads.values().all(|seq| *seq > 0));
+
+        let path = blob_path(&data);
+        let sound = std::fs::read(&path).unwrap();
+        let mut rotten = sound.clone();
+        rotten[5_000] ^= 1;
+        std::fs::write(&path, &rotten).unwrap();
+        assert!(complaint(&data).contains("piece 4"), "{}", complaint(&data));
+        std::fs::write(&path, &sound[..7_000]).unwrap();
+        assert!(complaint(&data).contains("read a piece"), "{}", complaint(&data));
+        std::fs::write(&path, &sound).unwrap();
+
+        execute(&data, "update journal_heads set seq = seq + 1");
+        assert!(complaint(&data).contains("the head is"), "{}", complaint(&data));
+        execute(&data, "update journal_heads set seq = seq - 1");
+        let mut fewer = check(&data).unwrap();
+        assert_eq!(fewer, before);
+
+        execute(&data, "update blobs set held_pieces = 7");
+        assert!(complaint(&data).contains("are counted"), "{}", complaint(&data));
+        execute(&data, "update blobs set held_pieces = 8");
+        execute(&data, "delete from envelopes where seq = 1");
+        assert!(complaint(&data).contains("gap"), "{}", complaint(&data));
+
+        fewer.pieces.values_mut().for_each(|count| *count -= 1);
+        assert!(fewer.ensure_nothing_lost_since(&before).is_err());
+        fewer.clone_from(&before);
+        fewer.heads.values_mut().for_each(|seq| *seq -= 1);
+        assert!(fewer.ensure_nothing_lost_since(&before).is_err());
+        let author = before.heads.keys().next().unwrap().1.clone();
+        assert!(fewer.ensure_wrote_all_that_is_at(&before, &author).is_err());
+        assert!(before.ensure_wrote_all_that_is_at(&fewer, &author).is_ok());
+    }
 }

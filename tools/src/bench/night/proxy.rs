@@ -109,12 +109,7 @@ async fn carry(mut near: TcpStream, mut far: TcpStream, plan: &Plan) {
 }
 
 /// Carries one direction; true if the connection is to be reset.
-async fn copy(
-    mut from: ReadHalf<'_>,
-    mut to: WriteHalf<'_>,
-    plan: &Plan,
-    begun_at: u64,
-) -> bool {
+async fn copy(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, plan: &Plan, begun_at: u64) -> bool {
     let mut buffer = vec![0; READ_BYTES];
     let mut next = Instant::now();
     loop {

@@ -16,8 +16,7 @@ const PORT: u16 = 8730;
 /// Carries the files from side 0 to side 1; gives the seconds that the client ran.
 pub fn seconds(lab: &Lab, files: usize, congestion: &str) -> Result<f64> {
     let folder = lab.folder(&format!("rsync-{congestion}"))?;
-    let mut link =
-        Link::lay(lab, &["--preset", "vsat", "--congestion", congestion, "--open"])?;
+    let mut link = Link::lay(lab, &["--preset", "vsat", "--congestion", congestion, "--open"])?;
     let source = folder.join("source");
     write_files(&source, files)?;
     let config = folder.join("rsyncd.conf");

@@ -45,7 +45,8 @@ fn receive(link: &Link, bytes: u64, listens: &mpsc::Sender<()>) -> Result<Instan
 /// Gives when it began to connect.
 fn send(link: &Link, bytes: u64) -> Result<Instant> {
     let begin = Instant::now();
-    let mut stream = TcpStream::connect((link.side(1).address.as_str(), PORT)).context("connect")?;
+    let mut stream =
+        TcpStream::connect((link.side(1).address.as_str(), PORT)).context("connect")?;
     let buffer = vec![0x5a; WRITE_BYTES];
     let mut left = bytes;
     while left > 0 {
