@@ -282,6 +282,7 @@ impl Node {
         while let Some(frame) = contact.outbox.pop() {
             contact.sent_bytes += frame.len() as u64;
             contact.send_rate.count(now, frame.len() as u64, 1_000);
+            contact.note_frame(&frame);
             self.outputs.push_back(Output::Send { contact: id, frame });
         }
         if contact.outbox.queued() > QUEUED_BYTES_MAX {
