@@ -261,7 +261,7 @@ mod optimum {
     fn items() -> impl Strategy<Value = Vec<Item>> {
         let one = (1u64..30, prop::collection::vec(1u64..20, 1..4), 10u32..60);
         prop::collection::vec(one, 1..7).prop_map(|drawn| {
-            let mut steps_left = 7;
+            let mut steps_left = 6;
             let mut items = Vec::new();
             for (id, (deadline_h, mbytes, weight)) in (1..).zip(drawn) {
                 let mut mbytes: Vec<u64> = mbytes.iter().map(|m| m * 3_000_000).collect();
@@ -290,6 +290,7 @@ mod optimum {
     }
 
     proptest! {
+        // 720 orders each.
         #[test]
         fn on_one_link_it_is_within_5_percent_of_the_best_order(
             items in items(), seed in 0u64..200, is_uneven: bool,
@@ -307,7 +308,7 @@ mod optimum {
     fn on_two_links_it_is_within_5_percent_of_the_best_order() {
         let mut rng = Rng::new([2; 32]);
         let (mut best_all, mut planned_all) = ((0, 0), (0, 0));
-        for seed in 0..400 {
+        for seed in 0..200 {
             let mut items = Vec::new();
             for id in 1..=1 + rng.below(5) as u8 {
                 let bytes: Vec<u64> =
@@ -429,7 +430,7 @@ mod calibration {
 
     #[test]
     fn what_is_said_to_be_likely_comes_true_as_often() {
-        for days in [10, 28, 56] {
+        for days in [10, 40] {
             let bins = bins(days);
             let mut error = 0.0;
             for (count, said, true_count) in bins {
