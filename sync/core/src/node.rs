@@ -7,7 +7,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ed25519_dalek::SigningKey;
 
-use crate::blob::{fetch::Fetches, serve::Serving};
+use crate::blob::{
+    fetch::Fetches,
+    serve::{Serving, turns::Turns},
+};
 use crate::event::{
     Command, ContactView, Event, Input, InvitationRecord, MembershipView, Output, Refusal,
     RequestId, Restored, StoreId, StoreOp, StoreReply, StoreRequest,
@@ -16,6 +19,7 @@ use crate::id::{CollectionId, ContactId, Hash, HubId, Time};
 use crate::journal::Journals;
 use crate::membership::{Membership, SignedEpoch};
 use crate::outbox::QUEUED_BYTES_MAX;
+use crate::plan::Urgency;
 use crate::rng::Rng;
 
 mod admission;
@@ -86,6 +90,9 @@ pub struct Node {
 
     fetches: Fetches,
     serving: Serving,
+    turns: Turns,
+    /// Some contact waits because others press more; looked at again at the next tick.
+    are_some_held_back: bool,
     next_blob_tick: Time,
 }
 
@@ -137,6 +144,8 @@ impl Node {
             failed_docs: BTreeSet::new(),
             fetches: Fetches::new(hub),
             serving: Serving::default(),
+            turns: Turns::default(),
+            are_some_held_back: false,
             next_blob_tick: Time(0),
         };
         for (collection, doc) in restored.unapplied {
@@ -187,7 +196,7 @@ impl Node {
     pub fn handle_timeout(&mut self, now: Time) {
         self.check_contacts(now);
         self.check_joining(now);
-        if self.fetches.is_busy() && now >= self.next_blob_tick {
+        if now >= self.next_blob_tick {
             self.next_blob_tick = now.after_ms(transfer::TICK_MS);
             let actions = self.fetches.timeout(now);
             self.carry_out_fetch(now, actions);
@@ -207,7 +216,7 @@ impl Node {
         let dials = self.next_dial();
         let joining = self.joining.as_ref().map(|joining| joining.deadline);
         let is_fetching = self.fetches.is_busy() && !self.contacts.is_empty();
-        let blobs = is_fetching.then_some(self.next_blob_tick);
+        let blobs = (is_fetching || self.are_some_held_back).then_some(self.next_blob_tick);
         contacts.chain(dials).chain(joining).chain(blobs).min()
     }
 
@@ -269,7 +278,9 @@ impl Node {
         self.advance_epochs(now);
         self.advance_writes(now);
         self.ask_for_pieces(now);
-        let ids: Vec<ContactId> = self.contacts.keys().copied().collect();
+        let mut ids: Vec<ContactId> = self.contacts.keys().copied().collect();
+        ids.sort_by_key(|id| (self.serving.pressing(*id).unwrap_or(Urgency::Rest), *id));
+        self.are_some_held_back = false;
         for id in ids {
             self.refill(now, id);
             self.drain(now, id);
@@ -278,12 +289,18 @@ impl Node {
 
     /// Sends what credit allows, and closes a contact that does not read.
     fn drain(&mut self, now: Time, id: ContactId) {
+        let presses_most = self.serving.presses_most(id);
+        let mut pressing_bytes = 0;
         let Some(contact) = self.contacts.get_mut(&id) else { return };
         while let Some(frame) = contact.outbox.pop() {
             contact.sent_bytes += frame.len() as u64;
+            pressing_bytes += frame.len() as u64;
             contact.send_rate.count(now, frame.len() as u64, 1_000);
             contact.note_frame(&frame);
             self.outputs.push_back(Output::Send { contact: id, frame });
+        }
+        if presses_most {
+            self.turns.sent(pressing_bytes);
         }
         if contact.outbox.queued() > QUEUED_BYTES_MAX {
             self.close(now, id, "does not read what it is sent");

@@ -6,7 +6,7 @@ use std::collections::btree_map::Entry;
 use crate::blob::{Bitmap, Manifest, id_of};
 use crate::event::{Event, StoreError, StoredBlob, Want};
 use crate::id::{BlobId, ContactId, HubId, Time};
-use crate::plan;
+use crate::plan::{self, Urgency};
 use crate::wire::Message;
 
 mod holders;
@@ -16,7 +16,7 @@ use one::{Asked, Fetch, Stage, release};
 
 /// Most blobs fetched at a time; bounds memory (a manifest and a bitmap each).
 pub const ACTIVE_MAX: usize = 64;
-/// Most pieces asked of a contact at a time; holders queue no more.
+/// Most pieces of one urgency asked of a contact at a time; holders queue no more.
 pub const ASKED_PIECES_MAX: usize = 64;
 /// How long a full disk is left alone.
 pub const STALL_MS: u64 = 60_000;
@@ -57,11 +57,27 @@ pub struct Fetches {
     is_changed: bool,
 }
 
+/// What is asked of a contact, by how much it presses.
 #[derive(Default)]
 struct Source {
-    asked_bytes: u64,
-    asked_pieces: usize,
+    asked_bytes: [u64; Urgency::ALL.len()],
+    asked_pieces: [usize; Urgency::ALL.len()],
     wrong_pieces: u32,
+}
+
+impl Source {
+    /// Says whether more may be asked. What presses less does not count: it is passed.
+    fn has_room(&self, urgency: Urgency, bytes_max: u64) -> bool {
+        let upto = ..=urgency as usize;
+        self.asked_bytes[upto].iter().sum::<u64>() < bytes_max
+            && self.asked_pieces[urgency as usize] < ASKED_PIECES_MAX
+    }
+
+    fn give_back(&mut self, asked: &Asked) {
+        let lane = asked.urgency as usize;
+        self.asked_bytes[lane] = self.asked_bytes[lane].saturating_sub(asked.bytes);
+        self.asked_pieces[lane] = self.asked_pieces[lane].saturating_sub(1);
+    }
 }
 
 impl Fetches {
@@ -91,6 +107,12 @@ impl Fetches {
         }
         for (blob, fetch) in &mut self.active {
             fetch.place = places[blob];
+            let urgency = Urgency::of(self.wants[fetch.place].priority);
+            if std::mem::replace(&mut fetch.urgency, urgency) != urgency
+                && fetch.stage != Stage::Loading
+            {
+                actions.push(Action::SendAll(fetch.want(*blob)));
+            }
         }
         actions.extend(self.activate());
         actions
@@ -351,18 +373,19 @@ impl Fetches {
         bytes_max: u64,
     ) -> Option<Message> {
         let source = self.contacts.get_mut(&contact)?;
-        if source.asked_bytes >= bytes_max || source.asked_pieces >= ASKED_PIECES_MAX {
+        let fetch = self.active.get_mut(&blob)?;
+        let urgency = fetch.urgency;
+        if !source.has_room(urgency, bytes_max) {
             return None;
         }
-        let fetch = self.active.get_mut(&blob)?;
         let piece = fetch.choose(&self.hub, now, contact, blob)?;
         let offset = fetch.partial.get(&piece).map_or(0, Vec::len) as u32;
         let piece_bytes = fetch.manifest.as_ref()?.pieces[piece as usize].bytes;
         let bytes = u64::from(piece_bytes - offset);
-        source.asked_bytes += bytes;
-        source.asked_pieces += 1;
+        source.asked_bytes[urgency as usize] += bytes;
+        source.asked_pieces[urgency as usize] += 1;
         fetch.free.remove(&piece);
-        fetch.asked.insert(piece, Asked { contact, moved_at: now, bytes });
+        fetch.asked.insert(piece, Asked { contact, moved_at: now, bytes, urgency });
         let is_urgent = fetch.elsewhere.contains_key(&(contact, piece));
         Some(Message::Request { blob, piece, offset, is_urgent })
     }
@@ -412,7 +435,7 @@ impl Fetches {
                 break;
             }
             if let Entry::Vacant(entry) = self.active.entry(want.blob) {
-                entry.insert(Fetch::new(place, want.collection.clone()));
+                entry.insert(Fetch::new(place, want));
                 actions.push(Action::Load(want.blob));
                 free -= 1;
             }
@@ -471,6 +494,14 @@ mod tests {
         (fetches, blob)
     }
 
+    impl Fetches {
+        fn timeout_and_ask(&mut self, now: Time) -> Vec<Action> {
+            let mut actions = self.timeout(now);
+            actions.extend(self.ask(now, |_| 500));
+            actions
+        }
+    }
+
     fn requests(actions: &[Action]) -> Vec<(ContactId, u32, u32, bool)> {
         let request = |action: &Action| match action {
             Action::Send(contact, Message::Request { piece, offset, is_urgent, .. }) => {
@@ -527,6 +558,22 @@ mod tests {
         assert_eq!(requests(&fetches.ask(NOW, |_| 500)), []);
         let later = NOW.after_ms(STALL_MS);
         assert_eq!(fetches.timeout(later), [Action::Reserve(blob, manifest().encode())]);
+    }
+
+    #[test]
+    fn what_presses_is_asked_for_beside_what_fills_the_link_and_the_holder_is_told() {
+        let (mut fetches, blob) = fetching(&[A]);
+        let mut want = fetches.wants[0].clone();
+        want.priority = Urgency::Rest.priority(0);
+        assert_eq!(fetches.set_wants(vec![want.clone()]).len(), 1, "the holder is told the rank");
+        assert_eq!(requests(&fetches.ask(NOW, |_| 500)), [(A, 0, 0, false)]);
+        assert_eq!(requests(&fetches.timeout_and_ask(NOW)), [], "the link is full");
+        want.priority = Urgency::Now.priority(0);
+        let told = fetches.set_wants(vec![want]);
+        assert!(
+            matches!(&told[..], [Action::SendAll(Message::Want { rank: 0, blob: b, .. })] if *b == blob)
+        );
+        assert_eq!(requests(&fetches.timeout_and_ask(NOW)), [(A, 1, 0, false)]);
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! Transfer of blobs: joins fetching and serving to contacts and the store.
 
+use super::contact::Contact;
 use super::{Node, Waiting};
 use crate::blob::{fetch, serve};
 use crate::event::{StoreError, StoreOp, StoreValue, StoredBlob};
 use crate::id::{BlobId, ContactId, Time};
 use crate::outbox::REFILL_BYTES;
-use crate::plan;
-use crate::wire::{Class, Message};
+use crate::plan::{self, Urgency};
+use crate::wire::Message;
 
 /// How often fetching looks for what does not move; its own bounds are many seconds.
 pub(super) const TICK_MS: u64 = 1_000;
@@ -23,8 +24,9 @@ pub(super) enum BlobStep {
 impl Node {
     pub(super) fn handle_blob_message(&mut self, now: Time, id: ContactId, message: Message) {
         match message {
-            Message::Want { blob, collection, has_manifest } => {
-                let actions = self.serving.want(id, blob, collection, has_manifest);
+            Message::Want { blob, collection, has_manifest, rank } => {
+                let urgency = Urgency::ALL.get(usize::from(rank)).copied().unwrap_or(Urgency::Rest);
+                let actions = self.serving.want(id, blob, collection, (has_manifest, urgency));
                 self.carry_out_serve(now, actions);
             }
             Message::Unwant { blob } => self.serving.unwant(id, blob),
@@ -91,6 +93,11 @@ impl Node {
                 serve::Action::Send(id, message) => {
                     if let Some(contact) = self.contacts.get_mut(&id) {
                         contact.outbox.push(&message);
+                    }
+                }
+                serve::Action::SendPiece(id, part, urgency) => {
+                    if let Some(contact) = self.contacts.get_mut(&id) {
+                        contact.outbox.push_piece(&part, urgency);
                     }
                 }
                 serve::Action::Load(blob, id) => {
@@ -167,15 +174,35 @@ impl Node {
     }
 
     /// Fills a contact's outbox from the store while it has room.
-    pub(super) fn refill(&mut self, _now: Time, id: ContactId) {
+    ///
+    /// What presses finds room beside what is queued and presses less. Where other contacts press
+    /// more, and it helps them, a contact waits.
+    pub(super) fn refill(&mut self, now: Time, id: ContactId) {
         self.refill_envelopes(id);
-        let has_room = self
-            .contacts
-            .get(&id)
-            .is_some_and(|c| c.is_ready() && c.outbox.queued_in(Class::Blobs) < REFILL_BYTES);
-        if has_room && let Some(action) = self.serving.pump(id) {
-            self.carry_out_serve(Time(0), vec![action]);
+        let Some(urgency) = self.serving.pressing(id) else { return };
+        let contact = self.contacts.get(&id).filter(|contact| contact.is_ready());
+        let has_room = contact.is_some_and(|c| c.outbox.queued_upto(urgency) < REFILL_BYTES);
+        if !has_room {
+            return;
         }
+        if self.others_press_more(id, urgency) && self.turns.is_held(now) {
+            self.are_some_held_back = true;
+            return;
+        }
+        if let Some(action) = self.serving.pump(id) {
+            self.carry_out_serve(now, vec![action]);
+        }
+    }
+
+    /// Says whether another contact waits for something that presses more.
+    fn others_press_more(&self, id: ContactId, urgency: Urgency) -> bool {
+        let Some(more) = (urgency as usize).checked_sub(1) else { return false };
+        let more = Urgency::ALL[more];
+        let waits = |(other, contact): (&ContactId, &Contact)| {
+            let is_asked = self.serving.pressing(*other).is_some_and(|theirs| theirs <= more);
+            *other != id && contact.is_ready() && (is_asked || contact.outbox.queued_upto(more) > 0)
+        };
+        self.contacts.iter().any(waits)
     }
 }
 
