@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 mod draw;
 mod nights;
-mod policy;
 pub mod plots;
+mod policy;
 mod preset;
 mod report;
 
@@ -35,7 +35,8 @@ pub fn run(
     std::thread::scope(|scope| {
         for _ in 0..threads.clamp(1, alliances.len()) {
             scope.spawn(|| {
-                while let Some((lead, alliance)) = alliances.get(next.fetch_add(1, Ordering::Relaxed))
+                while let Some((lead, alliance)) =
+                    alliances.get(next.fetch_add(1, Ordering::Relaxed))
                 {
                     let part = nights::run(preset, *lead, alliance, nights);
                     report.lock().unwrap_or_else(|broken| broken.into_inner()).add(part);

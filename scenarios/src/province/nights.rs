@@ -1,7 +1,8 @@
 //! Runs one alliance through its school nights.
 
 use yingxue_sync_core::event::Event;
-use yingxue_sync_core::id::DocId;
+use yingxue_sync_core::id::{DocId, HubId};
+use yingxue_sync_core::plan;
 
 use super::draw::{Alliance, Receiver, access, exponential_ms};
 use super::policy::{self, Lesson};
@@ -158,13 +159,15 @@ impl<'a> Run<'a> {
                 self.world.plan(in_ms, Action::CutPower { hub, for_ms });
             }
             let flips = self.preset.bit_flips_per_hub_week * span_ms as f64 / (7 * DAY_MS) as f64;
-            let flips = flips as u64 + u64::from(self.world.rng.below(1000) < (flips.fract() * 1e3) as u64);
+            let flips =
+                flips as u64 + u64::from(self.world.rng.below(1000) < (flips.fract() * 1e3) as u64);
             for _ in 0..flips {
                 let in_ms = self.world.rng.below(span_ms);
                 self.world.plan(in_ms, Action::RotSomething { hub });
             }
             for _ in 0..self.preset.edits_per_hub_day * self.nights {
-                let (in_ms, doc) = (self.world.rng.below(span_ms), self.world.rng.below(EDITED_DOCS));
+                let (in_ms, doc) =
+                    (self.world.rng.below(span_ms), self.world.rng.below(EDITED_DOCS));
                 self.world.plan(in_ms, Action::Write { hub, doc: doc as u8 });
             }
             if receiver.is_off_at_night {
@@ -192,7 +195,8 @@ impl<'a> Run<'a> {
     }
 
     fn plan_nights_off(&mut self, hub: HubIndex) {
-        let [from, until] = self.preset.power_off_hours.map(|hours| (hours * HOUR_MS as f64) as u64);
+        let [from, until] =
+            self.preset.power_off_hours.map(|hours| (hours * HOUR_MS as f64) as u64);
         let for_ms = (until + DAY_MS - from) % DAY_MS;
         for night in 0..self.nights {
             let off_ms = self.seven(night) - SLIP_AT_MS - (DAY_MS - from) % DAY_MS;
@@ -255,7 +259,10 @@ impl<'a> Run<'a> {
         }
         let seconds = self.preset.stages[stage].lesson_minutes * 60;
         let scale = self.preset.bytes_scale;
-        rates.iter().map(|kbps| pieces(kbps * 125 * seconds / scale, self.preset.piece_bytes / scale)).collect()
+        rates
+            .iter()
+            .map(|kbps| pieces(kbps * 125 * seconds / scale, self.preset.piece_bytes / scale))
+            .collect()
     }
 
     fn evict_taught(&mut self, now_ms: u64) {
@@ -270,10 +277,11 @@ impl<'a> Run<'a> {
     fn evict(&mut self, night: u64) {
         for lesson in self.lessons.iter_mut().filter(|lesson| lesson.night == night) {
             for blob in lesson.blobs.drain(..) {
-                let held = self.hubs[1..].iter().filter_map(|hub| {
-                    self.world.hubs[*hub].store.durable().blobs.get(&blob)
-                });
-                let bytes: usize = held.flat_map(|file| file.pieces.values()).map(|p| p.len()).sum();
+                let held = self.hubs[1..]
+                    .iter()
+                    .filter_map(|hub| self.world.hubs[*hub].store.durable().blobs.get(&blob));
+                let bytes: usize =
+                    held.flat_map(|file| file.pieces.values()).map(|p| p.len()).sum();
                 self.part.useful_bytes += bytes as u64;
                 self.world.evict(&blob);
             }
@@ -281,15 +289,32 @@ impl<'a> Run<'a> {
     }
 
     fn set_wants(&mut self, now_ms: u64) {
-        let wall_ms_at_0 = self.world.wall_ms() - now_ms;
+        let now = self.now(now_ms);
         for (hub, receiver) in (1..).zip(&self.alliance.receivers) {
             let coming = self
                 .lessons
                 .iter()
                 .filter(|lesson| lesson.taught_at_ms > now_ms && lesson.is_for(receiver));
             let disk = self.world.hubs[hub].store.durable();
-            let wants = policy::wants(disk, receiver, coming, wall_ms_at_0);
+            let wants = policy::wants(disk, receiver, coming, &now);
             self.world.set_wants(hub, wants);
+        }
+    }
+
+    fn now(&self, now_ms: u64) -> policy::Now {
+        let members: Vec<_> = self.world.hubs.iter().map(|hub| hub.id).collect();
+        let link = |hub: &HubId| plan::Link {
+            hub: *hub,
+            history: plan::LinkHistory::default(),
+            is_up: true,
+            left_today_bytes: None,
+        };
+        policy::Now {
+            wall_ms: self.world.wall_ms(),
+            wall_ms_at_0: self.world.wall_ms() - now_ms,
+            utc_offset_min: (self.preset.utc_offset_hours * 60) as i32,
+            links: members.iter().map(link).collect(),
+            members,
         }
     }
 
@@ -303,7 +328,9 @@ impl<'a> Run<'a> {
             let store: &mut SimStore = &mut self.world.hubs[hub].store;
             for lesson in &self.lessons {
                 if day.contains(&lesson.taught_at_ms) && lesson.is_for(receiver) {
-                    lesson.blobs.iter().for_each(|blob| drop(store.reread(blob)));
+                    lesson.blobs.iter().for_each(|blob| {
+                        store.reread(blob);
+                    });
                 }
             }
         }
@@ -352,7 +379,8 @@ impl<'a> Run<'a> {
                 continue;
             }
             let disk = self.world.hubs[hub].store.durable();
-            for lesson in self.lessons.iter().filter(|it| it.night == night && it.is_for(receiver)) {
+            for lesson in self.lessons.iter().filter(|it| it.night == night && it.is_for(receiver))
+            {
                 let [floor, preferred] =
                     judged(receiver.preferred).map(|tier| lesson.is_ready(disk, tier));
                 sum.timetabled += 1;

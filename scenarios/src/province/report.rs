@@ -222,7 +222,11 @@ impl Report {
             self.acknowledged,
             self.alarms
         ));
-        for school in self.slowest(10).into_iter().filter(|it| it.lessons.at_preferred < it.lessons.timetabled) {
+        for school in self
+            .slowest(10)
+            .into_iter()
+            .filter(|it| it.lessons.at_preferred < it.lessons.timetabled)
+        {
             lines.push(format!(
                 "slow: hub {} of lead {} ({}{}), night {}: {} lessons, {} at the floor, {} as preferred",
                 school.hub,

@@ -154,8 +154,7 @@ impl World {
         let held = |(blob, file): (&BlobId, &crate::disk::BlobFile)| {
             file.pieces.keys().map(|piece| (*blob, *piece)).collect::<Vec<_>>()
         };
-        let held: Vec<_> =
-            self.hubs[hub].store.durable().blobs.iter().flat_map(held).collect();
+        let held: Vec<_> = self.hubs[hub].store.durable().blobs.iter().flat_map(held).collect();
         if !held.is_empty() {
             let (blob, piece) = held[self.rng.index(held.len())];
             self.hubs[hub].store.rot(blob, piece, &mut self.rng);

@@ -20,7 +20,7 @@ mod tests;
 
 pub use cells::{Window, hour_of_week, local_day};
 pub use history::LinkHistory;
-pub use piece::{ASKED_BYTES_MAX, ASKED_BYTES_MIN, asked_bytes, choose_piece};
+pub use piece::{ASKED_BYTES_MAX, ASKED_BYTES_MIN, asked_bytes, asked_of_all_bytes, choose_piece};
 
 /// Most links that a plan looks at: an alliance has 37 hubs, and a set of links is one word.
 pub const LINKS_MAX: usize = 64;

@@ -20,8 +20,11 @@ pub const ACTIVE_MAX: usize = 64;
 pub const ASKED_PIECES_MAX: usize = 64;
 /// How long a full disk is left alone.
 pub const STALL_MS: u64 = 60_000;
-/// A piece asked for and not moving for so long is asked of somebody else.
+/// A contact that sends no part of any piece for so long: what was asked of it is asked of
+/// somebody else. (A piece may well wait behind others that come from the same contact.)
 pub const PIECE_STALL_MS: u64 = 60_000;
+/// A piece that waits for so long is asked of somebody else, whatever else its holder sends.
+pub const PIECE_WAIT_MS_MAX: u64 = 600_000;
 /// How long to wait for a neighbour that is getting a piece, before asking the holder again:
 /// a piece of 1 MiB takes 10 s at 0.8 Mbit/s.
 pub const ELSEWHERE_MS: u64 = 10_000;
@@ -55,6 +58,7 @@ pub struct Fetches {
     contacts: BTreeMap<ContactId, Source>,
     /// Something changed since [`Fetches::ask`] looked for pieces to ask for.
     is_changed: bool,
+    turn: usize,
 }
 
 /// What is asked of a contact, by how much it presses.
@@ -63,14 +67,20 @@ struct Source {
     asked_bytes: [u64; Urgency::ALL.len()],
     asked_pieces: [usize; Urgency::ALL.len()],
     wrong_pieces: u32,
+    /// When it last sent a part of anything.
+    moved_at: Time,
 }
 
 impl Source {
     /// Says whether more may be asked. What presses less does not count: it is passed.
     fn has_room(&self, urgency: Urgency, bytes_max: u64) -> bool {
-        let upto = ..=urgency as usize;
-        self.asked_bytes[upto].iter().sum::<u64>() < bytes_max
+        self.asked_upto(urgency) < bytes_max
             && self.asked_pieces[urgency as usize] < ASKED_PIECES_MAX
+    }
+
+    /// Counts the bytes that are asked for and press at least as much.
+    fn asked_upto(&self, urgency: Urgency) -> u64 {
+        self.asked_bytes[..=urgency as usize].iter().sum()
     }
 
     fn give_back(&mut self, asked: &Asked) {
@@ -89,6 +99,7 @@ impl Fetches {
             active: BTreeMap::new(),
             contacts: BTreeMap::new(),
             is_changed: false,
+            turn: 0,
         }
     }
 
@@ -244,6 +255,9 @@ impl Fetches {
         (piece, offset): (u32, u32),
         bytes: &[u8],
     ) -> Vec<Action> {
+        if let Some(source) = self.contacts.get_mut(&contact) {
+            source.moved_at = now;
+        }
         let Some(fetch) = self.active.get_mut(&blob) else { return Vec::new() };
         let Some(manifest) = &fetch.manifest else { return Vec::new() };
         let Some(asked) = fetch.asked.get_mut(&piece).filter(|a| a.contact == contact) else {
@@ -338,10 +352,16 @@ impl Fetches {
         }
     }
 
-    /// Asks contacts for pieces, as many as each may be asked for.
+    /// Asks contacts for pieces, as many as each may be asked for, and all of them together: they
+    /// share this hub's line, and what is asked of 36 at once would only wait in it.
     ///
     /// `asked_bytes` gives the bound for a contact.
-    pub fn ask(&mut self, now: Time, asked_bytes: impl Fn(ContactId) -> u64) -> Vec<Action> {
+    pub fn ask(
+        &mut self,
+        now: Time,
+        asked_bytes_max: u64,
+        asked_bytes: impl Fn(ContactId) -> u64,
+    ) -> Vec<Action> {
         let mut actions = Vec::new();
         if !std::mem::take(&mut self.is_changed) {
             return actions;
@@ -353,11 +373,12 @@ impl Fetches {
             .map(|(blob, fetch)| (fetch.place, *blob))
             .collect();
         places.sort_unstable();
-        let contacts: Vec<ContactId> = self.contacts.keys().copied().collect();
-        for contact in contacts {
+        for contact in self.in_turn() {
             let bytes_max = asked_bytes(contact);
             for (_, blob) in &places {
-                while let Some(request) = self.ask_one(now, contact, *blob, bytes_max) {
+                while let Some(request) =
+                    self.ask_one(now, contact, *blob, (bytes_max, asked_bytes_max))
+                {
                     actions.push(Action::Send(contact, request));
                 }
             }
@@ -365,17 +386,29 @@ impl Fetches {
         actions
     }
 
+    /// Lists contacts, beginning with another one each time: whoever is first gets the most.
+    fn in_turn(&mut self) -> Vec<ContactId> {
+        let mut contacts: Vec<ContactId> = self.contacts.keys().copied().collect();
+        self.turn = self.turn.wrapping_add(1);
+        if !contacts.is_empty() {
+            let first = self.turn % contacts.len();
+            contacts.rotate_left(first);
+        }
+        contacts
+    }
+
     fn ask_one(
         &mut self,
         now: Time,
         contact: ContactId,
         blob: BlobId,
-        bytes_max: u64,
+        (bytes_max, all_bytes_max): (u64, u64),
     ) -> Option<Message> {
-        let source = self.contacts.get_mut(&contact)?;
         let fetch = self.active.get_mut(&blob)?;
         let urgency = fetch.urgency;
-        if !source.has_room(urgency, bytes_max) {
+        let asked_of_all: u64 = self.contacts.values().map(|it| it.asked_upto(urgency)).sum();
+        let source = self.contacts.get_mut(&contact)?;
+        if !source.has_room(urgency, bytes_max) || asked_of_all >= all_bytes_max {
             return None;
         }
         let piece = fetch.choose(&self.hub, now, contact, blob)?;
@@ -394,9 +427,13 @@ impl Fetches {
     pub fn timeout(&mut self, now: Time) -> Vec<Action> {
         self.is_changed = true;
         let mut actions = Vec::new();
+        let moved: BTreeMap<ContactId, Time> =
+            self.contacts.iter().map(|(id, source)| (*id, source.moved_at)).collect();
         for (blob, fetch) in &mut self.active {
             release(&mut self.contacts, fetch, |_, asked| {
-                now.since_ms(asked.moved_at) >= PIECE_STALL_MS
+                let contact_moved_at = moved.get(&asked.contact).copied().unwrap_or_default();
+                now.since_ms(asked.moved_at.max(contact_moved_at)) >= PIECE_STALL_MS
+                    || now.since_ms(asked.moved_at) >= PIECE_WAIT_MS_MAX
             });
             if let Stage::Stalled { until } = fetch.stage
                 && until <= now
@@ -497,7 +534,7 @@ mod tests {
     impl Fetches {
         fn timeout_and_ask(&mut self, now: Time) -> Vec<Action> {
             let mut actions = self.timeout(now);
-            actions.extend(self.ask(now, |_| 500));
+            actions.extend(self.ask(now, u64::MAX, |_| 500));
             actions
         }
     }
@@ -515,11 +552,14 @@ mod tests {
     #[test]
     fn a_piece_cut_off_goes_on_at_its_byte_with_somebody_else() {
         let (mut fetches, blob) = fetching(&[A, B]);
-        assert_eq!(requests(&fetches.ask(NOW, |_| 500)), [(A, 0, 0, false), (B, 1, 0, false)]);
+        assert_eq!(
+            requests(&fetches.ask(NOW, u64::MAX, |_| 500)),
+            [(A, 0, 0, false), (B, 1, 0, false)]
+        );
         fetches.piece_data(NOW, B, blob, (1, 0), &content()[1_000..1_600]);
         fetches.contact_down(B);
         fetches.piece_data(NOW, A, blob, (0, 0), &content()[..1_000]);
-        assert_eq!(requests(&fetches.ask(NOW, |_| 500)), [(A, 1, 600, false)]);
+        assert_eq!(requests(&fetches.ask(NOW, u64::MAX, |_| 500)), [(A, 1, 600, false)]);
         let actions = fetches.piece_data(NOW, A, blob, (1, 600), &content()[1_600..]);
         assert_eq!(actions, [Action::Write(blob, 1, content()[1_000..].to_vec())]);
         fetches.written(NOW, blob, 0, Ok(()));
@@ -529,33 +569,55 @@ mod tests {
     }
 
     #[test]
+    fn all_contacts_together_are_asked_for_what_the_line_carries() {
+        let (mut fetches, _) = fetching(&[A, B]);
+        assert_eq!(requests(&fetches.ask(NOW, 900, |_| 5_000)).len(), 1);
+        let (mut fetches, _) = fetching(&[A, B]);
+        assert_eq!(requests(&fetches.ask(NOW, 1_100, |_| 500)).len(), 2);
+    }
+
+    #[test]
+    fn a_piece_behind_others_of_a_contact_that_sends_is_not_asked_of_another() {
+        let (mut fetches, blob) = fetching(&[A]);
+        assert_eq!(requests(&fetches.ask(NOW, u64::MAX, |_| 5_000)).len(), 2);
+        let later = NOW.after_ms(PIECE_STALL_MS - 1);
+        fetches.piece_data(later, A, blob, (0, 0), &content()[..500]);
+        let stalled = NOW.after_ms(PIECE_STALL_MS);
+        fetches.timeout(stalled);
+        assert_eq!(requests(&fetches.ask(stalled, u64::MAX, |_| 5_000)), []);
+        let silent = later.after_ms(PIECE_STALL_MS);
+        fetches.timeout(silent);
+        assert_eq!(requests(&fetches.ask(silent, u64::MAX, |_| 5_000)).len(), 2);
+    }
+
+    #[test]
     fn a_wrong_piece_is_dropped_and_asked_of_another() {
         let (mut fetches, blob) = fetching(&[A, B]);
-        fetches.ask(NOW, |contact| if contact == A { 500 } else { 0 });
+        fetches.ask(NOW, u64::MAX, |contact| if contact == A { 500 } else { 0 });
         assert_eq!(fetches.piece_data(NOW, A, blob, (0, 0), &[0; 1_000]), []);
-        assert_eq!(requests(&fetches.ask(NOW, |_| 500)), [(B, 0, 0, false)]);
+        assert_eq!(requests(&fetches.ask(NOW, u64::MAX, |_| 500)), [(B, 0, 0, false)]);
     }
 
     #[test]
     fn a_holder_that_points_elsewhere_is_asked_again_only_when_nobody_else_can_be() {
         let (mut fetches, blob) = fetching(&[A]);
-        fetches.ask(NOW, |_| 500);
+        fetches.ask(NOW, u64::MAX, |_| 500);
         fetches.elsewhere(NOW, A, (blob, 0), true);
-        assert_eq!(requests(&fetches.ask(NOW, |_| 500)), [(A, 1, 0, false)]);
+        assert_eq!(requests(&fetches.ask(NOW, u64::MAX, |_| 500)), [(A, 1, 0, false)]);
         fetches.elsewhere(NOW, A, (blob, 1), false);
-        assert_eq!(requests(&fetches.ask(NOW, |_| 500)), [(A, 1, 0, true)]);
+        assert_eq!(requests(&fetches.ask(NOW, u64::MAX, |_| 500)), [(A, 1, 0, true)]);
         let later = NOW.after_ms(ELSEWHERE_MS);
         fetches.timeout(later);
-        assert_eq!(requests(&fetches.ask(later, |_| 5_000)), [(A, 0, 0, true)]);
+        assert_eq!(requests(&fetches.ask(later, u64::MAX, |_| 5_000)), [(A, 0, 0, true)]);
     }
 
     #[test]
     fn a_full_disk_is_left_alone_and_tried_again() {
         let (mut fetches, blob) = fetching(&[A]);
-        fetches.ask(NOW, |_| 500);
+        fetches.ask(NOW, u64::MAX, |_| 500);
         let stalled = fetches.written(NOW, blob, 0, Err(StoreError::NoSpace));
         assert_eq!(stalled, [Action::Event(Event::BlobStalled { blob })]);
-        assert_eq!(requests(&fetches.ask(NOW, |_| 500)), []);
+        assert_eq!(requests(&fetches.ask(NOW, u64::MAX, |_| 500)), []);
         let later = NOW.after_ms(STALL_MS);
         assert_eq!(fetches.timeout(later), [Action::Reserve(blob, manifest().encode())]);
     }
@@ -566,7 +628,7 @@ mod tests {
         let mut want = fetches.wants[0].clone();
         want.priority = Urgency::Rest.priority(0);
         assert_eq!(fetches.set_wants(vec![want.clone()]).len(), 1, "the holder is told the rank");
-        assert_eq!(requests(&fetches.ask(NOW, |_| 500)), [(A, 0, 0, false)]);
+        assert_eq!(requests(&fetches.ask(NOW, u64::MAX, |_| 500)), [(A, 0, 0, false)]);
         assert_eq!(requests(&fetches.timeout_and_ask(NOW)), [], "the link is full");
         want.priority = Urgency::Now.priority(0);
         let told = fetches.set_wants(vec![want]);

@@ -429,7 +429,8 @@ impl Node {
     pub(super) fn next_dial(&self) -> Option<Time> {
         let met = self.met();
         let epoch = &self.membership.as_ref()?.newest().epoch;
-        let due = epoch.hubs.iter().filter(|m| m.hub != self.hub && met.binary_search(&m.hub).is_err());
+        let due =
+            epoch.hubs.iter().filter(|m| m.hub != self.hub && met.binary_search(&m.hub).is_err());
         let next = due.filter_map(|member| {
             let Some(dial) = self.dials.get(&member.hub) else {
                 return (!member.addresses.is_empty()).then_some(Time(0));

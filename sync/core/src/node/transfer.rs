@@ -166,10 +166,12 @@ impl Node {
             return;
         }
         let contacts = &self.contacts;
-        let actions = self.fetches.ask(now, |id| {
-            let rate = contacts.get(&id).map_or(0, |contact| contact.receive_rate.bytes_per_s(now));
-            plan::asked_bytes(rate)
-        });
+        let rate = |id: &ContactId| {
+            contacts.get(id).map_or(0, |contact| contact.receive_rate.bytes_per_s(now))
+        };
+        let line_bytes_per_s = contacts.keys().map(rate).sum();
+        let asked_bytes_max = plan::asked_of_all_bytes(line_bytes_per_s);
+        let actions = self.fetches.ask(now, asked_bytes_max, |id| plan::asked_bytes(rate(&id)));
         self.carry_out_fetch(now, actions);
     }
 

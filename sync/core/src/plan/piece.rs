@@ -15,6 +15,18 @@ pub fn asked_bytes(receive_bytes_per_s: u64) -> u64 {
     (receive_bytes_per_s * ASKED_S).clamp(ASKED_BYTES_MIN, ASKED_BYTES_MAX)
 }
 
+/// Least that is asked of all contacts at a time: some pieces, so that several holders are tried.
+const ASKED_OF_ALL_BYTES_MIN: u64 = 2 << 20;
+/// Most that is asked of all contacts at a time; bounds the memory for parts of pieces.
+const ASKED_OF_ALL_BYTES_MAX: u64 = 64 << 20;
+
+/// Says how many bytes may be asked of all contacts together when so much arrives from them:
+/// twice what one could be asked for, so that one that falters leaves no gap.
+pub fn asked_of_all_bytes(receive_bytes_per_s: u64) -> u64 {
+    let asked = receive_bytes_per_s.saturating_mul(2 * ASKED_S);
+    asked.clamp(ASKED_OF_ALL_BYTES_MIN, ASKED_OF_ALL_BYTES_MAX)
+}
+
 /// Chooses among pieces, given as number and count of holders, the one to ask for.
 ///
 /// Where others fetch the same blob (`is_swarm`), the rarest, and among equals each hub begins
