@@ -3,6 +3,7 @@
 //! Parents hold children: only this module and its parts know all of them. Each part is an
 //! `impl Node` block for one concern.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ed25519_dalek::SigningKey;
@@ -80,6 +81,8 @@ pub struct Node {
 
     contacts: BTreeMap<ContactId, Contact>,
     dials: BTreeMap<HubId, Dial>,
+    /// What [`Node::next_dial`] gave last; none once something has changed that it depends on.
+    next_dial_known: Cell<Option<Option<Time>>>,
 
     journals: Journals,
     own_upto: BTreeMap<CollectionId, u64>,
@@ -136,6 +139,7 @@ impl Node {
             is_epoch_busy: false,
             contacts: BTreeMap::new(),
             dials: BTreeMap::new(),
+            next_dial_known: Cell::new(None),
             journals: Journals::restore(&restored.heads, &restored.fingerprints),
             own_upto: BTreeMap::new(),
             writes: VecDeque::new(),
@@ -278,18 +282,28 @@ impl Node {
         self.advance_epochs(now);
         self.advance_writes(now);
         self.ask_for_pieces(now);
-        let mut ids: Vec<ContactId> = self.contacts.keys().copied().collect();
-        ids.sort_by_key(|id| (self.serving.pressing(*id).unwrap_or(Urgency::Rest), *id));
         self.are_some_held_back = false;
-        for id in ids {
+        for (_, id) in self.busy_contacts() {
             self.refill(now, id);
             self.drain(now, id);
         }
     }
 
+    /// Lists the contacts that something can be sent to, the most pressing first.
+    fn busy_contacts(&self) -> Vec<(Urgency, ContactId)> {
+        let busy = self.contacts.iter().filter_map(|(id, contact)| {
+            let pressing = self.serving.pressing(*id);
+            let is_busy =
+                pressing.is_some() || contact.may_lack_envelopes || contact.outbox.queued() > 0;
+            is_busy.then(|| (pressing.unwrap_or(Urgency::Rest), *id))
+        });
+        let mut busy: Vec<_> = busy.collect();
+        busy.sort_unstable();
+        busy
+    }
+
     /// Sends what credit allows, and closes a contact that does not read.
     fn drain(&mut self, now: Time, id: ContactId) {
-        let presses_most = self.serving.presses_most(id);
         let mut pressing_bytes = 0;
         let Some(contact) = self.contacts.get_mut(&id) else { return };
         while let Some(frame) = contact.outbox.pop() {
@@ -299,7 +313,7 @@ impl Node {
             contact.note_frame(&frame);
             self.outputs.push_back(Output::Send { contact: id, frame });
         }
-        if presses_most {
+        if pressing_bytes > 0 && self.serving.presses_most(id) {
             self.turns.sent(pressing_bytes);
         }
         if contact.outbox.queued() > QUEUED_BYTES_MAX {

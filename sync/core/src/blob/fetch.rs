@@ -74,13 +74,8 @@ struct Source {
 impl Source {
     /// Says whether more may be asked. What presses less does not count: it is passed.
     fn has_room(&self, urgency: Urgency, bytes_max: u64) -> bool {
-        self.asked_upto(urgency) < bytes_max
+        self.asked_bytes[..=urgency as usize].iter().sum::<u64>() < bytes_max
             && self.asked_pieces[urgency as usize] < ASKED_PIECES_MAX
-    }
-
-    /// Counts the bytes that are asked for and press at least as much.
-    fn asked_upto(&self, urgency: Urgency) -> u64 {
-        self.asked_bytes[..=urgency as usize].iter().sum()
     }
 
     fn give_back(&mut self, asked: &Asked) {
@@ -366,19 +361,29 @@ impl Fetches {
         if !std::mem::take(&mut self.is_changed) {
             return actions;
         }
-        let mut places: Vec<(usize, BlobId)> = self
+        let mut places: Vec<(usize, Urgency, BlobId)> = self
             .active
             .iter()
-            .filter(|(_, fetch)| fetch.stage == Stage::Fetching)
-            .map(|(blob, fetch)| (fetch.place, *blob))
+            .filter(|(_, fetch)| fetch.stage == Stage::Fetching && !fetch.free.is_empty())
+            .map(|(blob, fetch)| (fetch.place, fetch.urgency, *blob))
             .collect();
         places.sort_unstable();
+        let mut asked_of_all = self.asked_of_all();
         for contact in self.in_turn() {
             let bytes_max = asked_bytes(contact);
-            for (_, blob) in &places {
-                while let Some(request) =
-                    self.ask_one(now, contact, *blob, (bytes_max, asked_bytes_max))
+            for (_, urgency, blob) in &places {
+                // What comes later presses less, and finds no room either.
+                let upto = ..=*urgency as usize;
+                let is_full = |asked: &[u64], max: u64| asked[upto].iter().sum::<u64>() >= max;
+                let source = self.contacts.get(&contact).map(|source| source.asked_bytes);
+                let has_room = source.is_some_and(|asked| !is_full(&asked, bytes_max));
+                if !has_room || is_full(&asked_of_all, asked_bytes_max) {
+                    break;
+                }
+                while !is_full(&asked_of_all, asked_bytes_max)
+                    && let Some((request, bytes)) = self.ask_one(now, contact, *blob, bytes_max)
                 {
+                    asked_of_all[*urgency as usize] += bytes;
                     actions.push(Action::Send(contact, request));
                 }
             }
@@ -386,14 +391,26 @@ impl Fetches {
         actions
     }
 
+    /// Counts the bytes that are asked for, by how much they press.
+    fn asked_of_all(&self) -> [u64; Urgency::ALL.len()] {
+        Urgency::ALL.map(|urgency| {
+            self.contacts.values().map(|source| source.asked_bytes[urgency as usize]).sum()
+        })
+    }
+
+    /// Says whether [`ask`](Self::ask) would look at anything.
+    pub fn is_to_ask(&self) -> bool {
+        self.is_changed && !self.active.is_empty()
+    }
+
     /// Lists contacts, beginning with another one each time: whoever is first gets the most.
     fn in_turn(&mut self) -> Vec<ContactId> {
         let mut contacts: Vec<ContactId> = self.contacts.keys().copied().collect();
-        self.turn = self.turn.wrapping_add(1);
         if !contacts.is_empty() {
             let first = self.turn % contacts.len();
             contacts.rotate_left(first);
         }
+        self.turn = self.turn.wrapping_add(1);
         contacts
     }
 
@@ -402,13 +419,12 @@ impl Fetches {
         now: Time,
         contact: ContactId,
         blob: BlobId,
-        (bytes_max, all_bytes_max): (u64, u64),
-    ) -> Option<Message> {
+        bytes_max: u64,
+    ) -> Option<(Message, u64)> {
         let fetch = self.active.get_mut(&blob)?;
         let urgency = fetch.urgency;
-        let asked_of_all: u64 = self.contacts.values().map(|it| it.asked_upto(urgency)).sum();
         let source = self.contacts.get_mut(&contact)?;
-        if !source.has_room(urgency, bytes_max) || asked_of_all >= all_bytes_max {
+        if !source.has_room(urgency, bytes_max) {
             return None;
         }
         let piece = fetch.choose(&self.hub, now, contact, blob)?;
@@ -420,7 +436,7 @@ impl Fetches {
         fetch.free.remove(&piece);
         fetch.asked.insert(piece, Asked { contact, moved_at: now, bytes, urgency });
         let is_urgent = fetch.elsewhere.contains_key(&(contact, piece));
-        Some(Message::Request { blob, piece, offset, is_urgent })
+        Some((Message::Request { blob, piece, offset, is_urgent }, bytes))
     }
 
     /// Lets go of what does not move, and tries full disks again.

@@ -47,7 +47,8 @@ pub struct Serving {
 struct Client {
     hub: HubId,
     wants: BTreeMap<BlobId, ClientWant>,
-    requests: VecDeque<Request>,
+    /// By how much they press.
+    requests: [VecDeque<Request>; Urgency::ALL.len()],
     reading: Option<Request>,
 }
 
@@ -59,8 +60,20 @@ struct ClientWant {
 }
 
 impl Client {
-    fn urgency(&self, request: &Request) -> Urgency {
-        self.wants.get(&request.blob).map_or(Urgency::Rest, |want| want.urgency)
+    fn pressing(&self) -> Option<Urgency> {
+        Urgency::ALL.into_iter().find(|urgency| !self.requests[*urgency as usize].is_empty())
+    }
+
+    fn waiting(&self) -> usize {
+        self.requests.iter().map(VecDeque::len).sum()
+    }
+
+    /// Puts what is asked of a blob where it belongs now, behind what is there.
+    fn press(&mut self, blob: BlobId, before: Urgency, now: Urgency) {
+        let lane = std::mem::take(&mut self.requests[before as usize]);
+        let (moved, kept) = lane.into_iter().partition(|request| request.blob == blob);
+        self.requests[before as usize] = kept;
+        self.requests[now as usize].extend::<VecDeque<Request>>(moved);
     }
 }
 
@@ -81,7 +94,7 @@ impl Serving {
     /// Takes note of a member in contact.
     pub fn contact_up(&mut self, contact: ContactId, hub: HubId) {
         let client =
-            Client { hub, wants: BTreeMap::new(), requests: VecDeque::new(), reading: None };
+            Client { hub, wants: BTreeMap::new(), requests: Default::default(), reading: None };
         self.clients.insert(contact, client);
     }
 
@@ -105,11 +118,14 @@ impl Serving {
         }
         let known = client.wants.get_mut(&blob).filter(|known| known.is_served && has_manifest);
         if let Some(known) = known.filter(|known| known.urgency != urgency) {
-            known.urgency = urgency;
+            let before = std::mem::replace(&mut known.urgency, urgency);
+            client.press(blob, before, urgency);
             return Vec::new();
         }
         let want = ClientWant { collection, urgency, has_manifest, is_served: false };
-        client.wants.insert(blob, want);
+        if let Some(before) = client.wants.insert(blob, want) {
+            client.press(blob, before.urgency, urgency);
+        }
         vec![Action::Load(blob, contact)]
     }
 
@@ -117,7 +133,9 @@ impl Serving {
     pub fn unwant(&mut self, contact: ContactId, blob: BlobId) {
         if let Some(client) = self.clients.get_mut(&contact) {
             client.wants.remove(&blob);
-            client.requests.retain(|request| request.blob != blob);
+            for lane in &mut client.requests {
+                lane.retain(|request| request.blob != blob);
+            }
         }
         self.forget_unwanted();
     }
@@ -174,12 +192,13 @@ impl Serving {
         is_urgent: bool,
     ) -> Vec<Action> {
         let Some(client) = self.clients.get(&contact) else { return Vec::new() };
-        let is_served = client.wants.get(&blob).is_some_and(|want| want.is_served);
+        let want = client.wants.get(&blob).filter(|want| want.is_served);
+        let urgency = want.map(|want| want.urgency);
         let has = self.blobs.get(&blob).is_some_and(|served| served.held.has(piece));
-        if !is_served || !has {
+        let (Some(urgency), true) = (urgency, has) else {
             return vec![Action::Send(contact, Message::NotHere { blob })];
-        }
-        if client.requests.len() >= REQUESTS_MAX {
+        };
+        if client.waiting() >= REQUESTS_MAX {
             return vec![Action::Close(contact, "asks for too many pieces at a time")];
         }
         let others = self.others_with(client.hub, blob, piece);
@@ -195,20 +214,19 @@ impl Serving {
             }
         }
         if let Some(client) = self.clients.get_mut(&contact) {
-            client.requests.push_back(Request { blob, piece, offset });
+            client.requests[urgency as usize].push_back(Request { blob, piece, offset });
         }
         Vec::new()
     }
 
     /// Gives how much the most pressing request of a contact presses.
     pub fn pressing(&self, contact: ContactId) -> Option<Urgency> {
-        let client = self.clients.get(&contact)?;
-        client.requests.iter().map(|request| client.urgency(request)).min()
+        self.clients.get(&contact)?.pressing()
     }
 
     /// Says whether a contact waits for something, and nobody for something that presses more.
     pub fn presses_most(&self, contact: ContactId) -> bool {
-        let most = self.clients.keys().filter_map(|other| self.pressing(*other)).min();
+        let most = self.clients.values().filter_map(Client::pressing).min();
         most.is_some() && self.pressing(contact) == most
     }
 
@@ -219,9 +237,8 @@ impl Serving {
         if client.reading.is_some() {
             return None;
         }
-        let urgency = |place: &usize| client.urgency(&client.requests[*place]);
-        let next = (0..client.requests.len()).min_by_key(urgency)?;
-        let request = client.requests.remove(next)?;
+        let urgency = client.pressing()?;
+        let request = client.requests[urgency as usize].pop_front()?;
         client.reading = Some(request);
         Some(Action::Read(contact, request.blob, request.piece))
     }

@@ -178,6 +178,7 @@ impl Node {
         } else {
             State::Stranger
         };
+        self.next_dial_known.set(None);
         self.contacts.insert(id, Contact::new(now, hub, is_dialer, address, state));
         if let Some(dial) = self.dials.get_mut(&hub) {
             dial.since = None;
@@ -300,6 +301,7 @@ impl Node {
             self.contact_down(id);
         }
         self.contacts.remove(&id);
+        self.next_dial_known.set(None);
         if state == State::Joining {
             self.join_failed(now, reason);
         }
@@ -351,6 +353,7 @@ impl Node {
         if !self.is_member(&hub) || address.len() > ADDRESS_BYTES_MAX {
             return;
         }
+        self.next_dial_known.set(None);
         let dial = self.dials.entry(hub).or_default();
         dial.discovered.retain(|known| *known != address);
         dial.discovered.insert(0, address);
@@ -370,6 +373,7 @@ impl Node {
 
     /// Forgets pauses and dials whoever is not in contact.
     pub(super) fn reconnect(&mut self, now: Time) {
+        self.next_dial_known.set(None);
         for dial in self.dials.values_mut() {
             (dial.pause_ms, dial.next_at, dial.since) = (0, now, None);
         }
@@ -390,6 +394,7 @@ impl Node {
         }
         // A third of chance keeps 36 hubs from knocking at the same moment after a cut.
         let jitter_ms = self.rng.below(pause_ms / 3 + 1);
+        self.next_dial_known.set(None);
         let dial = self.dials.entry(hub).or_default();
         dial.since = None;
         dial.pause_ms = pause_ms;
@@ -399,6 +404,7 @@ impl Node {
     /// Dials members that are not in contact and whose turn it is.
     pub(super) fn dial_members(&mut self, now: Time) {
         let Some(membership) = &self.membership else { return };
+        self.next_dial_known.set(None);
         let met = self.met();
         let mut due = Vec::new();
         for member in &membership.newest().epoch.hubs {
@@ -426,7 +432,17 @@ impl Node {
         met
     }
 
+    /// Says when the next member is to be dialled; asked after each input, so it is kept.
     pub(super) fn next_dial(&self) -> Option<Time> {
+        if let Some(known) = self.next_dial_known.get() {
+            return known;
+        }
+        let next = self.find_next_dial();
+        self.next_dial_known.set(Some(next));
+        next
+    }
+
+    fn find_next_dial(&self) -> Option<Time> {
         let met = self.met();
         let epoch = &self.membership.as_ref()?.newest().epoch;
         let due =

@@ -162,7 +162,7 @@ impl Node {
 
     /// Asks contacts for pieces, as much as their rate carries in a few seconds.
     pub(super) fn ask_for_pieces(&mut self, now: Time) {
-        if !self.fetches.is_busy() {
+        if !self.fetches.is_to_ask() {
             return;
         }
         let contacts = &self.contacts;
