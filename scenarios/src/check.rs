@@ -59,7 +59,8 @@ fn edit_is_durable(world: &World, hub: HubIndex, written: &Written) {
     assert!(head > written.seq_before, "hub {hub} acknowledges {written:?} at entry {head}");
 }
 
-fn is_whole(disk: &Disk, blob: &BlobId) -> bool {
+/// Says whether every piece of a blob is on a disk with the hash that its manifest says.
+pub fn is_whole(disk: &Disk, blob: &BlobId) -> bool {
     let Some(file) = disk.blobs.get(blob) else {
         return false;
     };
@@ -154,6 +155,13 @@ pub fn all_acknowledged_everywhere(world: &World, hubs: &[HubIndex]) {
             has_written(world, *hub, written);
         }
     }
+}
+
+/// Says whether a hub's document has what was written.
+pub fn holds_written(world: &World, hub: HubIndex, written: &Written) -> bool {
+    let document = world.document(hub, written.doc);
+    let value = DocValue::Str(written.value.clone());
+    written.keys.iter().all(|key| document.get(key) == Some(&value))
 }
 
 fn has_written(world: &World, hub: HubIndex, written: &Written) {

@@ -151,6 +151,35 @@ impl SimStore {
         true
     }
 
+    /// Deletes a blob.
+    pub fn evict(&mut self, blob: &BlobId) {
+        for disk in [&mut self.given, &mut self.durable] {
+            disk.blobs.remove(blob);
+        }
+        let is_of_it = |write: &Write| match write {
+            Write::Blob { blob: of, .. } | Write::Pieces { blob: of, .. } => of == blob,
+            _ => false,
+        };
+        self.unanswered.retain(|(_, write)| !is_of_it(write));
+    }
+
+    /// Reads a blob again: drops the pieces whose bytes are not what its manifest says, and
+    /// returns how many.
+    pub fn reread(&mut self, blob: &BlobId) -> usize {
+        let Some(file) = self.durable.blobs.get(blob) else { return 0 };
+        let Ok(manifest) = decode(&file.manifest) else { return 0 };
+        let is_wrong = |(piece, bytes): (&u32, &Arc<[u8]>)| {
+            (!manifest.verifies(*piece, bytes)).then_some(*piece)
+        };
+        let wrong: Vec<u32> = file.pieces.iter().filter_map(is_wrong).collect();
+        for disk in [&mut self.given, &mut self.durable] {
+            if let Some(file) = disk.blobs.get_mut(blob) {
+                wrong.iter().for_each(|piece| drop(file.pieces.remove(piece)));
+            }
+        }
+        wrong.len()
+    }
+
     fn write_of(&self, op: StoreOp, pool: &mut PiecePool) -> Result<Write, StoreError> {
         Ok(match op {
             StoreOp::PutEpoch { n, bytes, used_invitation } => {

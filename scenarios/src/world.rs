@@ -88,6 +88,19 @@ pub enum Action {
     Write { hub: HubIndex, doc: u8 },
     /// Adds a blob made by a hub, and names it in a document.
     AddBlob { hub: HubIndex, piece_bytes: Vec<u32> },
+    /// Lets a hub's line to everybody go up or down.
+    SetLine { hub: HubIndex, is_up: bool },
+    /// Flips one bit of one piece on a hub's disk, if it holds any.
+    RotSomething { hub: HubIndex },
+}
+
+/// How closely a world looks at what must hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scrutiny {
+    /// At every event and every few seconds.
+    EachEvent,
+    /// Only where its scenario looks: a province has a hundred million events.
+    OnDemand,
 }
 
 /// See the [module](self).
@@ -108,11 +121,17 @@ pub struct World {
     path_default: (u64, u64),
     connections: Vec<Connection>,
     pool: PiecePool,
+    scrutiny: Scrutiny,
 }
 
 impl World {
     /// Makes an empty world.
     pub fn new(seed: u64) -> Self {
+        Self::with_scrutiny(seed, Scrutiny::EachEvent)
+    }
+
+    /// Makes an empty world that is looked at as closely as asked.
+    pub fn with_scrutiny(seed: u64, scrutiny: Scrutiny) -> Self {
         logged::listen();
         let mut world = Self {
             rng: Rng::new(seed),
@@ -127,8 +146,11 @@ impl World {
             path_default: PATH_DEFAULT,
             connections: Vec::new(),
             pool: PiecePool::new(),
+            scrutiny,
         };
-        world.survey();
+        if scrutiny == Scrutiny::EachEvent {
+            world.survey();
+        }
         world
     }
 
@@ -186,6 +208,8 @@ impl World {
             }
             Action::Write { hub, doc } => drop(self.write(hub, doc)),
             Action::AddBlob { hub, piece_bytes } => drop(self.add_blob(hub, &piece_bytes, 0)),
+            Action::SetLine { hub, is_up } => self.set_line(hub, is_up),
+            Action::RotSomething { hub } => self.rot_something(hub),
         }
     }
 

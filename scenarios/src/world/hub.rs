@@ -56,6 +56,8 @@ pub struct SimHub {
     pub store: SimStore,
     /// Its lines to the world.
     pub access: AccessLanes,
+    /// Whether its line to the world is up.
+    pub is_line_up: bool,
     /// How wrong its wall clock is.
     pub skew_ms: i64,
     /// Whether others can dial it.
@@ -99,6 +101,7 @@ impl SimHub {
             mind: Mind::Off,
             store: SimStore::default(),
             access,
+            is_line_up: true,
             skew_ms: 0,
             is_reachable: true,
             wants_all: true,

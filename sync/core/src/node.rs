@@ -3,11 +3,15 @@
 //! Parents hold children: only this module and its parts know all of them. Each part is an
 //! `impl Node` block for one concern.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ed25519_dalek::SigningKey;
 
-use crate::blob::{fetch::Fetches, serve::Serving};
+use crate::blob::{
+    fetch::Fetches,
+    serve::{Serving, turns::Turns},
+};
 use crate::event::{
     Command, ContactView, Event, Input, InvitationRecord, MembershipView, Output, Refusal,
     RequestId, Restored, StoreId, StoreOp, StoreReply, StoreRequest,
@@ -16,6 +20,7 @@ use crate::id::{CollectionId, ContactId, Hash, HubId, Time};
 use crate::journal::Journals;
 use crate::membership::{Membership, SignedEpoch};
 use crate::outbox::QUEUED_BYTES_MAX;
+use crate::plan::Urgency;
 use crate::rng::Rng;
 
 mod admission;
@@ -76,6 +81,8 @@ pub struct Node {
 
     contacts: BTreeMap<ContactId, Contact>,
     dials: BTreeMap<HubId, Dial>,
+    /// What [`Node::next_dial`] gave last; none once something has changed that it depends on.
+    next_dial_known: Cell<Option<Option<Time>>>,
 
     journals: Journals,
     own_upto: BTreeMap<CollectionId, u64>,
@@ -86,6 +93,9 @@ pub struct Node {
 
     fetches: Fetches,
     serving: Serving,
+    turns: Turns,
+    /// Some contact waits because others press more; looked at again at the next tick.
+    are_some_held_back: bool,
     next_blob_tick: Time,
 }
 
@@ -129,6 +139,7 @@ impl Node {
             is_epoch_busy: false,
             contacts: BTreeMap::new(),
             dials: BTreeMap::new(),
+            next_dial_known: Cell::new(None),
             journals: Journals::restore(&restored.heads, &restored.fingerprints),
             own_upto: BTreeMap::new(),
             writes: VecDeque::new(),
@@ -137,6 +148,8 @@ impl Node {
             failed_docs: BTreeSet::new(),
             fetches: Fetches::new(hub),
             serving: Serving::default(),
+            turns: Turns::default(),
+            are_some_held_back: false,
             next_blob_tick: Time(0),
         };
         for (collection, doc) in restored.unapplied {
@@ -187,7 +200,7 @@ impl Node {
     pub fn handle_timeout(&mut self, now: Time) {
         self.check_contacts(now);
         self.check_joining(now);
-        if self.fetches.is_busy() && now >= self.next_blob_tick {
+        if now >= self.next_blob_tick {
             self.next_blob_tick = now.after_ms(transfer::TICK_MS);
             let actions = self.fetches.timeout(now);
             self.carry_out_fetch(now, actions);
@@ -207,7 +220,7 @@ impl Node {
         let dials = self.next_dial();
         let joining = self.joining.as_ref().map(|joining| joining.deadline);
         let is_fetching = self.fetches.is_busy() && !self.contacts.is_empty();
-        let blobs = is_fetching.then_some(self.next_blob_tick);
+        let blobs = (is_fetching || self.are_some_held_back).then_some(self.next_blob_tick);
         contacts.chain(dials).chain(joining).chain(blobs).min()
     }
 
@@ -269,20 +282,39 @@ impl Node {
         self.advance_epochs(now);
         self.advance_writes(now);
         self.ask_for_pieces(now);
-        let ids: Vec<ContactId> = self.contacts.keys().copied().collect();
-        for id in ids {
+        self.are_some_held_back = false;
+        for (_, id) in self.busy_contacts() {
             self.refill(now, id);
             self.drain(now, id);
         }
     }
 
+    /// Lists the contacts that something can be sent to, the most pressing first.
+    fn busy_contacts(&self) -> Vec<(Urgency, ContactId)> {
+        let busy = self.contacts.iter().filter_map(|(id, contact)| {
+            let pressing = self.serving.pressing(*id);
+            let is_busy =
+                pressing.is_some() || contact.may_lack_envelopes || contact.outbox.queued() > 0;
+            is_busy.then(|| (pressing.unwrap_or(Urgency::Rest), *id))
+        });
+        let mut busy: Vec<_> = busy.collect();
+        busy.sort_unstable();
+        busy
+    }
+
     /// Sends what credit allows, and closes a contact that does not read.
     fn drain(&mut self, now: Time, id: ContactId) {
+        let mut pressing_bytes = 0;
         let Some(contact) = self.contacts.get_mut(&id) else { return };
         while let Some(frame) = contact.outbox.pop() {
             contact.sent_bytes += frame.len() as u64;
+            pressing_bytes += frame.len() as u64;
             contact.send_rate.count(now, frame.len() as u64, 1_000);
+            contact.note_frame(&frame);
             self.outputs.push_back(Output::Send { contact: id, frame });
+        }
+        if pressing_bytes > 0 && self.serving.presses_most(id) {
+            self.turns.sent(pressing_bytes);
         }
         if contact.outbox.queued() > QUEUED_BYTES_MAX {
             self.close(now, id, "does not read what it is sent");

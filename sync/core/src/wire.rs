@@ -15,7 +15,7 @@ pub const PART_BYTES_MAX: usize = FRAME_BYTES_MAX - 1;
 /// Bytes of a piece in one [`Message::PieceData`]: the rest of the frame is its head.
 pub const PIECE_PART_BYTES_MAX: usize = FRAME_BYTES_MAX - 64;
 /// Version of this protocol; a hub talks to the same version only.
-pub const PROTOCOL_VERSION: u16 = 1;
+pub const PROTOCOL_VERSION: u16 = 2;
 /// Envelopes travel in batches of about this many bytes before compression.
 pub const BATCH_BYTES: usize = 64 << 10;
 /// Largest batch after decompression: one envelope more than [`BATCH_BYTES`].
@@ -112,6 +112,9 @@ pub enum Message {
         collection: CollectionId,
         /// True if the sender has the manifest already.
         has_manifest: bool,
+        /// How much it presses, an [`Urgency`](crate::plan::Urgency) as a number, 0 the most. Sent
+        /// again when that has changed.
+        rank: u8,
     },
     /// The sender does not want this blob any more, or has it whole.
     Unwant {

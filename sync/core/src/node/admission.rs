@@ -317,6 +317,7 @@ impl Node {
         if !is_news || self.as_registrar().is_err() || !are_addresses(&addresses) {
             return;
         }
+        self.next_dial_known.set(None);
         let dial = self.dials.entry(hub).or_default();
         if dial.moved_at.is_none_or(|moved_at| now.since_ms(moved_at) >= MOVE_MS_MIN) {
             dial.moved_at = Some(now);

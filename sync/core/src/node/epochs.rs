@@ -181,6 +181,7 @@ impl Node {
         let (Some(whole), true) = (whole, self.joining.is_some()) else { return };
         let Some(joining) = self.joining.take() else { return };
         self.membership = Some(*whole);
+        self.next_dial_known.set(None);
         self.admit();
         self.emit(Event::MembershipChanged);
         self.done(joining.request);
@@ -192,6 +193,7 @@ impl Node {
     }
 
     fn epoch_durable(&mut self, now: Time, signed: SignedEpoch, change: EpochChange) {
+        self.next_dial_known.set(None);
         match &mut self.membership {
             Some(membership) => membership.push(signed),
             None => match Membership::start(signed) {

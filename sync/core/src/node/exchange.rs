@@ -80,6 +80,7 @@ impl Node {
         contact.epoch = hello.epoch;
         let (hub, address) = (contact.hub, contact.address.clone());
         if are_addresses(&hello.addresses) {
+            self.next_dial_known.set(None);
             let dial = self.dials.entry(hub).or_default();
             dial.claimed.clone_from(&hello.addresses);
             self.member_moved(now, hub, hello.addresses.clone());
