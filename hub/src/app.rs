@@ -24,7 +24,7 @@ use crate::playing::{self, Playing};
 use crate::problem::ApiError;
 use crate::setup::School;
 use crate::{
-    accounts, alliance, comments, contacts, demo_link, events, health, jobs, lessons, media,
+    accounts, alliance, comments, contacts, courier, demo_link, events, health, jobs, lessons, media,
     openapi, setup, timeline, uploads, web,
 };
 
@@ -65,6 +65,8 @@ pub struct AppParts {
     pub data_dir: PathBuf,
     /// Work that outlives a restart.
     pub jobs: Jobs,
+    /// What is written to sticks and read from them now.
+    pub courier: courier::Courier,
     /// Which uploads take bytes now.
     pub uploads: uploads::Uploads,
     /// Whether a class is on.
@@ -200,6 +202,7 @@ pub fn api_routes() -> OpenApiRouter<App> {
         .merge(uploads::routes())
         .merge(jobs::routes())
         .merge(contacts::routes())
+        .merge(courier::routes())
         .merge(demo_link::routes())
         .merge(events::routes());
     OpenApiRouter::with_openapi(openapi::description()).nest("/api/v1", slices)

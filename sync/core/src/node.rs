@@ -25,6 +25,7 @@ use crate::rng::Rng;
 
 mod admission;
 mod contact;
+mod courier;
 mod epochs;
 mod exchange;
 mod transfer;
@@ -91,6 +92,7 @@ pub struct Node {
     docs: BTreeMap<DocKey, DocTask>,
     failed_docs: BTreeSet<DocKey>,
 
+    couriers: courier::Couriers,
     fetches: Fetches,
     serving: Serving,
     turns: Turns,
@@ -107,6 +109,7 @@ enum Waiting {
     Doc(DocKey, writing::DocStep),
     Envelopes(exchange::Reading),
     Blob(transfer::BlobStep),
+    Courier(courier::CourierStep),
 }
 
 impl Node {
@@ -146,6 +149,7 @@ impl Node {
             is_writing: false,
             docs: BTreeMap::new(),
             failed_docs: BTreeSet::new(),
+            couriers: courier::Couriers::default(),
             fetches: Fetches::new(hub),
             serving: Serving::default(),
             turns: Turns::default(),
@@ -258,6 +262,7 @@ impl Node {
                 let actions = self.serving.appeared(blob);
                 self.carry_out_serve(now, actions);
             }
+            Command::Carry { request, carried } => self.carry(now, request, carried),
             Command::Reconnect => self.reconnect(now),
             Command::SetAddresses(addresses) => self.set_addresses(now, addresses),
         }
@@ -274,6 +279,7 @@ impl Node {
             Waiting::Doc(key, step) => self.doc_stored(key, step, reply.result),
             Waiting::Envelopes(reading) => self.envelopes_read(reading, reply.result),
             Waiting::Blob(step) => self.blob_stored(now, step, reply.result),
+            Waiting::Courier(step) => self.courier_step_stored(now, step, reply.result),
         }
     }
 
@@ -281,6 +287,7 @@ impl Node {
     fn advance(&mut self, now: Time) {
         self.advance_epochs(now);
         self.advance_writes(now);
+        self.advance_couriers();
         self.ask_for_pieces(now);
         self.are_some_held_back = false;
         for (_, id) in self.busy_contacts() {
