@@ -63,6 +63,9 @@ enum Command {
     /// Logins of this school
     #[command(subcommand)]
     User(UserCommand),
+    /// Reads a spreadsheet from standard input: a child process of the hub
+    #[command(hide = true)]
+    ReadSpreadsheet,
     /// Files, and the files of lessons
     #[command(subcommand)]
     Media(media::MediaCommand),
@@ -173,6 +176,7 @@ fn run(command: Command) -> Result<ExitCode> {
             add_user(&hub.client()?, &login, name.as_deref(), role, password)?;
         }
         Command::User(UserCommand::List { hub }) => list_users(&hub.client()?)?,
+        Command::ReadSpreadsheet => crate::timetable::import::spreadsheet::run_child()?,
         Command::Media(command) => return media::run(&command),
         Command::Courier(command) => return courier::run(&command),
         Command::Status { hub } => status(&hub.client()?)?,

@@ -24,7 +24,7 @@ use crate::driver::{self, DriverConfig, StartError};
 use crate::events::EventBus;
 use crate::jobs::{self, Jobs};
 use crate::playing::Playing;
-use crate::{accounts, courier, health, setup, uploads};
+use crate::{accounts, courier, health, setup, timetable, uploads};
 
 mod listener;
 
@@ -141,6 +141,7 @@ pub async fn start(data_dir: PathBuf, config: Config, shutdown: Shutdown) -> any
     let ffmpeg = Ffmpeg::find()
         .inspect_err(|error| tracing::warn!(%error, "lessons cannot be imported"))
         .ok();
+    timetable::settle(&db, &sync.hub_id(), config.timetable.utc_offset_min).await?;
     let tries = Tries::new(&config.accounts);
     let setup_code = RwLock::new(school.is_none().then(setup::new_code));
     let app = App::new(AppParts {
@@ -160,6 +161,7 @@ pub async fn start(data_dir: PathBuf, config: Config, shutdown: Shutdown) -> any
         playing: Playing::default(),
         ffmpeg,
         serving: crate::media::Serving::default(),
+        timetable: crate::timetable::Turn::default(),
         shutdown,
     });
     let house = app.clone();
