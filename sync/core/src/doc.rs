@@ -242,6 +242,21 @@ pub fn actors_of(changes: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, DocError> {
     guarded(|| changes.iter().map(actor).collect())
 }
 
+/// A change's hash, and the hashes of those that it builds on.
+pub type Link = ([u8; 32], Vec<[u8; 32]>);
+
+/// Says what each change is called and what it builds on.
+///
+/// # Errors
+/// [`DocError::Damaged`] if a change does not decode.
+pub fn links_of(changes: &[Vec<u8>]) -> Result<Vec<Link>, DocError> {
+    let link = |bytes: &Vec<u8>| {
+        let change = Change::from_bytes(bytes.clone()).map_err(damaged)?;
+        Ok((change.hash().0, change.deps().iter().map(|dep| dep.0).collect()))
+    };
+    guarded(|| changes.iter().map(link).collect())
+}
+
 /// Runs what reads bytes of other hubs. Automerge 0.12 panics on some changes that decode, such as
 /// one that names an actor without a change of its own; a member that sends one must not stop
 /// every hub of its alliance.

@@ -9,26 +9,31 @@ use ed25519_dalek::SigningKey;
 
 use crate::blob::{fetch::Fetches, serve::Serving};
 use crate::event::{
-    Command, ContactView, Event, Input, InvitationRecord, MembershipView, Output, Refusal,
+    Alarm, Command, ContactView, Event, Input, InvitationRecord, MembershipView, Output, Refusal,
     RequestId, Restored, StoreId, StoreOp, StoreReply, StoreRequest,
 };
 use crate::id::{CollectionId, ContactId, Hash, HubId, Time};
 use crate::journal::Journals;
-use crate::membership::{Membership, SignedEpoch};
+use crate::membership::{Fit, Membership, SignedEpoch};
 use crate::outbox::QUEUED_BYTES_MAX;
 use crate::rng::Rng;
 
 mod admission;
 mod contact;
+mod documents;
+mod doubt;
 mod epochs;
 mod exchange;
+mod revocation;
 mod transfer;
 mod writing;
 
 use admission::Joining;
 use contact::{Contact, Dial};
+use documents::{DocKey, DocTask};
+use doubt::{Claim, Doubt};
 use epochs::EpochChange;
-use writing::{DocKey, DocTask, WriteJob};
+use writing::WriteJob;
 
 /// What a node is made with.
 #[derive(Clone)]
@@ -78,11 +83,19 @@ pub struct Node {
     dials: BTreeMap<HubId, Dial>,
 
     journals: Journals,
-    own_upto: BTreeMap<CollectionId, u64>,
+    store_id: [u8; 16],
+    doubt: Option<Doubt>,
+    claims: BTreeMap<CollectionId, Claim>,
+    aside: BTreeSet<DocKey>,
+    forked: BTreeSet<(CollectionId, HubId)>,
+    failed_rejudging: BTreeSet<CollectionId>,
+    cutting: Option<CollectionId>,
     writes: VecDeque<WriteJob>,
     is_writing: bool,
     docs: BTreeMap<DocKey, DocTask>,
     failed_docs: BTreeSet<DocKey>,
+    /// Counts how often documents were unmade; what was read before that is void.
+    unmade: u64,
 
     fetches: Fetches,
     serving: Serving,
@@ -94,8 +107,10 @@ enum Waiting {
     Epoch(epochs::StoringEpoch),
     Invitation { request: RequestId, record: InvitationRecord, text: String },
     Write(writing::Writing),
-    Doc(DocKey, writing::DocStep),
+    Doc(DocKey, documents::DocStep),
     Envelopes(exchange::Reading),
+    Doubt(doubt::EndingDoubt),
+    Evidence,
     Blob(transfer::BlobStep),
 }
 
@@ -121,7 +136,7 @@ impl Node {
             next_store_id: 0,
             waiting: BTreeMap::new(),
             membership: restore_membership(&hub, &restored.epochs)?,
-            is_frozen: false,
+            is_frozen: restored.has_epochs_aside,
             invitations: invitations.collect(),
             admitted: None,
             joining: None,
@@ -130,17 +145,28 @@ impl Node {
             contacts: BTreeMap::new(),
             dials: BTreeMap::new(),
             journals: Journals::restore(&restored.heads, &restored.fingerprints),
-            own_upto: BTreeMap::new(),
+            store_id: restored.store_id,
+            doubt: restored.is_in_doubt.then(Doubt::default),
+            claims: BTreeMap::new(),
+            aside: restored.aside.into_iter().collect(),
+            forked: BTreeSet::new(),
+            failed_rejudging: BTreeSet::new(),
+            cutting: None,
             writes: VecDeque::new(),
             is_writing: false,
             docs: BTreeMap::new(),
             failed_docs: BTreeSet::new(),
+            unmade: 0,
             fetches: Fetches::new(hub),
             serving: Serving::default(),
             next_blob_tick: Time(0),
         };
         for (collection, doc) in restored.unapplied {
             node.touch_doc((collection, doc));
+        }
+        node.rejudge_all();
+        if node.doubt.is_some() {
+            node.alarm(Alarm::Restored);
         }
         node.admit();
         Ok(node)
@@ -208,7 +234,8 @@ impl Node {
         let joining = self.joining.as_ref().map(|joining| joining.deadline);
         let is_fetching = self.fetches.is_busy() && !self.contacts.is_empty();
         let blobs = is_fetching.then_some(self.next_blob_tick);
-        contacts.chain(dials).chain(joining).chain(blobs).min()
+        let doubt = self.next_doubt_check();
+        contacts.chain(dials).chain(joining).chain(blobs).chain(doubt).min()
     }
 
     fn handle_clock(&mut self, now: Time, wall_ms: u64) {
@@ -216,6 +243,8 @@ impl Node {
         self.clock = Some((now, wall_ms));
         self.admit();
         std::mem::take(&mut self.failed_docs).into_iter().for_each(|key| self.touch_doc(key));
+        let failed = std::mem::take(&mut self.failed_rejudging);
+        failed.into_iter().for_each(|collection| self.rejudge(collection));
         if is_first {
             self.add_collections();
             self.dial_members(now);
@@ -234,6 +263,8 @@ impl Node {
                 self.join(now, request, &invitation, &school);
             }
             Command::Revoke { request, hub } => self.revoke(request, hub),
+            Command::TakeOver { request, root_secret } => self.take_over(request, &root_secret),
+            Command::EndDoubt { request } => self.end_doubt_by_hand(request),
             Command::EditDoc { request, collection, doc, author, edits } => {
                 self.edit_doc(request, (collection, doc), author, edits);
             }
@@ -260,6 +291,12 @@ impl Node {
             Waiting::Write(writing) => self.write_stored(now, writing, reply.result),
             Waiting::Doc(key, step) => self.doc_stored(key, step, reply.result),
             Waiting::Envelopes(reading) => self.envelopes_read(reading, reply.result),
+            Waiting::Doubt(ending) => self.doubt_stored(&ending, reply.result),
+            Waiting::Evidence => {
+                if let Err(error) = reply.result {
+                    tracing::warn!(%error, "evidence could not be kept");
+                }
+            }
             Waiting::Blob(step) => self.blob_stored(now, step, reply.result),
         }
     }
@@ -267,6 +304,7 @@ impl Node {
     /// Does everything that can be done now: writes, epochs, requests, frames.
     fn advance(&mut self, now: Time) {
         self.advance_epochs(now);
+        self.check_doubt(now);
         self.advance_writes(now);
         self.ask_for_pieces(now);
         let ids: Vec<ContactId> = self.contacts.keys().copied().collect();
@@ -308,9 +346,9 @@ impl Node {
         self.emit(Event::Refused { request, reason });
     }
 
-    fn alarm(&mut self, text: String) {
-        tracing::warn!(%text, "alarm");
-        self.emit(Event::Alarm { text });
+    fn alarm(&mut self, alarm: Alarm) {
+        tracing::warn!(%alarm, "alarm");
+        self.emit(Event::Alarm(alarm));
     }
 
     /// Gives the wall clock, or zero before the driver has told it.
@@ -335,7 +373,7 @@ fn restore_membership(hub: &HubId, epochs: &[Vec<u8>]) -> Result<Option<Membersh
     let mut membership = Membership::start(SignedEpoch::decode(first)?)?;
     for bytes in rest {
         let Ok(next) = SignedEpoch::decode(bytes) else { break };
-        if membership.fits(&next) != Ok(true) {
+        if membership.fits(&next) != Ok(Fit::Next) {
             break;
         }
         membership.push(next);

@@ -15,7 +15,7 @@ pub const PART_BYTES_MAX: usize = FRAME_BYTES_MAX - 1;
 /// Bytes of a piece in one [`Message::PieceData`]: the rest of the frame is its head.
 pub const PIECE_PART_BYTES_MAX: usize = FRAME_BYTES_MAX - 64;
 /// Version of this protocol; a hub talks to the same version only.
-pub const PROTOCOL_VERSION: u16 = 1;
+pub const PROTOCOL_VERSION: u16 = 2;
 /// Envelopes travel in batches of about this many bytes before compression.
 pub const BATCH_BYTES: usize = 64 << 10;
 /// Largest batch after decompression: one envelope more than [`BATCH_BYTES`].
@@ -185,6 +185,8 @@ pub struct Hello {
     pub epoch_hash: Hash,
     /// Where the sender can be reached.
     pub addresses: Vec<String>,
+    /// Which store answers: another one after each restore or copy that was noticed.
+    pub store_id: [u8; 16],
     /// Fingerprint of each collection that the sender reads.
     pub collections: Vec<(CollectionId, [u8; 16])>,
 }

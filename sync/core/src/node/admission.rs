@@ -10,7 +10,7 @@ use crate::event::{
 use crate::id::{AllianceId, ContactId, HubId, Time};
 use crate::membership::invitation::{Invitation, secret_hash};
 use crate::membership::{
-    Epoch, EpochError, Member, Membership, SignedEpoch, are_addresses, is_name,
+    Epoch, EpochError, Fit, Member, Membership, SignedEpoch, are_addresses, is_name,
 };
 use crate::wire::{JoinRefusal, JoinRequest, Message, PROTOCOL_VERSION};
 
@@ -101,11 +101,11 @@ impl Node {
 
     pub(super) fn as_registrar(&self) -> Result<AllianceId, Refusal> {
         let epoch = &self.membership.as_ref().ok_or(Refusal::NoAlliance)?.newest().epoch;
-        if epoch.registrar == self.hub && !self.is_frozen {
-            Ok(epoch.alliance)
-        } else {
-            Err(Refusal::NotRegistrar)
+        if epoch.registrar != self.hub || self.is_frozen {
+            return Err(Refusal::NotRegistrar);
         }
+        // Others may hold epochs that this hub signed and its disk has lost.
+        if self.is_in_doubt() { Err(Refusal::InDoubt) } else { Ok(epoch.alliance) }
     }
 
     pub(super) fn invitation_stored(
@@ -183,7 +183,10 @@ impl Node {
         hub: HubId,
         join: &JoinRequest,
     ) -> Result<Option<EpochChange>, JoinRefusal> {
-        let alliance = self.as_registrar().map_err(|_| JoinRefusal::NotRegistrar)?;
+        let alliance = self.as_registrar().map_err(|refusal| match refusal {
+            Refusal::InDoubt => JoinRefusal::Busy,
+            _ => JoinRefusal::NotRegistrar,
+        })?;
         let invitation = secret_hash(&join.secret);
         let record = self.invitations.get(&invitation).filter(|_| join.alliance == alliance);
         let record = record.ok_or(JoinRefusal::Unknown)?;
@@ -302,6 +305,25 @@ impl Node {
         self.epoch_changes.push_back(EpochChange::Revoke { request, hub });
     }
 
+    pub(super) fn take_over(&mut self, request: RequestId, root_secret: &[u8; 32]) {
+        let Some(membership) = &self.membership else {
+            return self.refuse(request, Refusal::NoAlliance);
+        };
+        let root = SigningKey::from_bytes(root_secret);
+        let newest = &membership.newest().epoch;
+        if root.verifying_key().to_bytes() != newest.root {
+            return self.refuse(request, Refusal::NotRootKey);
+        }
+        if self.is_in_doubt() {
+            return self.refuse(request, Refusal::InDoubt);
+        }
+        if newest.registrar == self.hub && !self.is_frozen {
+            return self.done(request);
+        }
+        let root = Box::new(root);
+        self.epoch_changes.push_back(EpochChange::TakeOver { request, root });
+    }
+
     pub(super) fn set_addresses(&mut self, now: Time, mut addresses: Vec<String>) {
         addresses.retain(|address| address.len() <= crate::wire::ADDRESS_BYTES_MAX);
         addresses.truncate(crate::wire::ADDRESSES_MAX);
@@ -368,16 +390,18 @@ fn read_epochs(
 ) -> Result<Membership, EpochError> {
     let mut signed = epochs.iter().map(|bytes| SignedEpoch::decode(bytes));
     let first = signed.next().ok_or(EpochError::Malformed("no epochs"))??;
-    if first.epoch.alliance != invitation.alliance || first.epoch.registrar != invitation.registrar
-    {
+    if first.epoch.alliance != invitation.alliance {
         return Err(EpochError::Malformed("another alliance than the invitation's"));
     }
     let mut membership = Membership::start(first)?;
     for next in signed {
         let next = next?;
-        if membership.fits(&next)? {
+        if membership.fits(&next)? != Fit::Known {
             membership.push(next);
         }
+    }
+    if membership.newest().epoch.registrar != invitation.registrar {
+        return Err(EpochError::Malformed("another registrar than the invitation's"));
     }
     if membership.newest().epoch.member(hub).is_none() {
         return Err(EpochError::Malformed("we are not in it"));

@@ -80,6 +80,8 @@ pub(super) struct Dial {
     pub since: Option<Time>,
     pub discovered: Vec<String>,
     pub claimed: Vec<String>,
+    /// Which stores have answered with its key, the newest first.
+    pub stores: Vec<[u8; 16]>,
     /// When its new addresses were last written into the membership.
     pub moved_at: Option<Time>,
 }
