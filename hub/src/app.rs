@@ -24,8 +24,8 @@ use crate::playing::{self, Playing};
 use crate::problem::ApiError;
 use crate::setup::School;
 use crate::{
-    accounts, alliance, comments, contacts, demo_link, events, health, jobs, lessons, media,
-    openapi, setup, timeline, uploads, web,
+    accounts, alarms, alliance, comments, contacts, demo_link, events, health, jobs, lessons,
+    media, openapi, setup, timeline, uploads, web,
 };
 
 mod guard;
@@ -200,6 +200,7 @@ pub fn api_routes() -> OpenApiRouter<App> {
         .merge(uploads::routes())
         .merge(jobs::routes())
         .merge(contacts::routes())
+        .merge(alarms::routes())
         .merge(demo_link::routes())
         .merge(events::routes());
     OpenApiRouter::with_openapi(openapi::description()).nest("/api/v1", slices)

@@ -96,6 +96,8 @@ pub enum Write {
         accepted: Vec<Arc<EnvelopeRecord>>,
         fingerprint: [u8; 16],
     },
+    /// See [`StoreOp::Mend`].
+    Mend { collection: CollectionId, envelopes: Vec<Arc<EnvelopeRecord>>, fingerprint: [u8; 16] },
     /// See [`StoreOp::SetEpochAside`].
     EpochAside { n: u64, bytes: Arc<[u8]> },
     /// See [`StoreOp::PutDoubt`].
@@ -140,6 +142,17 @@ impl Disk {
             Write::Pieces { blob, pieces } => self.write_pieces(blob, pieces),
             Write::Aside(envelopes) => {
                 envelopes.iter().for_each(|envelope| self.set_aside(envelope));
+                Ok(())
+            }
+            Write::Mend { collection, envelopes, fingerprint } => {
+                for envelope in envelopes {
+                    let key = (collection.clone(), envelope.author);
+                    self.journals.entry(key).or_default().insert(envelope.seq, envelope.clone());
+                    let doc = self.docs.entry((collection.clone(), envelope.doc)).or_default();
+                    doc.pending.retain(|it| (it.author, it.seq) != (envelope.author, envelope.seq));
+                    doc.pending.push(envelope.clone());
+                }
+                self.fingerprints.insert(collection.clone(), *fingerprint);
                 Ok(())
             }
             Write::EpochAside { n, bytes } => {
@@ -290,9 +303,12 @@ impl Disk {
             StoreOp::ReadDisputed { collection, tails } => {
                 Some(Ok(self.disputed(collection, tails)))
             }
-            StoreOp::ListEnvelopes { collection } => {
+            StoreOp::ListEnvelopes { collection, is_verified } => {
                 let journals = self.journals.iter().filter(|((c, _), _)| c == collection);
                 let all = journals.flat_map(|(_, journal)| journal.values());
+                let is_right =
+                    |it: &EnvelopeRecord| *blake3::hash(&it.bytes).as_bytes() == it.hash.0;
+                let all = all.filter(|it| !is_verified || is_right(it));
                 Some(Ok(StoreValue::Places(all.map(|it| (it.author, it.seq, it.hash)).collect())))
             }
             StoreOp::ReadPlaces { collection, places } => {

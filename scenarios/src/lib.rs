@@ -19,6 +19,7 @@ pub mod disk;
 pub mod fault;
 pub mod link;
 pub mod logged;
+pub mod reconnect;
 pub mod rng;
 pub mod seed;
 pub mod store;

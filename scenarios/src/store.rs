@@ -187,6 +187,11 @@ impl SimStore {
                 accepted: accepted.into_iter().map(Arc::new).collect(),
                 fingerprint,
             },
+            StoreOp::Mend { collection, envelopes, fingerprint } => Write::Mend {
+                collection,
+                envelopes: envelopes.into_iter().map(Arc::new).collect(),
+                fingerprint,
+            },
             StoreOp::SetEpochAside { n, bytes } => Write::EpochAside { n, bytes: bytes.into() },
             StoreOp::PutDoubt { is_in_doubt } => Write::Doubt(is_in_doubt),
             StoreOp::SaveDoc { collection, doc, snapshot, applied } => Write::Doc {
@@ -216,6 +221,7 @@ impl SimStore {
             Write::EpochAside { bytes, .. } => bytes.len() as u64,
             Write::Aside(envelopes)
             | Write::Envelopes { envelopes, .. }
+            | Write::Mend { envelopes, .. }
             | Write::Rejudge { accepted: envelopes, .. } => {
                 envelopes.iter().map(|envelope| envelope.bytes.len() as u64).sum()
             }

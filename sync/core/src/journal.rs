@@ -266,6 +266,17 @@ impl Journals {
         }
     }
 
+    /// Counts an envelope that fills a hole.
+    pub(crate) fn mend(&mut self, signed: &SignedEnvelope) {
+        let sum = self.fingerprints.entry(signed.envelope.collection.clone()).or_default();
+        *sum = sum.wrapping_add(fingerprint_of(&signed.hash));
+    }
+
+    /// Takes a fingerprint that was worked out anew.
+    pub(crate) fn set_fingerprint(&mut self, collection: &CollectionId, sum: u128) {
+        self.fingerprints.insert(collection.clone(), sum);
+    }
+
     /// Judges an envelope against membership and the journals that are here.
     ///
     /// # Errors

@@ -377,7 +377,7 @@ impl Membership {
             return Ok(Fit::Known);
         }
         let (serial, known) = (theirs.delegation_serial(), newest.epoch.delegation_serial());
-        let follows = theirs.n > 0 && self.hash_of(theirs.n - 1) == Some(theirs.prev_hash);
+        let follows = self.follows(next);
         match serial.cmp(&known) {
             Ordering::Less => Err(EpochError::Superseded),
             Ordering::Greater if !follows => Err(EpochError::Order { newest: newest.epoch.n }),
@@ -389,6 +389,30 @@ impl Membership {
             Ordering::Equal if follows && theirs.n > newest.epoch.n => Ok(Fit::Next),
             Ordering::Equal => Err(EpochError::Equivocation { n: theirs.n.min(newest.epoch.n) }),
         }
+    }
+
+    /// Says whether an epoch names one that is here as its predecessor.
+    pub fn follows(&self, next: &SignedEpoch) -> bool {
+        let before = next.epoch.n.checked_sub(1).and_then(|n| self.hash_of(n));
+        before == Some(next.epoch.prev_hash)
+    }
+
+    /// Counts the first of these epochs that are one history up to an epoch for which the root key
+    /// has delegated anew since ours: it vouches for those before it.
+    pub fn vouched(&self, epochs: &[Vec<u8>]) -> usize {
+        let serial = self.newest().epoch.delegation_serial();
+        let mut before: Option<Hash> = None;
+        for (at, bytes) in epochs.iter().enumerate() {
+            let Ok(signed) = SignedEpoch::decode(bytes) else { return 0 };
+            if before.is_some_and(|hash| hash != signed.epoch.prev_hash) {
+                return 0;
+            }
+            if signed.epoch.delegation_serial() > serial {
+                return at + 1;
+            }
+            before = Some(signed.hash);
+        }
+        0
     }
 
     /// Adds an epoch that [`fits`](Self::fits) and is durable; those that it replaces go.

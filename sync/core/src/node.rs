@@ -24,6 +24,7 @@ mod documents;
 mod doubt;
 mod epochs;
 mod exchange;
+mod repair;
 mod revocation;
 mod transfer;
 mod writing;
@@ -59,6 +60,11 @@ pub enum RestoreError {
     Membership(#[from] crate::membership::EpochError),
 }
 
+/// Gives the hub that has a secret.
+pub fn hub_of(secret: &[u8; 32]) -> HubId {
+    HubId(SigningKey::from_bytes(secret).verifying_key().to_bytes())
+}
+
 /// Decides for one hub. See the crate's page for the loop that drives it.
 pub struct Node {
     key: SigningKey,
@@ -90,6 +96,7 @@ pub struct Node {
     forked: BTreeSet<(CollectionId, HubId)>,
     failed_rejudging: BTreeSet<CollectionId>,
     cutting: Option<CollectionId>,
+    full_check_at: Time,
     writes: VecDeque<WriteJob>,
     is_writing: bool,
     docs: BTreeMap<DocKey, DocTask>,
@@ -110,6 +117,7 @@ enum Waiting {
     Doc(DocKey, documents::DocStep),
     Envelopes(exchange::Reading),
     Doubt(doubt::EndingDoubt),
+    Repair { contact: Option<ContactId>, collection: CollectionId, step: repair::RepairStep },
     Evidence,
     Blob(transfer::BlobStep),
 }
@@ -152,6 +160,7 @@ impl Node {
             forked: BTreeSet::new(),
             failed_rejudging: BTreeSet::new(),
             cutting: None,
+            full_check_at: Time(repair::FULL_CHECK_FIRST_MS),
             writes: VecDeque::new(),
             is_writing: false,
             docs: BTreeMap::new(),
@@ -241,6 +250,7 @@ impl Node {
     fn handle_clock(&mut self, now: Time, wall_ms: u64) {
         let is_first = self.clock.is_none();
         self.clock = Some((now, wall_ms));
+        self.check_journals(now);
         self.admit();
         std::mem::take(&mut self.failed_docs).into_iter().for_each(|key| self.touch_doc(key));
         let failed = std::mem::take(&mut self.failed_rejudging);
@@ -291,6 +301,9 @@ impl Node {
             Waiting::Write(writing) => self.write_stored(now, writing, reply.result),
             Waiting::Doc(key, step) => self.doc_stored(key, step, reply.result),
             Waiting::Envelopes(reading) => self.envelopes_read(reading, reply.result),
+            Waiting::Repair { contact, collection, step } => {
+                self.repair_read(contact, collection, step, reply.result);
+            }
             Waiting::Doubt(ending) => self.doubt_stored(&ending, reply.result),
             Waiting::Evidence => {
                 if let Err(error) = reply.result {

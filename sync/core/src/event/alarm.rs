@@ -38,12 +38,10 @@ pub enum Alarm {
         /// Whose key.
         hub: HubId,
     },
-    /// A hub shows less of its own journal than it had shown before.
-    TailRemoved {
-        /// Whose journal.
-        author: HubId,
-        /// How much is missing.
-        entries: u64,
+    /// A hub sent pieces or a manifest that are not the blob's; they were dropped.
+    WrongPieces {
+        /// Which hub.
+        hub: HubId,
     },
     /// A stored journal cannot be read, or lacks entries.
     JournalDamaged {
@@ -70,8 +68,10 @@ impl Alarm {
     /// Gives the school that it is about, if it is about another one than this.
     pub const fn hub(&self) -> Option<HubId> {
         match self {
-            Self::JournalForked { author, .. } | Self::TailRemoved { author, .. } => Some(*author),
-            Self::Cloned { hub } | Self::OwnEntriesNotGiven { hub } => Some(*hub),
+            Self::JournalForked { author, .. } => Some(*author),
+            Self::WrongPieces { hub } | Self::Cloned { hub } | Self::OwnEntriesNotGiven { hub } => {
+                Some(*hub)
+            }
             _ => None,
         }
     }
@@ -106,10 +106,10 @@ impl fmt::Display for Alarm {
             Self::Cloned { hub } => {
                 write!(f, "two disks answer with the key of {}: one is a copy", hub.short())
             }
-            Self::TailRemoved { author, entries } => write!(
+            Self::WrongPieces { hub } => write!(
                 f,
-                "{} shows {entries} entries less of its journal than before",
-                author.short()
+                "{} sent parts of a lesson that are wrong; they were dropped",
+                hub.short()
             ),
             Self::JournalDamaged { why } => write!(f, "a stored journal is damaged: {why}"),
             Self::ChangeSkipped { doc, why } => {

@@ -75,6 +75,15 @@ pub enum StoreOp {
         /// The collection's fingerprint afterwards.
         fingerprint: [u8; 16],
     },
+    /// Fills holes of journals; what is damaged in their places is replaced.
+    Mend {
+        /// Which collection.
+        collection: CollectionId,
+        /// The envelopes, in any order.
+        envelopes: Vec<EnvelopeRecord>,
+        /// The collection's fingerprint afterwards.
+        fingerprint: [u8; 16],
+    },
     /// Keeps an epoch that contradicts the one in its place.
     SetEpochAside {
         /// Its number.
@@ -91,6 +100,8 @@ pub enum StoreOp {
     ListEnvelopes {
         /// Which collection.
         collection: CollectionId,
+        /// True if the bytes are to be read, and those left out whose hash is wrong.
+        is_verified: bool,
     },
     /// Reads single envelopes.
     ReadPlaces {

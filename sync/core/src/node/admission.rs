@@ -2,10 +2,11 @@
 
 use ed25519_dalek::SigningKey;
 
+use super::doubt::Doubt;
 use super::epochs::{EPOCH_CHANGES_MAX, EpochChange, StoringEpoch};
 use super::{Node, Waiting};
 use crate::event::{
-    Event, InvitationRecord, Output, Refusal, RequestId, StoreError, StoreOp, StoreValue,
+    Alarm, Event, InvitationRecord, Output, Refusal, RequestId, StoreError, StoreOp, StoreValue,
 };
 use crate::id::{AllianceId, ContactId, HubId, Time};
 use crate::membership::invitation::{Invitation, secret_hash};
@@ -254,7 +255,15 @@ impl Node {
         match read_epochs(&joining.invitation, &self.hub, epochs) {
             Ok(whole) if !joining.is_storing => {
                 joining.is_storing = true;
+                let was_member = was_member_before(&whole, &self.hub);
                 let last = epochs.len() - 1;
+                if was_member && self.doubt.is_none() {
+                    // Others hold what it wrote then, and its disk may not.
+                    self.doubt = Some(Doubt::default());
+                    self.alarm(Alarm::Restored);
+                    self.emit(Event::DoubtChanged { is_in_doubt: true });
+                    self.store(StoreOp::PutDoubt { is_in_doubt: true }, Waiting::Evidence);
+                }
                 for (n, bytes) in epochs.iter().enumerate() {
                     let op = StoreOp::PutEpoch {
                         n: n as u64,
@@ -380,6 +389,12 @@ impl From<StoreError> for Refusal {
 
 fn name_out_of_bounds() -> Refusal {
     Refusal::OutOfBounds { what: "name", allowed: "1 to 60 characters".into() }
+}
+
+/// Says whether a hub was a member before the newest epoch: it joins again.
+fn was_member_before(whole: &Membership, hub: &HubId) -> bool {
+    let newest = whole.newest().epoch.n;
+    (0..newest).any(|n| whole.epoch(n).is_some_and(|epoch| epoch.member(hub).is_some()))
 }
 
 /// Checks all epochs of an alliance against the invitation to it.

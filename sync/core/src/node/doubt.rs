@@ -11,6 +11,8 @@ use crate::id::{CollectionId, HubId, Time};
 /// pause between dials, twenty times. A hub that is away for longer may hold more; the fork is
 /// noticed then.
 const SETTLE_MS: u64 = 600_000;
+/// How often it is looked at whether what others said is here; it mostly comes with an input.
+const LOOK_EVERY_MS: u64 = 10_000;
 /// How long a hub may take to give what it says that it holds of ours: as long as a batch takes
 /// on the slowest link, and to spare. Or one member could keep another from writing for ever.
 const CLAIM_MS_MAX: u64 = 120_000;
@@ -20,6 +22,7 @@ const CLAIM_MS_MAX: u64 = 120_000;
 pub(super) struct Doubt {
     told: BTreeMap<HubId, BTreeSet<CollectionId>>,
     first_told_at: Option<Time>,
+    looked_at: Time,
     is_ending: bool,
 }
 
@@ -94,8 +97,11 @@ impl Node {
         let (others, whole) = self.told_wholly(doubt);
         let is_settled = first_told_at.is_some_and(|at| now.since_ms(at) >= SETTLE_MS);
         let is_first = whole > 0 && first_told_at.is_none();
-        if let Some(doubt) = self.doubt.as_mut().filter(|_| is_first) {
-            doubt.first_told_at = Some(now);
+        if let Some(doubt) = &mut self.doubt {
+            doubt.looked_at = now;
+            if is_first {
+                doubt.first_told_at = Some(now);
+            }
         }
         if (whole == others || is_settled) && !self.lacks_anything(now) {
             self.end_doubt(None);
@@ -130,7 +136,8 @@ impl Node {
     /// Says when doubt is to be looked at.
     pub(super) fn next_doubt_check(&self) -> Option<Time> {
         let doubt = self.doubt.as_ref().filter(|doubt| !doubt.is_ending)?;
-        doubt.first_told_at.map(|at| at.after_ms(SETTLE_MS)).filter(|_| self.claims.is_empty())
+        let settled = doubt.first_told_at?.after_ms(SETTLE_MS);
+        Some(settled.max(doubt.looked_at.after_ms(LOOK_EVERY_MS)))
     }
 
     /// Ends the doubt because the keeper says so.

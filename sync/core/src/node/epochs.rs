@@ -28,7 +28,7 @@ pub(super) enum EpochChange {
     /// A member moved.
     Move { hub: HubId, addresses: Vec<String> },
     /// An epoch that the registrar wrote.
-    Accept { contact: ContactId, bytes: Vec<u8> },
+    Accept { contact: ContactId, bytes: Vec<u8>, is_vouched: bool },
 }
 
 /// An epoch that is being stored.
@@ -41,9 +41,12 @@ pub(super) enum StoringEpoch {
 
 impl Node {
     pub(super) fn handle_epochs(&mut self, id: ContactId, epochs: Vec<Vec<u8>>) {
-        for bytes in epochs {
+        let vouched = self.membership.as_ref().map_or(0, |m| m.vouched(&epochs));
+        for (at, bytes) in epochs.into_iter().enumerate() {
             if self.epoch_changes.len() < EPOCH_CHANGES_MAX {
-                self.epoch_changes.push_back(EpochChange::Accept { contact: id, bytes });
+                let is_vouched = at < vouched;
+                let change = EpochChange::Accept { contact: id, bytes, is_vouched };
+                self.epoch_changes.push_back(change);
             }
         }
     }
@@ -85,8 +88,8 @@ impl Node {
             }
             return Some((**first).clone());
         }
-        if let EpochChange::Accept { contact, bytes } = change {
-            return self.check_epoch(now, *contact, bytes);
+        if let EpochChange::Accept { contact, bytes, is_vouched } = change {
+            return self.check_epoch(now, *contact, bytes, *is_vouched);
         }
         let mut draft = self.membership.as_ref()?.draft();
         match change {
@@ -121,20 +124,32 @@ impl Node {
         Some(draft.sign(&self.key))
     }
 
-    fn check_epoch(&mut self, now: Time, contact: ContactId, bytes: &[u8]) -> Option<SignedEpoch> {
+    /// Checks an epoch that a contact brought. One is vouched for if the root key has delegated anew
+    /// after it, in the same history: then it stands, whatever we hold in its place.
+    fn check_epoch(
+        &mut self,
+        now: Time,
+        contact: ContactId,
+        bytes: &[u8],
+        is_vouched: bool,
+    ) -> Option<SignedEpoch> {
         let membership = self.membership.as_ref()?;
-        let checked = SignedEpoch::decode(bytes)
-            .and_then(|signed| membership.fits(&signed).map(|fit| (signed, fit)));
+        let checked = SignedEpoch::decode(bytes).and_then(|signed| {
+            let fit = match membership.fits(&signed) {
+                Err(_) if is_vouched && membership.follows(&signed) => Ok(Fit::Replaces),
+                fit => fit,
+            };
+            fit.map(|fit| (signed, fit))
+        });
         match checked {
             Ok((signed, fit)) => {
+                let serial = membership.newest().epoch.delegation_serial();
+                let is_delegated_anew = signed.epoch.delegation_serial() > serial;
                 if let Some(contact) = self.contacts.get_mut(&contact) {
                     contact.epoch = contact.epoch.max(signed.epoch.n);
                 }
                 // The root key has the last word; without it nothing changes any more.
-                let is_allowed = !self.is_frozen || fit == Fit::Replaces || {
-                    let serial = self.membership.as_ref()?.newest().epoch.delegation_serial();
-                    signed.epoch.delegation_serial() > serial
-                };
+                let is_allowed = !self.is_frozen || is_vouched || is_delegated_anew;
                 (fit != Fit::Known && is_allowed).then_some(signed)
             }
             Err(EpochError::Order { .. } | EpochError::Superseded) => None,

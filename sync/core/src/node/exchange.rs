@@ -9,7 +9,9 @@ use crate::id::{CollectionId, ContactId, Hash, HubId, Time};
 use crate::journal::Journals;
 use crate::membership::are_addresses;
 use crate::outbox::REFILL_BYTES;
-use crate::wire::{BATCH_BYTES, Class, Hello, Message, PROTOCOL_VERSION, VECTOR_ENTRIES_MAX};
+use crate::wire::{
+    BATCH_BYTES, Class, Hello, Message, PROTOCOL_VERSION, VECTOR_ENTRIES_MAX, pack_batches,
+};
 
 /// Batches that may be under way without an acknowledgement: two round trips' worth at 64 KiB.
 const UNACKNOWLEDGED_MAX: u32 = 8;
@@ -25,6 +27,9 @@ pub(super) struct Exchange {
     /// What the other side has said to hold durably.
     acknowledged: BTreeMap<HubId, u64>,
     is_vector_sent: bool,
+    /// What the other side's hello said, if it differs from ours.
+    fingerprint: Option<[u8; 16]>,
+    pub is_reconciled: bool,
     is_reading: bool,
     unacknowledged: u32,
 }
@@ -127,7 +132,8 @@ impl Node {
             .collect();
         for collection in shared {
             let ours = self.journals.fingerprint(&collection);
-            let is_same = hello.collections.contains(&(collection.clone(), ours));
+            let theirs = hello.collections.iter().find(|(c, _)| *c == collection);
+            let is_same = theirs.is_some_and(|(_, theirs)| *theirs == ours);
             if is_same {
                 let vector = self.journals.vector(&collection);
                 let exchange = self.exchange(id, &collection);
@@ -135,6 +141,7 @@ impl Node {
                 vector.into_iter().for_each(|(author, seq)| exchange.holds(author, seq));
                 self.own_seq_elsewhere(now, hub, &collection, 0);
             } else {
+                self.exchange(id, &collection).fingerprint = theirs.map(|(_, theirs)| *theirs);
                 self.send_vector(id, &collection, true);
             }
         }
@@ -178,11 +185,15 @@ impl Node {
             Message::Acknowledged { collection, entries } => {
                 self.handle_acknowledged(now, id, &collection, &entries);
             }
+            message @ (Message::AskSymbols { .. }
+            | Message::Symbols { .. }
+            | Message::AskEnvelopes { .. }
+            | Message::Repair { .. }) => self.handle_repair_message(now, id, message),
             other => self.handle_blob_message(now, id, other),
         }
     }
 
-    fn may_both_read(&self, id: ContactId, collection: &CollectionId) -> bool {
+    pub(super) fn may_both_read(&self, id: ContactId, collection: &CollectionId) -> bool {
         let (Some(membership), Some(contact)) = (&self.membership, self.contacts.get(&id)) else {
             return false;
         };
@@ -208,6 +219,14 @@ impl Node {
         let own = entries.iter().find(|(author, _)| *author == self.hub);
         if let Some(hub) = self.contacts.get(&id).map(|contact| contact.hub) {
             self.own_seq_elsewhere(now, hub, collection, own.map_or(0, |(_, seq)| *seq));
+        }
+        let ours = self.journals.vector(collection);
+        let ours_sum = self.journals.fingerprint(collection);
+        let is_smaller = self.contacts.get(&id).is_some_and(|contact| self.hub < contact.hub);
+        let exchange = self.exchange(id, collection);
+        let is_same = exchange.known == Some(ours.into_iter().collect());
+        if is_same && is_smaller && exchange.fingerprint.take().is_some_and(|it| it != ours_sum) {
+            self.reconcile(id, collection);
         }
         let exchange = self.exchange(id, collection);
         if is_asking && !exchange.is_vector_sent {
@@ -307,10 +326,11 @@ impl Node {
         };
         let upto = from_seq + envelopes.len() as u64 - 1;
         exchange.known.get_or_insert_default().insert(author, upto);
-        exchange.unacknowledged += 1;
-        let plain = postcard::to_stdvec(&envelopes).expect("bytes encode");
-        let batch = zstd::bulk::compress(&plain, 1).expect("memory compresses");
-        contact.outbox.push(&Message::Envelopes { collection, batch });
+        // The store gives a batch at most, but for one envelope that is longer.
+        for batch in pack_batches(&envelopes) {
+            exchange.unacknowledged += 1;
+            contact.outbox.push(&Message::Envelopes { collection: collection.clone(), batch });
+        }
     }
 
     /// Takes over journals that are durable now; every contact may lack something new.

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::documents::{DocKey, load};
+use super::repair::Repairing;
 use super::revocation::Rejudging;
 use super::{Node, Waiting};
 use crate::doc::Doc;
@@ -18,14 +19,12 @@ use crate::journal::{
     Verdict,
 };
 use crate::membership::Membership;
-use crate::wire::{BATCH_BYTES_MAX, Message};
+use crate::wire::{Message, unpack_batch};
 
 /// Most writes that wait; past it edits are refused and a contact that sends on is closed.
 const WRITES_MAX: usize = 1_024;
 /// How long a store that failed (a full disk) is left alone.
 const STORE_RETRY_MS: u64 = 30_000;
-/// Most envelopes in a received batch: 64 KiB of the smallest kind.
-const BATCH_ENVELOPES_MAX: usize = 1_024;
 
 /// A write that waits its turn.
 pub(super) enum WriteJob {
@@ -37,6 +36,10 @@ pub(super) enum WriteJob {
     SetAside { collection: CollectionId, envelopes: Vec<EnvelopeRecord> },
     /// A collection is judged anew.
     Rejudge { collection: CollectionId },
+    /// Envelopes fill holes, or contradict what is here.
+    Repair { contact: ContactId, collection: CollectionId, envelopes: Vec<Vec<u8>> },
+    /// A collection is compared with its fingerprint.
+    Check { collection: CollectionId },
 }
 
 /// A write that waits for the store.
@@ -58,6 +61,8 @@ pub(super) enum Writing {
     SettingAside { keys: Vec<DocKey> },
     /// A collection is being judged anew.
     Rejudging { collection: CollectionId, step: Rejudging },
+    /// Holes are being filled.
+    Repairing { collection: CollectionId, step: Repairing },
 }
 
 impl Node {
@@ -100,18 +105,29 @@ impl Node {
             .membership
             .as_ref()
             .is_some_and(|m| m.newest().epoch.may_read(&self.hub, &collection));
-        let plain = zstd::bulk::decompress(batch, BATCH_BYTES_MAX).ok();
-        let envelopes =
-            plain.and_then(|plain| match postcard::take_from_bytes::<Vec<Vec<u8>>>(&plain) {
-                Ok((envelopes, [])) if envelopes.len() <= BATCH_ENVELOPES_MAX => Some(envelopes),
-                _ => None,
-            });
-        match envelopes {
+        match unpack_batch(batch) {
             Some(envelopes) if may_read && self.writes.len() < WRITES_MAX => {
                 self.writes.push_back(WriteJob::Batch { contact: id, collection, envelopes });
             }
             Some(_) if may_read => self.close(now, id, "sends faster than can be stored"),
             _ => self.close(now, id, "a batch of envelopes that does not decode"),
+        }
+    }
+
+    /// Queues envelopes that fill holes, or contradict what is here.
+    pub(super) fn queue_repair(
+        &mut self,
+        now: Time,
+        id: ContactId,
+        collection: CollectionId,
+        batch: &[u8],
+    ) {
+        match unpack_batch(batch) {
+            Some(envelopes) if self.writes.len() < WRITES_MAX => {
+                self.writes.push_back(WriteJob::Repair { contact: id, collection, envelopes });
+            }
+            Some(_) => self.close(now, id, "sends faster than can be stored"),
+            None => self.close(now, id, "a batch of envelopes that does not decode"),
         }
     }
 
@@ -138,6 +154,10 @@ impl Node {
                 Some(WriteJob::Rejudge { collection }) => {
                     self.begin_rejudging(collection, BTreeSet::new());
                 }
+                Some(WriteJob::Repair { contact, collection, envelopes }) => {
+                    self.begin_repairing(contact, collection, &envelopes);
+                }
+                Some(WriteJob::Check { collection }) => self.begin_check(&collection),
             }
         }
     }
@@ -224,7 +244,10 @@ impl Node {
     ) {
         match trouble {
             Some(Trouble::Wrong(reason)) => self.close(now, contact, &reason),
-            Some(Trouble::Fork(author, seq)) => self.journal_forked(collection, author, seq),
+            Some(Trouble::Fork(author, seq)) => {
+                self.journal_forked(collection, author, seq);
+                self.reconcile(contact, collection);
+            }
             Some(Trouble::Gap) | None => {}
         }
     }
@@ -284,6 +307,9 @@ impl Node {
             }
             (Writing::Rejudging { collection, step }, result) => {
                 self.rejudged(collection, step, result);
+            }
+            (Writing::Repairing { collection, step }, result) => {
+                self.repaired(collection, step, result);
             }
             (Writing::SettingAside { keys }, Ok(_)) => {
                 let collections: BTreeSet<_> = keys.iter().map(|(c, _)| c.clone()).collect();
