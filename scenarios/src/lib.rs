@@ -20,6 +20,7 @@ pub mod fault;
 pub mod link;
 pub mod logged;
 pub mod province;
+pub mod reconnect;
 pub mod rng;
 pub mod seed;
 pub mod store;

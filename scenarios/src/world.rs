@@ -84,6 +84,12 @@ pub enum Action {
     SkewClock { hub: HubIndex, skew_ms: i64 },
     /// Leaves so many bytes on a hub's disk, or enough for ever.
     SetFreeBytes { hub: HubIndex, free_bytes: Option<u64> },
+    /// Keeps a copy of a hub's disk.
+    BackUp { hub: HubIndex },
+    /// Cuts the power and puts the copy back, if there is one; the driver notices it, or not.
+    Restore { hub: HubIndex, is_noticed: bool },
+    /// Lets a registrar take a hub out.
+    Revoke { by: HubIndex, hub: HubIndex },
     /// Lets a hub's people write something in one of the world's documents.
     Write { hub: HubIndex, doc: u8 },
     /// Adds a blob made by a hub, and names it in a document.
@@ -111,6 +117,8 @@ pub struct World {
     pub hubs: Vec<SimHub>,
     /// What was asked of hubs and what they answered.
     pub ledger: Ledger,
+    /// Whether a hub may write two entries at one place, because its disk goes back in time.
+    pub may_fork: bool,
     /// What happened, for people.
     pub trace: Trace,
     now_us: u64,
@@ -137,6 +145,7 @@ impl World {
             rng: Rng::new(seed),
             hubs: Vec::new(),
             ledger: Ledger::default(),
+            may_fork: false,
             trace: Trace::from_environment(),
             now_us: 0,
             heap: BTreeMap::new(),
@@ -203,6 +212,12 @@ impl World {
                 self.hubs[hub].skew_ms = skew_ms;
                 self.tell_clock(hub);
             }
+            Action::Revoke { by, hub } => {
+                let id = self.hubs[hub].id;
+                self.command(by, |request| Command::Revoke { request, hub: id });
+            }
+            Action::BackUp { hub } => self.back_up(hub),
+            Action::Restore { hub, is_noticed } => self.restore_backup(hub, is_noticed),
             Action::SetFreeBytes { hub, free_bytes } => {
                 self.hubs[hub].store.set_free_bytes(free_bytes);
             }
@@ -321,7 +336,9 @@ impl World {
 
     fn survey(&mut self) {
         check::queues_bounded(self);
-        check::journals_unforked(self);
+        if !self.may_fork {
+            check::journals_unforked(self);
+        }
         self.happen(self.now_us + SURVEY_PERIOD_MS * 1000, Happening::Survey);
     }
 

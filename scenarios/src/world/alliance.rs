@@ -10,6 +10,7 @@ use yingxue_sync_core::membership::LESSONS;
 
 use super::ledger::{Answer, Written};
 use super::{HubIndex, World};
+use crate::disk::Disk;
 use crate::link::Access;
 use crate::store::BLOB_KEY_PREFIX;
 
@@ -191,11 +192,16 @@ impl World {
 
     /// Gives what a hub's projection says of a document: its root keys.
     pub fn document(&self, hub: HubIndex, doc: DocId) -> BTreeMap<String, DocValue> {
-        let stored = self.hubs[hub].store.durable().docs.get(&(lessons(), doc));
-        match stored.and_then(|doc| doc.value.as_deref()) {
-            Some(DocValue::Map(entries)) => entries.clone(),
-            _ => BTreeMap::new(),
-        }
+        keys_of(self.hubs[hub].store.durable(), doc)
+    }
+}
+
+/// Gives the root keys of a document on a disk.
+pub(super) fn keys_of(disk: &Disk, doc: DocId) -> BTreeMap<String, DocValue> {
+    let stored = disk.docs.get(&(lessons(), doc));
+    match stored.and_then(|doc| doc.value.as_deref()) {
+        Some(DocValue::Map(entries)) => entries.clone(),
+        _ => BTreeMap::new(),
     }
 }
 

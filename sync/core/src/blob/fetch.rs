@@ -691,12 +691,12 @@ mod tests {
     #[test]
     fn what_a_courier_brought_is_not_asked_for_again() {
         let (mut fetches, blob) = fetching(&[A]);
-        let asked = requests(&fetches.ask(NOW, |_| 1));
+        let asked = requests(&fetches.ask(NOW, u64::MAX, |_| 1));
         assert_eq!(asked, [(A, 0, 0, false)]);
         fetches.carried(NOW, blob, &[0], false);
         let late = fetches.piece_data(NOW, A, blob, (0, 0), &content()[..1_000]);
         assert_eq!(late, []);
-        assert_eq!(requests(&fetches.ask(NOW, |_| 1 << 20)), [(A, 1, 0, false)]);
+        assert_eq!(requests(&fetches.ask(NOW, u64::MAX, |_| 1 << 20)), [(A, 1, 0, false)]);
         let actions = fetches.carried(NOW, blob, &[1], true);
         assert!(actions.contains(&Action::Event(Event::BlobComplete { blob })), "{actions:?}");
         assert_eq!(fetches.wanted(), 0);
@@ -718,6 +718,6 @@ mod tests {
         fetches.reserved(NOW, blob, Ok(()));
         fetches.contact_up(A);
         fetches.holding(A, blob, None, &[0b11]);
-        assert_eq!(requests(&fetches.ask(NOW, |_| 1 << 20)), [(A, 0, 0, false)]);
+        assert_eq!(requests(&fetches.ask(NOW, u64::MAX, |_| 1 << 20)), [(A, 0, 0, false)]);
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Node;
 use super::exchange::Exchange;
+use super::repair::Repair;
 use crate::event::{ContactView, Event, Output};
 use crate::id::{CollectionId, ContactId, HubId, Time};
 use crate::outbox::{Credit, Outbox, Rate};
@@ -73,6 +74,10 @@ pub(super) struct Contact {
     pub rtt_ms: Option<u64>,
     pub epoch: u64,
     pub exchanges: BTreeMap<CollectionId, Exchange>,
+    /// Differences that are being looked for.
+    pub repairs: BTreeMap<CollectionId, Repair>,
+    /// A question about our envelopes is being answered.
+    pub is_serving_repair: bool,
     /// Journals or what the other side has of them changed since it was last looked for more.
     pub may_lack_envelopes: bool,
     /// When to tell again what is held here, because something could not be stored.
@@ -88,6 +93,8 @@ pub(super) struct Dial {
     pub since: Option<Time>,
     pub discovered: Vec<String>,
     pub claimed: Vec<String>,
+    /// Which stores have answered with its key, the newest first.
+    pub stores: Vec<[u8; 16]>,
     /// When its new addresses were last written into the membership.
     pub moved_at: Option<Time>,
 }
@@ -114,6 +121,8 @@ impl Contact {
             rtt_ms: None,
             epoch: 0,
             exchanges: BTreeMap::new(),
+            repairs: BTreeMap::new(),
+            is_serving_repair: false,
             may_lack_envelopes: false,
             retry_at: None,
             why_closing: None,

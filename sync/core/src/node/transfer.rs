@@ -3,7 +3,7 @@
 use super::contact::Contact;
 use super::{Node, Waiting};
 use crate::blob::{fetch, serve};
-use crate::event::{StoreError, StoreOp, StoreValue, StoredBlob};
+use crate::event::{Alarm, StoreError, StoreOp, StoreValue, StoredBlob};
 use crate::id::{BlobId, ContactId, Time};
 use crate::outbox::REFILL_BYTES;
 use crate::plan::{self, Urgency};
@@ -82,7 +82,13 @@ impl Node {
                     self.store(StoreOp::WritePieces { blob, pieces }, waiting);
                 }
                 fetch::Action::Event(event) => self.emit(event),
-                fetch::Action::Close(id, reason) => self.close(now, id, reason),
+                // It closes only those that send what the blob is not.
+                fetch::Action::Close(id, reason) => {
+                    if let Some(hub) = self.contacts.get(&id).map(|contact| contact.hub) {
+                        self.alarm(Alarm::WrongPieces { hub });
+                    }
+                    self.close(now, id, reason);
+                }
             }
         }
     }
