@@ -16,8 +16,9 @@ use crate::import::{
     Stage, Tiers, WorkDir, sound,
 };
 use crate::slide::StillError;
-pub use detect::{DocumentKind, detect};
+pub use detect::{DocumentKind, check_presentation, detect};
 use pages::Pages;
+pub use pages::archive_bytes;
 pub use programs::Programs;
 
 mod detect;

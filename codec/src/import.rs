@@ -23,6 +23,7 @@ use crate::encoder::{GopEncoder, encoder};
 use crate::ffmpeg::{Ffmpeg, Limits};
 use crate::probe::{Probe, ProbeError, probe_unless};
 use crate::track::{TrackInfo, TrackKind};
+pub(crate) use captions::write as write_captions;
 pub use error::ImportError;
 use progress::{Plan, Reporter};
 pub(crate) use source::{is_fit_audio, is_fit_video};

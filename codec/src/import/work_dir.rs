@@ -60,6 +60,12 @@ impl WorkDir {
         Ok(work)
     }
 
+    /// Opens a folder that belongs to no file: what is in it was put there by the caller.
+    pub(crate) fn unbound(path: &Path) -> io::Result<Self> {
+        fs::create_dir_all(path)?;
+        Ok(Self { path: path.to_owned() })
+    }
+
     fn clear(&self) -> io::Result<()> {
         for kind in TrackKind::ALL {
             for name in ["mp4", "track", NOTE].map(|end| format!("{kind}.{end}")) {
