@@ -24,8 +24,8 @@ use crate::playing::{self, Playing};
 use crate::problem::ApiError;
 use crate::setup::School;
 use crate::{
-    accounts, alliance, comments, contacts, demo_link, events, health, jobs, lessons, media,
-    openapi, setup, timeline, uploads, web,
+    accounts, alliance, captions, comments, contacts, demo_link, events, health, jobs, lessons,
+    media, openapi, setup, timeline, uploads, web,
 };
 
 mod guard;
@@ -197,6 +197,7 @@ pub fn api_routes() -> OpenApiRouter<App> {
         .merge(timeline::routes())
         .merge(media::check::routes())
         .merge(comments::routes())
+        .merge(captions::routes())
         .merge(uploads::routes())
         .merge(jobs::routes())
         .merge(contacts::routes())

@@ -29,6 +29,7 @@ pub mod store;
 // slices
 pub mod accounts;
 pub mod alliance;
+pub mod captions;
 pub mod catalog;
 pub mod comments;
 pub mod contacts;

@@ -20,6 +20,7 @@ async fn claimed(hub: &TrialHub, title: &str) -> ClaimedJob {
     let import = ImportJob {
         upload_id: hex(&random::<16>()),
         filename: "课.mp4".to_owned(),
+        others: Vec::new(),
         title: title.to_owned(),
         subject: "math".to_owned(),
         grade: "1".to_owned(),
@@ -458,4 +459,72 @@ async fn an_archive_without_pictures_is_refused_in_words() {
     let error = super::run(&hub.app, &job).await.unwrap_err();
     assert!(["no_pages", "broken_zip"].contains(&error.code.as_str()), "{error}");
     assert!(error.detail.ends_with('.'), "{error}");
+}
+
+/// Runs ffmpeg; its arguments are cut at spaces and end before the output.
+fn make_with(arguments: &str, path: &std::path::Path) {
+    let made = Command::new("ffmpeg")
+        .args(["-loglevel", "error"])
+        .args(arguments.split_whitespace())
+        .arg(path)
+        .status();
+    assert!(made.unwrap().success());
+}
+
+/// Adds files to a job's first one, and gives their paths.
+fn add_files(hub: &TrialHub, job: &mut ClaimedJob, names: &[&str]) -> Vec<std::path::PathBuf> {
+    std::fs::create_dir_all(hub.dir.path().join("uploads")).unwrap();
+    for name in names {
+        let (upload_id, filename) = (hex(&random::<16>()), (*name).to_owned());
+        job.import.others.push(jobs::OtherFile { upload_id, filename });
+    }
+    job.import.others.iter().map(|file| uploads::path(&hub.app, &file.upload_id)).collect()
+}
+
+const SUBTITLES: &str = "1\n00:00:00,500 --> 00:00:01,500\n光合作用\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pictures_with_a_sound_and_subtitles_become_one_lesson() {
+    let (hub, admin) = member().await;
+    let mut job = claimed(&hub, "叶子").await;
+    let picture = "-f lavfi -i color=gray:s=64x48 -frames:v 1 -f image2pipe -c:v png";
+    upload(&hub, &job, |path| make_with(picture, path)).await;
+    let paths = add_files(&hub, &mut job, &["声音.wav", "2.png", "声音.srt"]);
+    make_with("-f lavfi -i sine=d=4 -f wav", &paths[0]);
+    make_with(picture, &paths[1]);
+    std::fs::write(&paths[2], SUBTITLES).unwrap();
+    assert_eq!(super::run(&hub.app, &job).await, Ok(Made::Everything));
+    let seen = lesson(&hub, &admin, &job).await;
+    assert_eq!(kinds(&seen), ["audio", "slides", "captions-1", "thumbs"]);
+    assert!(seen["duration_ms"].as_i64().unwrap().abs_diff(4_000) <= 60, "{seen}");
+    let captions = hub.get(seen["tracks"][2]["url"].as_str().unwrap(), &admin).await;
+    assert!(String::from_utf8(captions.bytes).unwrap().contains("光合作用"));
+    let timeline = format!("/api/v1/lessons/{}/timeline", job.lesson_id);
+    let timeline = hub.get(&timeline, &admin).await.json();
+    assert_eq!(timeline["slides"].as_array().map(Vec::len), Some(2), "{timeline}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn subtitles_beside_a_video_become_captions_and_files_that_do_not_fit_are_named() {
+    let (hub, admin) = member().await;
+    let mut job = claimed(&hub, "光").await;
+    upload(&hub, &job, |path| std::fs::write(path, SUBTITLES).unwrap()).await;
+    let paths = add_files(&hub, &mut job, &["光.mp4"]);
+    make_video(&paths[0]);
+    super::run(&hub.app, &job).await.unwrap();
+    let seen = lesson(&hub, &admin, &job).await;
+    assert!(kinds(&seen).contains(&"captions-1") && kinds(&seen).contains(&"source"), "{seen}");
+
+    let mut job = claimed(&hub, "影").await;
+    upload(&hub, &job, make_video).await;
+    let paths = add_files(&hub, &mut job, &["课堂2.mp4"]);
+    make_video(&paths[0]);
+    let error = super::run(&hub.app, &job).await.unwrap_err();
+    assert_eq!(error.code, "many_recordings");
+    std::fs::write(&paths[0], "a plan of the lesson").unwrap();
+    let error = super::run(&hub.app, &job).await.unwrap_err();
+    assert_eq!(error.code, "not_media");
+    assert!(error.detail.starts_with("“课堂2.mp4”: "), "{error}");
+    std::fs::remove_file(&paths[0]).unwrap();
+    assert_eq!(super::run(&hub.app, &job).await.unwrap_err().code, "upload_gone");
 }
