@@ -20,6 +20,7 @@ pub use detect::{DocumentKind, check_presentation, detect};
 use pages::Pages;
 pub use pages::archive_bytes;
 pub use programs::Programs;
+pub use retime::retime;
 
 mod detect;
 mod office;
@@ -27,6 +28,7 @@ mod pages;
 mod pdf;
 mod picture;
 mod programs;
+mod retime;
 mod stills;
 mod zip;
 

@@ -25,7 +25,7 @@ use crate::problem::ApiError;
 use crate::setup::School;
 use crate::{
     accounts, alliance, captions, comments, contacts, demo_link, events, health, jobs, lessons,
-    media, openapi, setup, timeline, uploads, web,
+    media, openapi, page_times, setup, timeline, uploads, web,
 };
 
 mod guard;
@@ -198,6 +198,7 @@ pub fn api_routes() -> OpenApiRouter<App> {
         .merge(media::check::routes())
         .merge(comments::routes())
         .merge(captions::routes())
+        .merge(page_times::routes())
         .merge(uploads::routes())
         .merge(jobs::routes())
         .merge(contacts::routes())

@@ -54,7 +54,7 @@ pub async fn run(app: &App, job: &ClaimedJob) -> Result<Made, JobError> {
     row.ok_or_else(|| internal("the lesson of an import is not there"))?;
     work_folder::sweep(app).await;
     let outcome = make(app, job, lesson).await;
-    if outcome.is_err() && !may_go_on(app, &outcome) {
+    if outcome.is_err() && !may_go_on(app, lesson, &outcome).await {
         remove_work(app, job.id).await;
     }
     outcome
@@ -88,11 +88,17 @@ fn is_larger_than_360(track: &FinishedTrack) -> bool {
     is_moving && track.info.height.is_some_and(|lines| lines > LINES_OF_VIDEO_360)
 }
 
-/// What is finished is worth keeping if the same import may go on soon.
-fn may_go_on(app: &App, outcome: &Result<Made, JobError>) -> bool {
+/// What is finished is worth keeping if the same import may go on soon, or if somebody cancelled
+/// the rest of a lesson that is taught already and may want it after all.
+async fn may_go_on(app: &App, lesson: DocId, outcome: &Result<Made, JobError>) -> bool {
     const KEPT: [&str; 5] =
         ["disk_full", "disk_failed", WAITING_FOR_ALLIANCE, GIVES_WAY, "internal"];
-    outcome.as_ref().is_err_and(|e| app.shutdown.is_on() || KEPT.contains(&e.code.as_str()))
+    let Err(error) = outcome else { return false };
+    if app.shutdown.is_on() || KEPT.contains(&error.code.as_str()) {
+        return true;
+    }
+    let row = app.db.read(move |db| query::row(db, &lesson)).await.ok().flatten();
+    error.code == "cancelled" && row.is_some_and(|row| row.is_published && !row.is_deleted)
 }
 
 /// Starts to encode on a thread of its own, which sends each track when it is finished.

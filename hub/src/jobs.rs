@@ -52,6 +52,9 @@ pub struct Job {
     pub error: Option<JobFailure>,
     /// Unix milliseconds.
     pub created_at: i64,
+    /// True if the lesson was in the library, with what was finished of it, when the job began,
+    /// ended or was cancelled. A cancelled job then leaves a lesson that can be taught.
+    pub is_lesson_there: bool,
     /// True if somebody wants it done in spite of a class.
     #[serde(skip)]
     pub goes_on: bool,

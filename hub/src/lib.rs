@@ -40,6 +40,7 @@ pub mod jobs;
 pub mod lessons;
 pub mod media;
 pub mod openapi;
+pub mod page_times;
 pub mod playing;
 pub mod setup;
 pub mod timeline;

@@ -77,6 +77,10 @@ impl<'a> Publication<'a> {
             return Ok(());
         }
         self.store_waiting().await?;
+        if !row.is_published && self.job.observer.is_cancelled() {
+            // What nobody has seen yet goes as a whole.
+            return Ok(());
+        }
         let edits = self.edits(&row, None).await?;
         self.say(edits).await
     }

@@ -5,8 +5,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::Connection;
+
 use crate::app::{App, hex, random};
-use crate::jobs::JobState;
 use crate::problem::ApiError;
 
 /// Names of folders that belong to a request instead of a job.
@@ -46,11 +47,22 @@ impl Drop for PartFolder {
     }
 }
 
+/// Jobs that may go on with what is in their folder. One that was cancelled may, if its lesson is
+/// taught with what was finished, as long as its upload is kept.
+pub(crate) const SELECT_KEPT: &str = "select id from jobs \
+    where state in ('queued', 'running', 'failed') or (state = 'cancelled' \
+    and exists (select 1 from lessons where lessons.lesson = jobs.lesson_id \
+        and is_published = 1 and is_deleted = 0) \
+    and exists (select 1 from uploads where uploads.lesson_id = jobs.lesson_id))";
+
 /// Removes the work folders of jobs that are over.
 pub(super) async fn sweep(app: &App) {
-    let mut open = app.jobs.open();
-    open.retain(|job| job.state != JobState::Cancelled);
-    let open: Vec<String> = open.iter().map(|job| job.id.to_string()).collect();
+    let kept = |db: &Connection| -> rusqlite::Result<Vec<i64>> {
+        db.prepare_cached(SELECT_KEPT)?.query_map([], |row| row.get(0))?.collect()
+    };
+    // Without an answer nothing is known to be over.
+    let Ok(open) = app.db.read(kept).await else { return };
+    let open: Vec<String> = open.iter().map(ToString::to_string).collect();
     let Ok(mut folders) = tokio::fs::read_dir(root(app)).await else { return };
     while let Ok(Some(folder)) = folders.next_entry().await {
         let name = folder.file_name();
