@@ -551,6 +551,8 @@ async fn the_rest_of_a_published_lesson_that_is_cancelled_can_go_on_or_the_lesso
     });
     let next = next.await.unwrap();
     assert!(next.is_lesson_there);
+    let first = hub.app.jobs.of_lesson(&job.lesson_id).unwrap();
+    hub.app.jobs.set(jobs::Job { state: JobState::Done, ..first });
     hub.app.jobs.committed(next.clone());
     let claim =
         |observer| ClaimedJob { id: next.id, kind: JobKind::Import480, observer, ..job.clone() };
