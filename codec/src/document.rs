@@ -16,9 +16,11 @@ use crate::import::{
     Stage, Tiers, WorkDir, sound,
 };
 use crate::slide::StillError;
-pub use detect::{DocumentKind, detect};
+pub use detect::{DocumentKind, check_presentation, detect};
 use pages::Pages;
+pub use pages::archive_bytes;
 pub use programs::Programs;
+pub use retime::retime;
 
 mod detect;
 mod office;
@@ -26,6 +28,7 @@ mod pages;
 mod pdf;
 mod picture;
 mod programs;
+mod retime;
 mod stills;
 mod zip;
 

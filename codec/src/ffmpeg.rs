@@ -57,6 +57,22 @@ impl Ffmpeg {
         self.decode_with(&["-noaccurate_seek", "-ss", &seconds], input, arguments, limits)
     }
 
+    /// As [`Ffmpeg::decode`] with two inputs: `made`, which is our own, and `input`.
+    pub(crate) fn join(
+        &self,
+        made: &Path,
+        input: &Path,
+        arguments: &[&str],
+        limits: &Limits,
+    ) -> Result<Child, ChildError> {
+        let head = ["-nostdin", "-hide_banner", "-loglevel", "error", "-nostats"];
+        let mut all: Vec<std::ffi::OsString> = head.iter().map(Into::into).collect();
+        all.extend(input_options(made));
+        all.extend(input_options(input));
+        all.extend(arguments.iter().map(Into::into));
+        Child::start(&self.ffmpeg, &all, limits)
+    }
+
     fn decode_with(
         &self,
         before: &[&str],

@@ -2,11 +2,12 @@
 //!
 //! After the probe, `source` (where it is remuxed), `audio`, and `slides` with `thumbs` and then
 //! `video-360` are made side by side; a `source` that must be encoded, and `video-480`, follow.
-//! Each finished track, and each finished segment of `slides` and of a video track (by far the
-//! slowest), is durable in the work folder before it counts, and is found again when [`import`] is
-//! called with the same folder: a power cut costs at most one segment a worker there, and the
-//! current pass over the file in the others. An import that was cut gives the same bytes as one
-//! that was not.
+//! Each finished track, each finished segment of `slides`, of a video track and of a picture that is
+//! encoded again, and each finished minute of `audio`, is durable in the work folder before it
+//! counts, and is found again when [`import`] is called with the same folder: a power cut costs at
+//! most one segment a worker, a minute of sound, and the current pass over the file where nothing
+//! is encoded. An import that was cut gives the same bytes as one that was not, save for a picture
+//! in `source` that was encoded again: its pictures and times are the same.
 //!
 //! Segment boundaries are multiples of 4 s in the video tracks, and the nearest packet of 60 ms in
 //! `audio` (never more than 30 ms away). `source` that is remuxed has its own key frames, about
@@ -23,6 +24,7 @@ use crate::encoder::{GopEncoder, encoder};
 use crate::ffmpeg::{Ffmpeg, Limits};
 use crate::probe::{Probe, ProbeError, probe_unless};
 use crate::track::{TrackInfo, TrackKind};
+pub(crate) use captions::write as write_captions;
 pub use error::ImportError;
 use progress::{Plan, Reporter};
 pub(crate) use source::{is_fit_audio, is_fit_video};

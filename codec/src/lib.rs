@@ -51,11 +51,13 @@ pub mod fallback;
 mod ffmpeg;
 mod frame_size;
 pub mod import;
+pub mod material;
 pub mod mux;
 pub mod playlist;
 pub mod probe;
 pub mod quality;
 pub mod slide;
+pub mod subtitles;
 pub mod track;
 mod webvtt;
 

@@ -192,7 +192,11 @@ pub(crate) fn renumber(
 }
 
 /// Finds the only child of a kind within a range of bytes; gives the range of its body.
-fn only(bytes: &[u8], within: Range<usize>, kind: [u8; 4]) -> Result<Range<usize>, ScanError> {
+pub(crate) fn only(
+    bytes: &[u8],
+    within: Range<usize>,
+    kind: [u8; 4],
+) -> Result<Range<usize>, ScanError> {
     let mut found = None;
     let mut at = within.start;
     while at < within.end {
@@ -213,7 +217,7 @@ fn word(bytes: &[u8], at: usize) -> Result<u32, ScanError> {
     word.map(|word| u32::from_be_bytes(*word)).ok_or(ScanError::Length)
 }
 
-fn put_word(bytes: &mut [u8], at: usize, value: u32) -> Result<(), ScanError> {
+pub(crate) fn put_word(bytes: &mut [u8], at: usize, value: u32) -> Result<(), ScanError> {
     let place = bytes.get_mut(at..).and_then(|rest| rest.first_chunk_mut::<4>());
     *place.ok_or(ScanError::Length)? = value.to_be_bytes();
     Ok(())

@@ -9,7 +9,7 @@ use crate::child::ChildError;
 use crate::ffmpeg::{Ffmpeg, Limits};
 
 mod answer;
-mod language;
+pub(crate) mod language;
 
 /// The most streams of a file: recordings have two to five, a recorded television multiplex some
 /// dozens.

@@ -54,19 +54,22 @@ pub(crate) fn read(text: &str) -> Cues {
             body.push_str(line);
             body.push('\n');
         }
-        let text = clean(&body);
-        if end_ms <= start_ms || text.is_empty() {
-            continue;
-        }
+        let Some(cue) = cue(start_ms, end_ms, &body) else { continue };
         if read.cues.len() == CUES_MAX {
             read.is_cut = true;
             break;
         }
-        read.cues.push(Cue { start_ms, end_ms, text });
+        read.cues.push(cue);
     }
     // Stable: cues of the same moment stay in the order of the file.
     read.cues.sort_by_key(|cue| cue.start_ms);
     read
+}
+
+/// A cue of raw text; none if nothing is said in it, or if it ends before it begins.
+pub(crate) fn cue(start_ms: u64, end_ms: u64, body: &str) -> Option<Cue> {
+    let text = clean(body);
+    (end_ms > start_ms && !text.is_empty()).then_some(Cue { start_ms, end_ms, text })
 }
 
 /// Writes one cue with the empty line after it.
@@ -85,7 +88,7 @@ impl std::fmt::Display for Time {
 }
 
 /// The two times of a cue's first line; settings after them are passed over.
-fn timing(line: &str) -> Option<(u64, u64)> {
+pub(crate) fn timing(line: &str) -> Option<(u64, u64)> {
     let (start, rest) = line.split_once("-->")?;
     Some((time(start.trim())?, time(rest.split_whitespace().next()?)?))
 }

@@ -24,8 +24,8 @@ use crate::playing::{self, Playing};
 use crate::problem::ApiError;
 use crate::setup::School;
 use crate::{
-    accounts, alarms, alliance, comments, contacts, courier, demo_link, events, health, jobs,
-    lessons, media, offers, openapi, setup, timeline, timetable, uploads, web,
+    accounts, alarms, alliance, captions, comments, contacts, courier, demo_link, events, health,
+    jobs, lessons, media, offers, openapi, page_times, setup, timeline, timetable, uploads, web,
 };
 
 mod guard;
@@ -201,6 +201,8 @@ pub fn api_routes() -> OpenApiRouter<App> {
         .merge(timeline::routes())
         .merge(media::check::routes())
         .merge(comments::routes())
+        .merge(captions::routes())
+        .merge(page_times::routes())
         .merge(uploads::routes())
         .merge(jobs::routes())
         .merge(timetable::routes())

@@ -103,6 +103,11 @@ pub fn track_edit(track: &NewTrack) -> DocEdit {
     DocEdit::Put { path, value: track_value(track) }
 }
 
+/// Gives the edit that takes a track away from a lesson.
+pub fn track_gone_edit(kind: readiness::TrackKind) -> DocEdit {
+    DocEdit::Delete { path: vec!["tracks".to_owned(), kind.to_string()] }
+}
+
 /// Gives the edit that says how long a lesson is.
 pub fn duration_edit(duration_ms: u64) -> DocEdit {
     put("duration_ms", int(duration_ms))

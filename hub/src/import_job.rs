@@ -1,4 +1,4 @@
-//! Makes a lesson of an uploaded file, a video, a sound, a presentation or pictures: encodes it,
+//! Makes a lesson of uploaded files, a video, a sound, a presentation or pictures: encodes them,
 //! turns the tracks into blobs, publishes it as soon as it can be taught, and adds each later track
 //! when that is finished.
 //!
@@ -11,26 +11,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio::task::JoinHandle;
-use yingxue_codec::document::{self, DocumentRequest, Programs};
-use yingxue_codec::import::{
-    self, EncoderChoice, FinishedTrack, ImportError, ImportRequest, Imported, Progress, Tiers,
-};
+use yingxue_codec::import::{self, FinishedTrack, Imported, Progress};
 use yingxue_codec::track::TrackKind;
-use yingxue_codec::{Ffmpeg, Limits};
 use yingxue_sync_core::id::DocId;
 
 use crate::app::App;
 use crate::catalog::query;
-use crate::config::{Encoder, MediaConfig};
 use crate::jobs::runner::{ClaimedJob, GIVES_WAY, JobError, WAITING_FOR_ALLIANCE};
 use crate::jobs::{JobKind, Stage};
 use crate::problem::ApiError;
-use crate::uploads;
 
 mod blobs;
+mod encoding;
 mod publication;
 mod work_folder;
 
+pub use publication::add_tracks;
+pub(crate) use work_folder::PartFolder;
 pub use work_folder::remove_work;
 
 use publication::Publication;
@@ -57,7 +54,7 @@ pub async fn run(app: &App, job: &ClaimedJob) -> Result<Made, JobError> {
     row.ok_or_else(|| internal("the lesson of an import is not there"))?;
     work_folder::sweep(app).await;
     let outcome = make(app, job, lesson).await;
-    if outcome.is_err() && !may_go_on(app, &outcome) {
+    if outcome.is_err() && !may_go_on(app, lesson, &outcome).await {
         remove_work(app, job.id).await;
     }
     outcome
@@ -91,11 +88,17 @@ fn is_larger_than_360(track: &FinishedTrack) -> bool {
     is_moving && track.info.height.is_some_and(|lines| lines > LINES_OF_VIDEO_360)
 }
 
-/// What is finished is worth keeping if the same import may go on soon.
-fn may_go_on(app: &App, outcome: &Result<Made, JobError>) -> bool {
+/// What is finished is worth keeping if the same import may go on soon, or if somebody cancelled
+/// the rest of a lesson that is taught already and may want it after all.
+async fn may_go_on(app: &App, lesson: DocId, outcome: &Result<Made, JobError>) -> bool {
     const KEPT: [&str; 5] =
         ["disk_full", "disk_failed", WAITING_FOR_ALLIANCE, GIVES_WAY, "internal"];
-    outcome.as_ref().is_err_and(|e| app.shutdown.is_on() || KEPT.contains(&e.code.as_str()))
+    let Err(error) = outcome else { return false };
+    if app.shutdown.is_on() || KEPT.contains(&error.code.as_str()) {
+        return true;
+    }
+    let row = app.db.read(move |db| query::row(db, &lesson)).await.ok().flatten();
+    error.code == "cancelled" && row.is_some_and(|row| row.is_published && !row.is_deleted)
 }
 
 /// Starts to encode on a thread of its own, which sends each track when it is finished.
@@ -108,68 +111,21 @@ fn encode(
     let ffmpeg = app.ffmpeg.clone().ok_or_else(|| {
         JobError::new("no_ffmpeg", "ffmpeg is not installed on the hub; install it, then retry.")
     })?;
-    let (source, work_dir) = (uploads::path(app, &job.import.upload_id), work_dir.to_owned());
+    let work_dir = work_dir.to_owned();
     let watch = Watch::new(app, job, finished);
     Ok(tokio::task::spawn_blocking(move || {
-        encode_blocking(&ffmpeg, &source, &work_dir, &watch).map_err(|error| {
-            let is_full = error.code() == "disk_full" || watch.is_disk_full();
+        encoding::encode(&ffmpeg, &work_dir, &watch).map_err(|failure| {
+            let is_full = failure.code() == "disk_full" || watch.is_disk_full();
             if is_full {
                 work_folder::remove_unfinished(&work_dir);
                 return ApiError::disk_full(None).into();
             }
             match watch.gives_way.load(Ordering::Relaxed) {
                 true => JobError::gives_way(),
-                false => JobError::new(error.code(), sentence(&error)),
+                false => failure.into_job_error(&watch.job.import),
             }
         })
     }))
-}
-
-fn encode_blocking(
-    ffmpeg: &Ffmpeg,
-    source: &Path,
-    work_dir: &Path,
-    watch: &Watch,
-) -> Result<Imported, ImportError> {
-    std::fs::create_dir_all(work_dir)?;
-    let config = &watch.app.config.media;
-    let tiers = match watch.job.kind {
-        JobKind::Import => Tiers::FIRST,
-        JobKind::Import480 => Tiers::SECOND,
-    };
-    let (workers, encoder) = (workers(config), encoder(config));
-    let limits = Limits::default();
-    // By its content: what a name says is for people. What cannot be read is refused below.
-    if document::detect(source).ok().flatten().is_some() {
-        let programs = Programs::find();
-        let (programs, sources) = (&programs, &[source][..]);
-        let (sound, page_starts_ms) = (None, None);
-        let request = DocumentRequest {
-            ffmpeg,
-            programs,
-            sources,
-            sound,
-            page_starts_ms,
-            work_dir,
-            workers,
-            limits,
-        };
-        return document::import(&request, watch);
-    }
-    let request = ImportRequest { ffmpeg, source, work_dir, workers, limits, encoder, tiers };
-    import::import(&request, watch)
-}
-
-fn workers(config: &MediaConfig) -> usize {
-    let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    if config.workers > 0 { config.workers } else { cores() }
-}
-
-fn encoder(config: &MediaConfig) -> EncoderChoice {
-    match config.encoder {
-        Encoder::Rav1e => EncoderChoice::Rav1e,
-        Encoder::SvtAv1 => EncoderChoice::SvtAv1,
-    }
 }
 
 /// Passes on what the codec says and asks. Ends it before the disk is so full that the hub's

@@ -52,6 +52,9 @@ pub struct Job {
     pub error: Option<JobFailure>,
     /// Unix milliseconds.
     pub created_at: i64,
+    /// True if the lesson was in the library, with what was finished of it, when the job began,
+    /// ended or was cancelled. A cancelled job then leaves a lesson that can be taught.
+    pub is_lesson_there: bool,
     /// True if somebody wants it done in spite of a class.
     #[serde(skip)]
     pub goes_on: bool,
@@ -123,10 +126,13 @@ pub struct JobFailure {
 /// What an import needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImportJob {
-    /// The upload; its file is [`crate::uploads::path`].
+    /// The first upload; its file is [`crate::uploads::path`].
     pub upload_id: String,
-    /// The file's name, as the client said.
+    /// The first file's name, as the client said.
     pub filename: String,
+    /// The other files of the lesson, in their order.
+    #[serde(default)]
+    pub others: Vec<OtherFile>,
     /// Title; never empty.
     pub title: String,
     /// One of the contract's subjects.
@@ -137,6 +143,23 @@ pub struct ImportJob {
     pub teacher: String,
     /// Pseudonym of who uploaded it.
     pub author: String,
+}
+
+/// A file of a lesson after the first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OtherFile {
+    /// Its upload.
+    pub upload_id: String,
+    /// Its name, as the client said.
+    pub filename: String,
+}
+
+impl ImportJob {
+    /// Gives each file's upload and name, in their order.
+    pub fn files(&self) -> impl Iterator<Item = (&str, &str)> {
+        let others = self.others.iter().map(|file| (&*file.upload_id, &*file.filename));
+        std::iter::once((&*self.upload_id, &*self.filename)).chain(others)
+    }
 }
 
 /// The jobs that are not done, in memory, and the way to wake the runner.

@@ -235,7 +235,12 @@ pub(crate) fn parse(id: &str) -> Result<DocId, ApiError> {
     id.parse().map_err(|_| ApiError::not_found())
 }
 
-async fn show(app: &App, lesson: DocId, user: &User) -> Result<Json<LessonDetail>, ApiError> {
+/// Answers with a lesson as it is now.
+pub(crate) async fn show(
+    app: &App,
+    lesson: DocId,
+    user: &User,
+) -> Result<Json<LessonDetail>, ApiError> {
     let hub = app.sync.hub_id();
     let found = app.db.read(move |db| query::detail(db, &lesson, &hub, false)).await?;
     let is_pupil = user.role == Role::Pupil;
@@ -247,7 +252,7 @@ async fn show(app: &App, lesson: DocId, user: &User) -> Result<Json<LessonDetail
 }
 
 /// Finds a lesson that people of this school may change now.
-async fn own_lesson(app: &App, lesson: DocId, is_deleted: bool) -> Result<(), ApiError> {
+pub(crate) async fn own_lesson(app: &App, lesson: DocId, is_deleted: bool) -> Result<(), ApiError> {
     let row = app.db.read(move |db| query::row(db, &lesson)).await?;
     let row = row.filter(|row| is_deleted || !row.is_deleted).ok_or_else(ApiError::not_found)?;
     if !row.is_own(&app.sync.hub_id()) {
@@ -276,7 +281,13 @@ async fn discard_failed(app: &App, lesson: DocId) -> Result<bool, ApiError> {
     Ok(is_discarded)
 }
 
-async fn edit(app: &App, lesson: DocId, user: &User, edits: Vec<DocEdit>) -> Result<(), ApiError> {
+/// Changes a lesson's document in the name of somebody.
+pub(crate) async fn edit(
+    app: &App,
+    lesson: DocId,
+    user: &User,
+    edits: Vec<DocEdit>,
+) -> Result<(), ApiError> {
     if edits.is_empty() {
         return Ok(());
     }

@@ -2,7 +2,8 @@
 //!
 //! Bytes go to `<data>/uploads/<id>`, are flushed to the disk, and only then does the table's
 //! offset move: what was acknowledged survives a power cut. The last byte makes a lesson's id and
-//! its import in the same transaction. Names from the client are words to show, never paths.
+//! its import in the same transaction; of several files that are one lesson, the last byte of the
+//! last of them. Names from the client are words to show, never paths.
 
 use std::path::PathBuf;
 
@@ -18,13 +19,15 @@ use crate::accounts::Teacher;
 use crate::app::{App, hex, is_hex, random};
 use crate::problem::{ApiError, Problem};
 
+pub(crate) mod group;
 mod keep;
 mod metadata;
 mod receive;
 pub(crate) mod table;
 mod turns;
 
-pub use keep::{discard_file, keep_house, reconcile};
+pub use group::Group;
+pub use keep::{discard_files, keep_house, reconcile};
 pub use turns::Uploads;
 
 use table::Row;
@@ -58,12 +61,14 @@ pub struct Upload {
     pub import_id: Option<i64>,
     /// Unix milliseconds.
     pub created_at: i64,
+    /// The lesson that it is a part of, if that is made of several files.
+    pub group: Option<Group>,
 }
 
-/// Uploads that are not complete.
+/// Uploads that have not become a lesson.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct UploadList {
-    /// Newest first.
+    /// Newest first; the files of one lesson in their order, if they were begun together.
     pub items: Vec<Upload>,
 }
 
@@ -110,14 +115,18 @@ async fn options(State(app): State<App>) -> (StatusCode, HeaderMap) {
 
 /// Begins an upload; its space is reserved. What becomes a lesson is decided by the content, not
 /// by the name: a video, a sound, a presentation (PPTX, PPT, ODP), a PDF, a picture, or a zip of
-/// pictures.
+/// pictures. Uploads with the same `group` become one lesson once all of them have arrived:
+/// pictures in the order of their places, a sound beside a document or pictures, subtitles beside
+/// any of them with a sound.
 #[utoipa::path(post, path = "/uploads", tag = "uploads",
     params(
         ("Tus-Resumable" = String, Header, description = "1.0.0"),
         ("Upload-Length" = u64, Header, description = "bytes in all"),
         ("Upload-Metadata" = Option<String>, Header,
-            description = "filename, title, subject, grade, teacher, kind (lesson or courier), \
-                each with base64 UTF-8"),
+            description = "filename, title, subject, grade, teacher, kind (lesson or courier), and \
+                of a lesson of several files group (32 hex digits), group_files (2 to 100), \
+                group_place (from 0), each with base64 UTF-8; what is said of the lesson counts \
+                at place 0"),
     ),
     responses(
         (status = 201, description = "Location, Upload-Offset"),
@@ -143,9 +152,11 @@ async fn create(
     let id = hex(&random::<16>());
     let row = Row::new(&id, &teacher.user().id, length, metadata);
     let unfinished_max = app.config.uploads.unfinished_max;
+    let insert =
+        move |tx: &rusqlite::Transaction<'_>| table::insert(tx, &row, unfinished_max, bytes_max);
     receive::make_file(&app, &id, length).await?;
     let file = path(&app, &id);
-    if let Err(error) = app.db.write(move |tx| table::insert(tx, &row, unfinished_max)).await {
+    if let Err(error) = app.db.write(insert).await {
         keep::remove_file(&file);
         return Err(error);
     }
@@ -183,7 +194,7 @@ async fn offset(
     Ok(headers)
 }
 
-/// Appends bytes; the last one makes the lesson.
+/// Appends bytes; the last one makes the lesson, or of several files that of the last.
 #[utoipa::path(patch, path = "/uploads/{id}", tag = "uploads",
     params(("id" = String, Path), ("Upload-Offset" = u64, Header)),
     request_body(content_type = "application/offset+octet-stream", content = Vec<u8>),
@@ -273,6 +284,11 @@ fn offset_headers(offset: u64, length: Option<u64>) -> HeaderMap {
     headers.insert(UPLOAD_OFFSET, offset.into());
     length.map(|length| headers.insert(UPLOAD_LENGTH, length.into()));
     headers
+}
+
+/// SQLite's integers are signed; files of 2⁶³ bytes do not exist.
+fn as_i64(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
 impl Upload {

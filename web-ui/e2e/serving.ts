@@ -102,6 +102,31 @@ export class RunningHub {
     return file;
   }
 
+  /** A picture of one colour. */
+  picture(name: string, colour: string): string {
+    const file = join(this.folder, name);
+    const from = ['-v', 'error', '-f', 'lavfi', '-i', `color=${colour}:s=320x180`];
+    run('ffmpeg', [...from, '-frames:v', '1', file], ENCODE_MS_MAX);
+    return file;
+  }
+
+  /** A recording without a picture. */
+  sound(name: string, seconds: number): string {
+    const file = join(this.folder, name);
+    const from = ['-v', 'error', '-f', 'lavfi', '-i', `sine=f=440:d=${seconds}`];
+    run('ffmpeg', [...from, '-c:a', 'aac', file], ENCODE_MS_MAX);
+    return file;
+  }
+
+  /** Pictures that move, large enough to have a finer quality. */
+  moving(name: string, seconds: number): string {
+    const file = join(this.folder, name);
+    const from = ['-v', 'error', '-f', 'lavfi', '-i', `testsrc2=s=854x480:r=25:d=${seconds}`];
+    const how = ['-c:v', 'libx264', '-preset', 'ultrafast', '-pix_fmt', 'yuv420p', file];
+    run('ffmpeg', [...from, ...how], ENCODE_MS_MAX);
+    return file;
+  }
+
   /** Adds a file as a lesson by the command line, and waits until all of it is made. */
   add(file: string, title: string): void {
     const args = ['add', '--data', join(this.folder, 'hub'), '--title', title, file];

@@ -113,7 +113,7 @@ fn office_kind(archive: &Archive) -> Option<Office> {
 }
 
 /// Checks a presentation before LibreOffice sees it; gives the ending its name should have.
-pub(super) fn check_presentation(path: &Path) -> Result<&'static str, DocumentError> {
+pub fn check_presentation(path: &Path) -> Result<&'static str, DocumentError> {
     let refuse = |kind| Err(DocumentError::Unsupported { kind, instead: "PDF" });
     if !head(path).unwrap_or_default().starts_with(b"PK") {
         return match compound_kind(path) {

@@ -127,6 +127,18 @@ fn open_archive(path: &Path) -> Result<Source<'_>, DocumentError> {
     Ok(Source::Archive { path, entries, others })
 }
 
+/// Unpacks every picture of an archive one by one, as an import does, and says how many bytes
+/// they have together.
+pub fn archive_bytes(path: &Path) -> Result<u64, DocumentError> {
+    let mut bytes = 0;
+    if let Source::Archive { entries, .. } = open_archive(path)? {
+        for entry in &entries {
+            bytes += Archive::open(path)?.unpack(entry, PICTURE_BYTES_MAX)?.len() as u64;
+        }
+    }
+    Ok(bytes)
+}
+
 /// Whether an entry is a picture by its name, and none of the copies that a Mac hides.
 fn is_picture(name: &[u8]) -> bool {
     let name = String::from_utf8_lossy(name).to_ascii_lowercase();

@@ -4,7 +4,7 @@
 
 use std::io::Write;
 
-use super::{FinishedTrack, ImportError, Job, Note, child_error};
+use super::{FinishedTrack, ImportError, Job, Note, WorkDir, child_error};
 use crate::ffmpeg::Limits;
 use crate::probe::SubtitleStream;
 use crate::track::{CAPTIONS_MAX, PIECE_BYTES_MAX, SegmentInfo, TrackInfo, TrackKind};
@@ -69,11 +69,22 @@ fn make_one(
     if cues.is_empty() {
         return Err(Failure::Words("nothing is said in them".into()));
     }
-    let mut file = job.work.start(kind)?;
+    Ok(write(&job.work, kind, &cues, stream.language.clone(), duration_ms)?)
+}
+
+/// Writes cues, at least one and in order of time, as the track `kind`.
+pub(crate) fn write(
+    work: &WorkDir,
+    kind: TrackKind,
+    cues: &[Cue],
+    language: Option<String>,
+    duration_ms: u64,
+) -> Result<FinishedTrack, ImportError> {
+    let mut file = work.start(kind)?;
     file.write_all(HEADER.as_bytes())?;
     let mut segments = Vec::new();
     let mut start_ms = 0;
-    let parts = split(&cues);
+    let parts = split(cues);
     for (n, part) in parts.iter().enumerate() {
         file.write_all(part.text.as_bytes())?;
         let next = parts.get(n + 1).map_or(duration_ms, |next| next.start_ms);
@@ -88,7 +99,7 @@ fn make_one(
         width: None,
         height: None,
         frame_rate: None,
-        language: stream.language.clone(),
+        language,
         timescale: TIMESCALE,
         bandwidth_avg_bits_per_s: 0,
         bandwidth_peak_bits_per_s: 0,
@@ -96,8 +107,8 @@ fn make_one(
         segments,
     };
     info.measure_bandwidth();
-    info.validate().map_err(ImportError::from)?;
-    Ok(job.work.finish(file, info)?)
+    info.validate()?;
+    Ok(work.finish(file, info)?)
 }
 
 /// Asks ffmpeg for the stream as WebVTT.

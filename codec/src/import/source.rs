@@ -1,16 +1,21 @@
 //! The track `source`: H.264 and AAC that are already fit are remuxed, anything else becomes one
-//! H.264 and AAC rendition.
+//! H.264 and AAC rendition. A picture that is encoded again is kept segment by segment
+//! ([`encoded`]); joining it with the sound is as fast as remuxing, and begins anew after a cut.
 
 use std::fs::File;
 use std::io::{BufWriter, Seek, Write};
 
-use super::{FinishedTrack, ImportError, Job, SEGMENT_MS, Stage, child_error};
-use crate::child::{Child, ChildError};
+use super::{FinishedTrack, ImportError, ImportRequest, Job, Stage, child_error};
+use crate::child::ChildError;
 use crate::cmaf::index;
-use crate::cmaf::scan::{self, BoxHead, InitTrack, ScanError};
-use crate::frame_size::FrameSize;
+use crate::cmaf::scan::{self, InitTrack, ScanError};
 use crate::probe::{AudioStream, VideoStream};
 use crate::track::{INIT_BYTES_MAX, SEGMENTS_MAX, SegmentInfo, TrackInfo, TrackKind};
+
+mod boxes;
+mod encoded;
+
+use boxes::BoxReader;
 
 const KIND: TrackKind = TrackKind::Source;
 /// The largest picture that panels decode without trouble: 1080p.
@@ -18,9 +23,6 @@ const COPY_WIDTH_MAX: u32 = 1920;
 const COPY_HEIGHT_MAX: u32 = 1088;
 /// The fastest picture that is kept as it is, per second.
 const COPY_RATE_MAX: f64 = 60.5;
-/// What a re-encoded picture is clipped to; a lecture is readable at 720p.
-const ENCODE_WIDTH_MAX: u32 = 1280;
-const ENCODE_HEIGHT_MAX: u32 = 720;
 /// The picture rate of a re-encoded file, per second, and the one for a file that names none.
 const ENCODE_RATE_MAX: f64 = 30.0;
 const ENCODE_RATE_UNKNOWN: f64 = 25.0;
@@ -29,8 +31,12 @@ const ENCODE_RATE_UNKNOWN: f64 = 25.0;
 const SEGMENT_SECONDS_MAX: u64 = 30;
 /// The largest `moof`: 100,000 samples of 16 bytes, and room.
 const MOOF_BYTES_MAX: u64 = 2 << 20;
-/// The largest `mdat`: 30 s at 60 Mbit/s.
-const MDAT_BYTES_MAX: u64 = 256 << 20;
+
+/// How ffmpeg writes its MP4. `delay_moov`: edit lists for AAC priming and for reordered pictures,
+/// so that both start at 0; `skip_trailer`: no index (`mfra`) after the last segment.
+const BOXES: &str = "-movflags +empty_moov+delay_moov+default_base_moof+skip_trailer -f mp4 pipe:1";
+/// Fragments at the first key frame after 3.9 s: 4 s less a frame, for clocks that do not divide it.
+const FRAGMENTS: &str = "-min_frag_duration 3900000 -movflags +frag_keyframe";
 
 /// Whether the picture, or the sound of a file without one, is taken as it is: the track is then
 /// made as fast as the file is read.
@@ -111,9 +117,17 @@ pub(crate) fn is_fit_audio(audio: &AudioStream) -> bool {
 }
 
 fn attempt(job: &Job, recipe: Recipe) -> Result<FinishedTrack, ImportError> {
+    let is_encoded = job.probe.video.is_some() && !recipe.copy_video;
+    let picture = is_encoded.then(|| encoded::make(job)).transpose()?;
     let arguments = arguments(job, recipe);
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let mut reader = BoxReader { child: job.ffmpeg(KIND, &arguments)?, job };
+    let ImportRequest { ffmpeg, source, limits, .. } = job.request;
+    let child = match &picture {
+        Some(picture) => ffmpeg.join(picture, source, &arguments, limits),
+        None => ffmpeg.decode(source, &arguments, limits),
+    };
+    let child = child.map_err(|error| child_error(KIND, error))?;
+    let mut reader = BoxReader { child, job };
     let mut writer = SourceFile::start(job)?;
     while let Some((head, head_bytes)) = reader.head()? {
         match &head.kind {
@@ -122,62 +136,56 @@ fn attempt(job: &Job, recipe: Recipe) -> Result<FinishedTrack, ImportError> {
                 let moof = reader.body(head, head_bytes, MOOF_BYTES_MAX as u32)?;
                 writer.moof(&moof)?;
                 let at_ms = writer.start_ticks * 1000 / u64::from(writer.main()?.timescale);
-                job.reporter.report(Stage::Source, job.fraction(at_ms));
+                // A picture that is encoded again has reported all of it before.
+                let whole = if is_encoded { 1.0 } else { job.fraction(at_ms) };
+                job.reporter.report(Stage::Source, whole.min(0.99));
             }
-            b"mdat" => reader.copy(head, &head_bytes, &mut writer)?,
+            b"mdat" => {
+                reader.media(head, &head_bytes, |bytes| writer.media(bytes))?;
+                writer.end_segment()?;
+            }
             // An index of the file (`mfra`, `sidx`) would be wrong once pieces are missing.
             _ => reader.skip(head)?,
         }
     }
     reader.child.finish().map_err(|error| child_error(KIND, error))?;
-    writer.finish(job, recipe)
+    let track = writer.finish(job, recipe)?;
+    encoded::remove(job);
+    Ok(track)
 }
 
+/// What joins picture and sound; a picture that was encoded again is the first of two inputs.
 fn arguments(job: &Job, recipe: Recipe) -> Vec<String> {
     let mut out: Vec<String> = Vec::new();
     let mut add = |words: &str| out.extend(words.split(' ').map(str::to_owned));
-    if let Some(video) = &job.probe.video {
-        add(&format!("-map 0:{}", video.index));
-    }
+    let sound_input = match &job.probe.video {
+        Some(video) if recipe.copy_video => {
+            add(&format!("-map 0:{}", video.index));
+            0
+        }
+        Some(_) => {
+            add("-map 0:v:0");
+            1
+        }
+        None => 0,
+    };
     if let Some(audio) = &job.probe.audio {
-        add(&format!("-map 0:{}", audio.index));
+        add(&format!("-map {sound_input}:{}", audio.index));
     }
     add("-sn -dn -map_metadata -1 -map_chapters -1");
-    match &job.probe.video {
-        Some(_) if recipe.copy_video => add("-c:v copy -tag:v avc1"),
-        Some(video) => {
-            add(&format!("-threads {}", job.request.limits.child_threads));
-            add("-c:v libx264 -preset veryfast -crf 23 -profile:v high");
-            // 4 Mbit/s at most: what a school's wireless network carries to thirty tablets.
-            add("-maxrate 4M -bufsize 8M");
-            add(&format!(
-                "-sc_threshold 0 -g 600 -force_key_frames expr:gte(t,n_forced*{})",
-                SEGMENT_MS / 1000
-            ));
-            add("-colorspace bt709 -color_primaries bt709 -color_trc bt709");
-            let size = FrameSize::fit(video, ENCODE_WIDTH_MAX, ENCODE_HEIGHT_MAX);
-            let deinterlace = if video.is_interlaced { "yadif," } else { "" };
-            let rate = encode_rate(video);
-            let filters = size.filters(video);
-            add(&format!("-vf {deinterlace}fps={rate:.3}:start_time=0,{filters}"));
-        }
-        None => {}
+    if job.probe.video.is_some() {
+        add("-c:v copy -tag:v avc1");
     }
     match &job.probe.audio {
         Some(_) if recipe.copy_audio => add("-c:a copy"),
         Some(audio) => add(&format!("-c:a aac -b:a 96k -ar 48000 -ac {}", audio.channels.min(2))),
         None => {}
     }
-    // Fragments at the first key frame after 3.9 s (4 s less a frame, for clocks that do not
-    // divide it); without a picture, every 4 s.
     add(match job.probe.video {
-        Some(_) => "-min_frag_duration 3900000 -movflags +frag_keyframe",
+        Some(_) => FRAGMENTS,
         None => "-frag_duration 4000000",
     });
-    // delay_moov: edit lists for AAC priming and for reordered pictures, so that both start at 0;
-    // skip_trailer: no index (`mfra`) after the last segment.
-    add("-movflags +empty_moov+delay_moov+default_base_moof+skip_trailer");
-    add("-f mp4 pipe:1");
+    add(BOXES);
     out
 }
 
@@ -186,94 +194,6 @@ fn encode_rate(video: &VideoStream) -> f64 {
         return ENCODE_RATE_UNKNOWN;
     }
     video.frame_rate.clamp(1.0, ENCODE_RATE_MAX)
-}
-
-/// Reads boxes from a child as they come.
-struct BoxReader<'a> {
-    child: Child,
-    job: &'a Job<'a>,
-}
-
-impl BoxReader<'_> {
-    /// Reads the next box's head, and the bytes it was read from; `None` at the end.
-    fn head(&mut self) -> Result<Option<(BoxHead, Vec<u8>)>, ImportError> {
-        let mut bytes = vec![0; 8];
-        match self.read(&mut bytes)? {
-            0 => return Ok(None),
-            8 => {}
-            _ => return Err(ScanError::Length.into()),
-        }
-        if bytes[..4] == [0, 0, 0, 1] {
-            bytes.resize(16, 0);
-            if self.read(&mut bytes[8..])? < 8 {
-                return Err(ScanError::Length.into());
-            }
-        }
-        Ok(Some((BoxHead::read(&bytes)?, bytes)))
-    }
-
-    /// Reads a whole box into memory.
-    fn body(
-        &mut self,
-        head: BoxHead,
-        mut bytes: Vec<u8>,
-        bytes_max: u32,
-    ) -> Result<Vec<u8>, ImportError> {
-        if head.total_bytes > u64::from(bytes_max) {
-            let max = bytes_max.into();
-            return Err(ScanError::TooMany { what: "bytes of a box", max }.into());
-        }
-        let already = bytes.len();
-        bytes.resize(head.total_bytes as usize, 0);
-        let filled = self.read(&mut bytes[already..])?;
-        if already + filled < bytes.len() {
-            return Err(ScanError::Length.into());
-        }
-        Ok(bytes)
-    }
-
-    /// Copies an `mdat` without holding it in memory.
-    fn copy(
-        &mut self,
-        head: BoxHead,
-        head_bytes: &[u8],
-        writer: &mut SourceFile,
-    ) -> Result<(), ImportError> {
-        if head.total_bytes > MDAT_BYTES_MAX {
-            let max = MDAT_BYTES_MAX;
-            return Err(ScanError::TooMany { what: "bytes of a segment", max }.into());
-        }
-        writer.media(head_bytes)?;
-        self.pass(head, |bytes| writer.media(bytes))?;
-        writer.end_segment()
-    }
-
-    fn skip(&mut self, head: BoxHead) -> Result<(), ImportError> {
-        self.pass(head, |_| Ok(()))
-    }
-
-    fn pass(
-        &mut self,
-        head: BoxHead,
-        mut take: impl FnMut(&[u8]) -> Result<(), ImportError>,
-    ) -> Result<(), ImportError> {
-        let mut left = head.total_bytes - head.head_bytes;
-        let mut buffer = vec![0; 256 << 10];
-        while left > 0 {
-            let count = left.min(buffer.len() as u64) as usize;
-            if self.read(&mut buffer[..count])? < count {
-                return Err(ScanError::Length.into());
-            }
-            take(&buffer[..count])?;
-            left -= count as u64;
-        }
-        Ok(())
-    }
-
-    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ImportError> {
-        let is_cancelled = || self.job.must_stop();
-        self.child.read(buffer, &is_cancelled).map_err(|error| child_error(KIND, error))
-    }
 }
 
 /// The track's file while it is written.

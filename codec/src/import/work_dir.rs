@@ -12,13 +12,17 @@ use crate::track::{ENCODED_BYTES_MAX, TrackInfo, TrackKind};
 
 /// Raised whenever the tracks of the same file would come out differently: an import started by
 /// an older program begins again.
-const RECIPE: u32 = 3;
+const RECIPE: u32 = 4;
 /// Names whose file is being written; never read.
 const UNFINISHED: &str = "part";
 /// Names beside the segments: what each ended with.
 const END: &str = "end";
 /// What was found out about a track before it is made.
 const NOTE: &str = "found";
+/// Files that are neither a track nor a segment of one.
+const OWN_FILES: [&str; 1] = [ENCODED_PICTURE];
+/// The picture of a `source` that is encoded again, while it grows.
+pub(super) const ENCODED_PICTURE: &str = "source.picture";
 /// What the folder belongs to.
 const ORIGIN: &str = "origin.json";
 
@@ -60,7 +64,16 @@ impl WorkDir {
         Ok(work)
     }
 
+    /// Opens a folder that belongs to no file: what is in it was put there by the caller.
+    pub(crate) fn unbound(path: &Path) -> io::Result<Self> {
+        fs::create_dir_all(path)?;
+        Ok(Self { path: path.to_owned() })
+    }
+
     fn clear(&self) -> io::Result<()> {
+        for name in OWN_FILES {
+            remove_file(&self.path.join(name))?;
+        }
         for kind in TrackKind::ALL {
             for name in ["mp4", "track", NOTE].map(|end| format!("{kind}.{end}")) {
                 remove_file(&self.path.join(name))?;
@@ -99,6 +112,12 @@ impl WorkDir {
         fs::rename(self.path.join(format!("{kind}.{UNFINISHED}")), &path)?;
         write_durably(&self.path.join(format!("{kind}.track")), &info.encode())?;
         Ok(FinishedTrack { path, info })
+    }
+
+    /// Where a file of the import's own is; it is deleted with everything else of another source
+    /// if its name is in [`OWN_FILES`].
+    pub(super) fn own_file(&self, name: &'static str) -> PathBuf {
+        self.path.join(name)
     }
 
     /// Where the finished segments of an unfinished track are.
@@ -171,7 +190,7 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-fn remove_file(path: &Path) -> io::Result<()> {
+pub(super) fn remove_file(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         done => done,

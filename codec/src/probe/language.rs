@@ -22,7 +22,7 @@ const SHORTER: [(&str, &str); 62] = [
 ];
 
 /// Gives the tag of a container's language; `None` for "undetermined" and for what is no tag.
-pub(super) fn tag(container: &str) -> Option<String> {
+pub(crate) fn tag(container: &str) -> Option<String> {
     let name = container.trim().replace('_', "-");
     let is_part = |part: &str| {
         (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric())
@@ -41,6 +41,13 @@ pub(super) fn tag(container: &str) -> Option<String> {
     let shorter = SHORTER.iter().find(|(long, _)| *long == primary).map(|(_, short)| *short);
     let primary = shorter.unwrap_or(&primary);
     Some(rest.map_or(primary.to_owned(), |rest| format!("{primary}-{rest}")))
+}
+
+/// As [`tag`] for a word that may as well mean something else: only languages of the table.
+pub(crate) fn known(word: &str) -> Option<String> {
+    let tag = tag(word)?;
+    let primary = tag.split('-').next().unwrap_or_default();
+    SHORTER.iter().any(|(_, short)| *short == primary).then_some(tag)
 }
 
 #[cfg(test)]

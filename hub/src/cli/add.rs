@@ -1,4 +1,4 @@
-//! `yingxue add`: uploads a lesson and follows its import to the end.
+//! `yingxue add`: uploads the files of a lesson and follows its import to the end.
 
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
@@ -18,8 +18,10 @@ const LOOK_DELAY: Duration = Duration::from_millis(500);
 /// What `yingxue add` takes.
 #[derive(Args)]
 pub(crate) struct AddArgs {
-    /// The video: anything that ffmpeg reads
-    file: PathBuf,
+    /// The lesson's files: a video or a sound with its subtitles, a presentation, a PDF or
+    /// pictures (in this order) with a sound; at most 100
+    #[arg(required = true, num_args = 1..=100)]
+    files: Vec<PathBuf>,
     /// The lesson's title
     #[arg(long)]
     title: String,
@@ -41,7 +43,7 @@ pub(crate) struct AddArgs {
 pub(crate) fn run(args: &AddArgs) -> Result<()> {
     let hub = args.hub.client()?;
     let lesson = Lesson {
-        file: &args.file,
+        files: &args.files,
         title: &args.title,
         subject: &args.subject,
         grade: &args.grade,

@@ -31,6 +31,7 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!("0007_timetable"),
     migration!("0009_courier"),
     migration!("0010_trust"),
+    migration!("0011_intake"),
 ];
 
 /// Brings the database to the newest version.

@@ -118,7 +118,7 @@ fn add_lesson(lead: &HubClient, file: &Path) -> Result<()> {
         make_lesson(file)?;
     }
     let lesson = Lesson {
-        file,
+        files: &[file.to_owned()],
         title: "分数的意义 The meaning of fractions",
         subject: "math",
         grade: "5",

@@ -77,6 +77,10 @@ impl<'a> Publication<'a> {
             return Ok(());
         }
         self.store_waiting().await?;
+        if !row.is_published && self.job.observer.is_cancelled() {
+            // What nobody has seen yet goes as a whole.
+            return Ok(());
+        }
         let edits = self.edits(&row, None).await?;
         self.say(edits).await
     }
@@ -84,12 +88,18 @@ impl<'a> Publication<'a> {
     /// Says whether what is finished is as long as the file says that it is.
     async fn is_whole(&self) -> Result<bool, JobError> {
         let Some(ffmpeg) = self.app.ffmpeg.clone() else { return Ok(false) };
-        let file = uploads::path(self.app, &self.job.import.upload_id);
-        let probed = tokio::task::spawn_blocking(move || probe(&ffmpeg, &file, &Limits::default()));
-        let Ok(probed) = probed.await.map_err(internal)? else { return Ok(false) };
+        let files = self.job.import.files();
+        let files: Vec<_> = files.map(|(id, _)| uploads::path(self.app, id)).collect();
+        // Of several files, the recording alone has a length.
+        let longest = move || {
+            let limits = Limits::default();
+            let probed = files.iter().filter_map(|file| probe(&ffmpeg, file, &limits).ok());
+            probed.map(|probed| probed.duration_ms).max()
+        };
+        let declared_ms = tokio::task::spawn_blocking(longest).await.map_err(internal)?;
+        let Some(declared_ms) = declared_ms else { return Ok(false) };
         let decoded = self.waiting.iter().filter(|track| track.info.kind != TrackKind::Source);
         let decoded_ms = decoded.map(|track| track.info.duration_ms()).max().unwrap_or(0);
-        let declared_ms = probed.duration_ms;
         let missing_ms = declared_ms.saturating_sub(decoded_ms);
         Ok(missing_ms <= MISSING_MS_MAX.min(declared_ms / MISSING_PART_MAX))
     }
@@ -210,6 +220,33 @@ impl<'a> Publication<'a> {
         }
         Ok(())
     }
+}
+
+/// Adds finished tracks to a lesson that is published, or puts them in the place of others.
+///
+/// # Errors
+/// If the disk is full, or the document cannot be changed.
+pub async fn add_tracks(
+    app: &App,
+    lesson: DocId,
+    author: String,
+    tracks: &[FinishedTrack],
+    folder: &Path,
+) -> Result<(), ApiError> {
+    let mut made = Vec::with_capacity(tracks.len());
+    for track in tracks {
+        let stored = blobs::store(app, track, folder).await;
+        made.push(stored.map_err(|error| match error.code.as_str() {
+            "disk_full" => ApiError::disk_full(None),
+            _ => ApiError::internal(error),
+        })?);
+    }
+    let edits = made.iter().map(catalog::track_edit).collect();
+    app.sync.edit_doc(collection(), lesson, author, edits).await.map_err(refused)?;
+    for track in &made {
+        app.sync.blob_added(track.blob).await;
+    }
+    Ok(())
 }
 
 fn can_be_taught_from(kind: TrackKind) -> bool {

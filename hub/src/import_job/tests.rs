@@ -20,6 +20,7 @@ async fn claimed(hub: &TrialHub, title: &str) -> ClaimedJob {
     let import = ImportJob {
         upload_id: hex(&random::<16>()),
         filename: "课.mp4".to_owned(),
+        others: Vec::new(),
         title: title.to_owned(),
         subject: "math".to_owned(),
         grade: "1".to_owned(),
@@ -458,4 +459,151 @@ async fn an_archive_without_pictures_is_refused_in_words() {
     let error = super::run(&hub.app, &job).await.unwrap_err();
     assert!(["no_pages", "broken_zip"].contains(&error.code.as_str()), "{error}");
     assert!(error.detail.ends_with('.'), "{error}");
+}
+
+/// Runs ffmpeg; its arguments are cut at spaces and end before the output.
+fn make_with(arguments: &str, path: &std::path::Path) {
+    let made = Command::new("ffmpeg")
+        .args(["-loglevel", "error"])
+        .args(arguments.split_whitespace())
+        .arg(path)
+        .status();
+    assert!(made.unwrap().success());
+}
+
+/// Adds files to a job's first one, and gives their paths.
+fn add_files(hub: &TrialHub, job: &mut ClaimedJob, names: &[&str]) -> Vec<std::path::PathBuf> {
+    std::fs::create_dir_all(hub.dir.path().join("uploads")).unwrap();
+    for name in names {
+        let (upload_id, filename) = (hex(&random::<16>()), (*name).to_owned());
+        job.import.others.push(jobs::OtherFile { upload_id, filename });
+    }
+    job.import.others.iter().map(|file| uploads::path(&hub.app, &file.upload_id)).collect()
+}
+
+const SUBTITLES: &str = "1\n00:00:00,500 --> 00:00:01,500\n光合作用\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pictures_with_a_sound_and_subtitles_become_one_lesson() {
+    let (hub, admin) = member().await;
+    let mut job = claimed(&hub, "叶子").await;
+    let picture = "-f lavfi -i color=gray:s=64x48 -frames:v 1 -f image2pipe -c:v png";
+    upload(&hub, &job, |path| make_with(picture, path)).await;
+    let paths = add_files(&hub, &mut job, &["声音.wav", "2.png", "声音.srt"]);
+    make_with("-f lavfi -i sine=d=4 -f wav", &paths[0]);
+    make_with(picture, &paths[1]);
+    std::fs::write(&paths[2], SUBTITLES).unwrap();
+    assert_eq!(super::run(&hub.app, &job).await, Ok(Made::Everything));
+    let seen = lesson(&hub, &admin, &job).await;
+    assert_eq!(kinds(&seen), ["audio", "slides", "captions-1", "thumbs"]);
+    assert!(seen["duration_ms"].as_i64().unwrap().abs_diff(4_000) <= 60, "{seen}");
+    let captions = hub.get(seen["tracks"][2]["url"].as_str().unwrap(), &admin).await;
+    assert!(String::from_utf8(captions.bytes).unwrap().contains("光合作用"));
+    let timeline = format!("/api/v1/lessons/{}/timeline", job.lesson_id);
+    let timeline = hub.get(&timeline, &admin).await.json();
+    assert_eq!(timeline["slides"].as_array().map(Vec::len), Some(2), "{timeline}");
+
+    // The teacher listens, and says when the second page appears.
+    let path = format!("/api/v1/lessons/{}/page_times", job.lesson_id);
+    let set = async |starts_ms: Value| {
+        let body = json!({ "starts_ms": starts_ms });
+        hub.json(axum::http::Method::PUT, &path, &admin, body).await
+    };
+    for wrong in [json!([0]), json!([0, 0]), json!([1, 2]), json!([0, 9_000]), json!([0, 1, 2])] {
+        assert_eq!(set(wrong).await.outcome(), "422 invalid_input");
+    }
+    let changed = set(json!([0, 700])).await;
+    assert_eq!(changed.outcome(), "200");
+    assert_eq!(kinds(&changed.json()), kinds(&seen));
+    let timeline = format!("/api/v1/lessons/{}/timeline", job.lesson_id);
+    let timeline = hub.get(&timeline, &admin).await.json();
+    assert_eq!(timeline["slides"][1], json!({"at_ms": 700, "is_here": true}));
+    for picture in ["slides/1.jpg", "thumbs/0.jpg"] {
+        let path = format!("/media/{}/{picture}", job.lesson_id);
+        let picture = hub.get(&path, &admin).await;
+        assert!(picture.bytes.starts_with(&[0xff, 0xd8]), "{path}");
+    }
+    let pupil = hub.log_in_new(&admin, "xiao", "pupil").await;
+    let body = json!({"starts_ms": [0, 1]});
+    let refused = hub.json(axum::http::Method::PUT, &path, &pupil, body).await;
+    assert_eq!(refused.outcome(), "403 not_allowed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rest_of_a_published_lesson_that_is_cancelled_can_go_on_or_the_lesson_goes() {
+    let (hub, admin) = member().await;
+    let job = claimed(&hub, "光").await;
+    upload(&hub, &job, |path| make_video_of("640x480", 2, path)).await;
+    let (lesson_id, id) = (job.lesson_id.clone(), job.import.upload_id.clone());
+    // What `uploads` does when the file has arrived.
+    let row = hub.app.db.write(move |tx| -> rusqlite::Result<usize> {
+        let user = "insert into uploads (id, user_id, filename, title, subject, grade, teacher, \
+             length, created_at, touched_at, lesson_id) select unhex(?1), id, '', '', '', '', '', \
+             1, 0, 0, unhex(?2) from users limit 1";
+        tx.execute(user, [id, lesson_id])
+    });
+    assert_eq!(row.await.unwrap(), 1);
+    assert_eq!(super::run(&hub.app, &job).await, Ok(Made::FirstTiers));
+    let (lesson_id, import) = (job.lesson_id.clone(), job.import.clone());
+    let next = hub.app.db.write(move |tx| {
+        tx.execute("update jobs set state = 'done'", [])?;
+        jobs::enqueue(tx, JobKind::Import480, &lesson_id, &import)
+    });
+    let next = next.await.unwrap();
+    assert!(next.is_lesson_there);
+    let first = hub.app.jobs.of_lesson(&job.lesson_id).unwrap();
+    hub.app.jobs.set(jobs::Job { state: JobState::Done, ..first });
+    hub.app.jobs.committed(next.clone());
+    let claim =
+        |observer| ClaimedJob { id: next.id, kind: JobKind::Import480, observer, ..job.clone() };
+    let second = claim(Observer::new(&hub.app, next.id));
+    let job_path = format!("/api/v1/jobs/{}", next.id);
+    assert_eq!(hub.delete(&job_path, &admin).await.outcome(), "204");
+    assert_eq!(super::run(&hub.app, &second).await.unwrap_err().code, "cancelled");
+    let seen = lesson(&hub, &admin, &job).await;
+    assert_eq!((&seen["status"], &seen["job"]["state"]), (&json!("ready"), &json!("cancelled")));
+    assert_eq!(seen["job"]["is_lesson_there"], true);
+    let folder = work_folder::path(&hub.app, next.id);
+    work_folder::sweep(&hub.app).await;
+    assert!(folder.exists(), "what is finished is kept");
+
+    // It goes on after all.
+    hub.app.jobs.forget_stop_flag(next.id);
+    let retry = hub.post(&format!("{job_path}/retry"), &admin, json!({})).await;
+    assert_eq!(retry.json()["state"], "queued");
+    let second = claim(Observer::new(&hub.app, next.id));
+    assert_eq!(super::run(&hub.app, &second).await, Ok(Made::Everything));
+    assert!(kinds(&lesson(&hub, &admin, &job).await).contains(&"video-480"));
+
+    // It is cancelled again, and the lesson is deleted: then nothing is kept for it.
+    assert_eq!(hub.delete(&job_path, &admin).await.outcome(), "204");
+    let path = format!("/api/v1/lessons/{}", job.lesson_id);
+    assert_eq!(hub.delete(&path, &admin).await.outcome(), "204");
+    work_folder::sweep(&hub.app).await;
+    assert!(!folder.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn subtitles_beside_a_video_become_captions_and_files_that_do_not_fit_are_named() {
+    let (hub, admin) = member().await;
+    let mut job = claimed(&hub, "光").await;
+    upload(&hub, &job, |path| std::fs::write(path, SUBTITLES).unwrap()).await;
+    let paths = add_files(&hub, &mut job, &["光.mp4"]);
+    make_video(&paths[0]);
+    super::run(&hub.app, &job).await.unwrap();
+    let seen = lesson(&hub, &admin, &job).await;
+    assert!(kinds(&seen).contains(&"captions-1") && kinds(&seen).contains(&"source"), "{seen}");
+
+    let mut job = claimed(&hub, "影").await;
+    upload(&hub, &job, make_video).await;
+    let paths = add_files(&hub, &mut job, &["课堂2.mp4"]);
+    make_video(&paths[0]);
+    let error = super::run(&hub.app, &job).await.unwrap_err();
+    assert_eq!(error.code, "many_recordings");
+    std::fs::write(&paths[0], "a plan of the lesson").unwrap();
+    let error = super::run(&hub.app, &job).await.unwrap_err();
+    assert_eq!(error.code, "not_media");
+    assert!(error.detail.starts_with("“课堂2.mp4”: "), "{error}");
+    std::fs::remove_file(&paths[0]).unwrap();
+    assert_eq!(super::run(&hub.app, &job).await.unwrap_err().code, "upload_gone");
 }

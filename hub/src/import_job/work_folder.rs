@@ -3,9 +3,17 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use crate::app::App;
-use crate::jobs::JobState;
+use rusqlite::Connection;
+
+use crate::app::{App, hex, random};
+use crate::problem::ApiError;
+
+/// Names of folders that belong to a request instead of a job.
+const PART: &str = "part-";
+/// A request ends within minutes; what is older was left behind by a hub that was killed.
+const PART_AGE_MAX: Duration = Duration::from_secs(3_600);
 
 /// Gives the folder of a job; two imports never share one, even of the same file.
 pub(super) fn path(app: &App, job: i64) -> PathBuf {
@@ -16,17 +24,61 @@ fn root(app: &App) -> PathBuf {
     app.data_dir.join("work")
 }
 
+/// A folder for something small that is made within one request; removed when it is dropped.
+pub(crate) struct PartFolder(PathBuf);
+
+impl PartFolder {
+    pub(crate) fn make(app: &App) -> Result<Self, ApiError> {
+        let path = root(app).join(format!("{PART}{}", hex(&random::<16>())));
+        fs::create_dir_all(&path)?;
+        Ok(Self(path))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for PartFolder {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            tracing::warn!(%error, "a folder of a request cannot be removed");
+        }
+    }
+}
+
+/// Jobs that may go on with what is in their folder. One that was cancelled may, if its lesson is
+/// taught with what was finished, as long as its upload is kept.
+pub(crate) const SELECT_KEPT: &str = "select id from jobs \
+    where state in ('queued', 'running', 'failed') or (state = 'cancelled' \
+    and exists (select 1 from lessons where lessons.lesson = jobs.lesson_id \
+        and is_published = 1 and is_deleted = 0) \
+    and exists (select 1 from uploads where uploads.lesson_id = jobs.lesson_id))";
+
 /// Removes the work folders of jobs that are over.
 pub(super) async fn sweep(app: &App) {
-    let mut open = app.jobs.open();
-    open.retain(|job| job.state != JobState::Cancelled);
-    let open: Vec<String> = open.iter().map(|job| job.id.to_string()).collect();
+    let kept = |db: &Connection| -> rusqlite::Result<Vec<i64>> {
+        db.prepare_cached(SELECT_KEPT)?.query_map([], |row| row.get(0))?.collect()
+    };
+    // Without an answer nothing is known to be over.
+    let Ok(open) = app.db.read(kept).await else { return };
+    let open: Vec<String> = open.iter().map(ToString::to_string).collect();
     let Ok(mut folders) = tokio::fs::read_dir(root(app)).await else { return };
     while let Ok(Some(folder)) = folders.next_entry().await {
-        if !open.iter().any(|id| folder.file_name().to_str() == Some(id)) {
+        let name = folder.file_name();
+        let is_open = open.iter().any(|id| name.to_str() == Some(id));
+        if !is_open && !is_in_use(&folder).await {
             remove(folder.path()).await;
         }
     }
+}
+
+/// Whether a request may still be working in a folder that is no job's.
+async fn is_in_use(folder: &tokio::fs::DirEntry) -> bool {
+    let is_part = folder.file_name().to_str().is_some_and(|name| name.starts_with(PART));
+    let modified = folder.metadata().await.and_then(|metadata| metadata.modified());
+    let age = modified.ok().and_then(|at| at.elapsed().ok());
+    is_part && age.is_none_or(|age| age < PART_AGE_MAX)
 }
 
 /// Removes what was being written; finished tracks stay for the next try.

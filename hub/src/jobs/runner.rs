@@ -205,7 +205,9 @@ async fn keep_outcome(
     }
     match next {
         Some(next) => app.jobs.committed(next),
-        None if is_done => uploads::discard_file(app, &job.import.upload_id).await,
+        None if is_done => {
+            uploads::discard_files(app, job.import.files().map(|(id, _)| id)).await;
+        }
         None => {}
     }
     Ok(())

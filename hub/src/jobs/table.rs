@@ -6,8 +6,9 @@ use super::{ImportJob, Job, JobFailure, JobKind, JobState};
 use crate::app::now_ms;
 use crate::problem::ApiError;
 
-const COLUMNS: &str =
-    "id, kind, hex(lesson_id), title, state, error_code, error_detail, created_at, goes_on";
+const COLUMNS: &str = "id, kind, hex(lesson_id), title, state, error_code, error_detail, \
+    created_at, goes_on, exists (select 1 from lessons where lessons.lesson = jobs.lesson_id \
+    and is_published = 1 and is_deleted = 0)";
 pub(crate) const SELECT_OPEN: &str =
     "select {columns} from jobs where state <> 'done' order by id desc limit ?1";
 pub(crate) const SELECT_RECENT: &str =
@@ -90,5 +91,6 @@ fn job_of_row(row: &Row<'_>) -> rusqlite::Result<Job> {
         error: failure.0.map(|code| JobFailure { code, detail: failure.1.unwrap_or_default() }),
         created_at: row.get(7)?,
         goes_on: row.get(8)?,
+        is_lesson_there: row.get(9)?,
     })
 }

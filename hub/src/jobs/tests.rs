@@ -17,6 +17,7 @@ fn import() -> ImportJob {
     ImportJob {
         upload_id: "ffeeddccbbaa99887766554433221100".to_owned(),
         filename: "课.mp4".to_owned(),
+        others: Vec::new(),
         title: "课".to_owned(),
         subject: "math".to_owned(),
         grade: "5".to_owned(),

@@ -57,10 +57,11 @@ pub async fn keep_house(app: &App) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Removes an upload's file, whose lesson is made; its row stays for clients that ask.
-pub async fn discard_file(app: &App, upload_id: &str) {
-    let path = super::path(app, upload_id);
-    drop(tokio::task::spawn_blocking(move || remove_file(&path)).await);
+/// Removes the files of uploads whose lesson is made; their rows stay for clients that ask.
+pub async fn discard_files<'a>(app: &App, upload_ids: impl Iterator<Item = &'a str>) {
+    let paths: Vec<_> = upload_ids.map(|id| super::path(app, id)).collect();
+    let discard = move || paths.iter().for_each(|path| remove_file(path));
+    drop(tokio::task::spawn_blocking(discard).await);
 }
 
 /// Removes a file if it is there.

@@ -2,12 +2,14 @@
 
 use axum::http::HeaderValue;
 
+use super::group::{FILES_MAX, Group};
+use crate::app::is_hex;
 use crate::catalog::bounds::{self, GRADES, SUBJECTS, TEACHER_CHARS_MAX, TITLE_CHARS_MAX};
 use crate::problem::ApiError;
 
 /// Longest file name that is kept; the rest is cut off.
 const FILENAME_CHARS_MAX: usize = 200;
-/// Longest header: five fields of 300 characters, four bytes each, in base64, with reserve.
+/// Longest header: eight fields of 300 characters, four bytes each, in base64, with reserve.
 const HEADER_BYTES_MAX: usize = 16 << 10;
 
 /// What the client says of a file, within bounds.
@@ -20,6 +22,7 @@ pub(super) struct Metadata {
     pub teacher: String,
     /// True if it is what a courier brought, and no lesson.
     pub is_courier: bool,
+    pub group: Option<Group>,
 }
 
 /// Reads the header; what is missing gets a default, what is wrong is refused.
@@ -32,8 +35,18 @@ pub(super) fn parse(header: Option<&HeaderValue>) -> Result<Metadata, ApiError> 
         return Err(malformed());
     }
     let text = std::str::from_utf8(bytes).map_err(|_| malformed())?;
-    let mut values = [const { String::new() }; 6];
-    let names = ["filename", "title", "subject", "grade", "teacher", "kind"];
+    let mut values = [const { String::new() }; 9];
+    let names = [
+        "filename",
+        "title",
+        "subject",
+        "grade",
+        "teacher",
+        "kind",
+        "group",
+        "group_files",
+        "group_place",
+    ];
     for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
         let (name, encoded) = pair.split_once(' ').unwrap_or((pair, ""));
         let value = decode_base64(encoded.trim()).and_then(|bytes| String::from_utf8(bytes).ok());
@@ -45,7 +58,9 @@ pub(super) fn parse(header: Option<&HeaderValue>) -> Result<Metadata, ApiError> 
     check(values)
 }
 
-fn check([filename, title, subject, grade, teacher, kind]: [String; 6]) -> Result<Metadata, ApiError> {
+fn check(values: [String; 9]) -> Result<Metadata, ApiError> {
+    let [filename, title, subject, grade, teacher, kind, group @ ..] = values;
+    let group = group_of(group)?;
     let filename = Some(bounds::line(&filename, FILENAME_CHARS_MAX)).filter(|n| !n.is_empty());
     let filename = filename.unwrap_or_else(|| "lesson".to_owned());
     let title = if title.trim().is_empty() { title_of(&filename) } else { title };
@@ -71,7 +86,29 @@ fn check([filename, title, subject, grade, teacher, kind]: [String; 6]) -> Resul
         _ => return Err(ApiError::invalid_input("kind", "lesson, or courier")),
     };
     let (title, teacher) = (title.trim().to_owned(), teacher.trim().to_owned());
-    Ok(Metadata { filename, title, subject, grade, teacher, is_courier })
+    if is_courier && group.is_some() {
+        return Err(ApiError::invalid_input("group", "none for what a courier has brought"));
+    }
+    Ok(Metadata { filename, title, subject, grade, teacher, is_courier, group })
+}
+
+/// The group that a file belongs to; a group of one is none.
+fn group_of([id, files, place]: [String; 3]) -> Result<Option<Group>, ApiError> {
+    if id.is_empty() && files.is_empty() && place.is_empty() {
+        return Ok(None);
+    }
+    let number = |text: &str| text.parse::<u32>().ok();
+    let id = id.to_ascii_lowercase();
+    if !is_hex(&id, 16) {
+        return Err(ApiError::invalid_input("group", "32 hex digits"));
+    }
+    let files = number(&files).filter(|files| (1..=FILES_MAX).contains(files));
+    let allowed = format!("1 to {FILES_MAX} files");
+    let files = files.ok_or_else(|| ApiError::invalid_input("group_files", allowed))?;
+    let place = number(&place).filter(|place| *place < files);
+    let allowed = format!("0 to {}", files - 1);
+    let place = place.ok_or_else(|| ApiError::invalid_input("group_place", allowed))?;
+    Ok((files > 1).then(|| Group { id, files, place }))
 }
 
 /// Takes the title from the file's name: its last part, without the extension.
@@ -158,9 +195,20 @@ mod tests {
             ("grade", "13"),
             ("teacher", &long[..31]),
             ("kind", "potion"),
+            ("group", "../../x"),
         ] {
             assert_eq!(parse_pairs(&[(field, value)]).unwrap_err().params["field"], field);
         }
+        let id = "0123456789ABCDEF0123456789abcdef";
+        for (files, place, field) in
+            [("0", "0", "group_files"), ("101", "0", "group_files"), ("2", "2", "group_place")]
+        {
+            let pairs = [("group", id), ("group_files", files), ("group_place", place)];
+            assert_eq!(parse_pairs(&pairs).unwrap_err().params["field"], field);
+        }
+        let pairs = [("group", id), ("group_files", "2"), ("group_place", "1")];
+        let group = parse_pairs(&pairs).unwrap().group.unwrap();
+        assert_eq!((group.id, group.files, group.place), (id.to_ascii_lowercase(), 2, 1));
         let error = parse(Some(&HeaderValue::from_static("title ???"))).unwrap_err();
         assert_eq!(error.params["field"], "upload-metadata");
     }

@@ -194,7 +194,12 @@ impl Transfer {
             return Ok(());
         }
         let job = self.app.db.write(move |tx| table::complete(tx, &row, &author)).await?;
-        tracing::info!(lesson = job.lesson_id, bytes = self.row.upload.length, "upload complete");
+        let bytes = self.row.upload.length;
+        let Some(job) = job else {
+            tracing::debug!(bytes, "upload complete; its lesson waits for other files");
+            return Ok(());
+        };
+        tracing::info!(lesson = job.lesson_id, bytes, "upload complete");
         self.app.jobs.committed(job);
         Ok(())
     }

@@ -2,37 +2,48 @@
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use super::Upload;
+use super::group::{self, Group};
 use super::metadata::Metadata;
+use super::{Upload, as_i64};
 use crate::app::{hex, now_ms, random};
 use crate::courier;
-use crate::jobs::{self, ImportJob, Job, JobKind};
+use crate::jobs::{self, ImportJob, Job, JobKind, OtherFile};
 use crate::problem::ApiError;
 
 const COLUMNS: &str = "lower(hex(id)), lower(hex(user_id)), filename, title, subject, grade, \
     teacher, length, offset_bytes, \
-    iif(lesson_id is null, null, lower(hex(lesson_id))), created_at, is_courier, courier_import";
+    iif(lesson_id is null, null, lower(hex(lesson_id))), created_at, \
+    iif(group_id is null, null, lower(hex(group_id))), group_files, group_place, \
+    is_courier, courier_import";
 pub(crate) const SELECT_ONE: &str = "select {columns} from uploads where id = unhex(?1)";
 pub(crate) const SELECT_UNFINISHED_OF: &str = "select {columns} from uploads \
     where user_id = unhex(?1) and lesson_id is null and courier_import is null \
-    order by created_at desc, id";
+    order by created_at desc, group_place, id";
 pub(crate) const SELECT_UNFINISHED: &str = "select {columns} from uploads \
     where lesson_id is null and courier_import is null";
+pub(crate) const SELECT_GROUP: &str = "select {columns} from uploads \
+    where user_id = unhex(?1) and group_id = unhex(?2) order by group_place";
 pub(crate) const SELECT_STALE: &str = "select {columns} from uploads where touched_at < ?1 \
     and not exists (select 1 from jobs where jobs.lesson_id = uploads.lesson_id \
         and jobs.state in ('queued', 'running')) \
     and not exists (select 1 from courier_jobs where courier_jobs.upload_id = uploads.id \
-        and courier_jobs.state in ('queued', 'running'))";
-pub(crate) const COUNT_UNFINISHED: &str =
-    "select count(*) from uploads \
-    where user_id = unhex(?1) and lesson_id is null and courier_import is null";
+        and courier_jobs.state in ('queued', 'running')) \
+    and not exists (select 1 from uploads other where other.user_id = uploads.user_id \
+        and other.group_id = uploads.group_id and other.touched_at >= ?1)";
+/// The files of one lesson count as one.
+pub(crate) const COUNT_UNFINISHED: &str = "select count(distinct coalesce(group_id, id)) \
+    from uploads where user_id = unhex(?1) and lesson_id is null and courier_import is null \
+    and (?2 is null or group_id is null or group_id <> unhex(?2))";
 pub(crate) const INSERT: &str = "insert into uploads (id, user_id, filename, title, subject, \
-    grade, teacher, length, created_at, touched_at, is_courier) \
-    values (unhex(?1), unhex(?2), ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10)";
+    grade, teacher, length, created_at, touched_at, group_id, group_files, group_place, \
+    is_courier) \
+    values (unhex(?1), unhex(?2), ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, unhex(?10), ?11, ?12, ?13)";
 pub(crate) const ADVANCE: &str =
     "update uploads set offset_bytes = ?2, touched_at = ?3 where id = unhex(?1)";
-pub(crate) const COMPLETE: &str = "update uploads set offset_bytes = length, \
-    lesson_id = unhex(?2), touched_at = ?3 where id = unhex(?1) and lesson_id is null";
+pub(crate) const ARRIVE: &str = "update uploads set offset_bytes = length, \
+    touched_at = ?2 where id = unhex(?1) and lesson_id is null";
+pub(crate) const BECOME: &str =
+    "update uploads set lesson_id = unhex(?2) where id = unhex(?1) and lesson_id is null";
 pub(crate) const COMPLETE_COURIER: &str = "update uploads set offset_bytes = length, \
     courier_import = ?2, touched_at = ?3 where id = unhex(?1) and courier_import is null";
 pub(crate) const DELETE: &str = "delete from uploads where id = unhex(?1)";
@@ -60,6 +71,7 @@ impl Row {
             lesson_id: None,
             import_id: None,
             created_at: now_ms(),
+            group: metadata.group,
         };
         Self {
             upload,
@@ -73,9 +85,18 @@ impl Row {
     }
 }
 
-pub(super) fn insert(tx: &Transaction<'_>, row: &Row, unfinished_max: u32) -> Result<(), ApiError> {
+/// Adds an upload, if its user and its group may have one more.
+pub(super) fn insert(
+    tx: &Transaction<'_>,
+    row: &Row,
+    unfinished_max: u32,
+    lesson_bytes_max: u64,
+) -> Result<(), ApiError> {
+    let group = row.upload.group.as_ref();
+    group.map_or(Ok(()), |group| group::check(tx, row, group, lesson_bytes_max))?;
     let mut count = tx.prepare_cached(COUNT_UNFINISHED)?;
-    let unfinished: u32 = count.query_row([&row.user_id], |r| r.get(0))?;
+    let own = group.map(|group| &group.id);
+    let unfinished: u32 = count.query_row(params![row.user_id, own], |r| r.get(0))?;
     if unfinished >= unfinished_max {
         let words = format!("You have {unfinished_max} unfinished uploads; finish or delete some.");
         return Err(ApiError::conflict(words));
@@ -91,6 +112,9 @@ pub(super) fn insert(tx: &Transaction<'_>, row: &Row, unfinished_max: u32) -> Re
         row.teacher,
         as_i64(upload.length),
         upload.created_at,
+        own,
+        group.map(|group| group.files),
+        group.map(|group| group.place),
         row.is_courier,
     ])?;
     Ok(())
@@ -102,24 +126,47 @@ pub(super) fn advance(tx: &Transaction<'_>, id: &str, offset: u64) -> Result<(),
     Ok(())
 }
 
-/// Completes an upload: lesson id, import and offset in one transaction.
-pub(super) fn complete(tx: &Transaction<'_>, row: &Row, author: &str) -> Result<Job, ApiError> {
-    let lesson_id = hex(&random::<16>());
-    let changed =
-        tx.prepare_cached(COMPLETE)?.execute(params![row.upload.id, lesson_id, now_ms()])?;
-    if changed == 0 {
+/// Completes an upload. The last file of a lesson makes its id and its import, in the same
+/// transaction; one before it only waits for the others.
+pub(super) fn complete(
+    tx: &Transaction<'_>,
+    row: &Row,
+    author: &str,
+) -> Result<Option<Job>, ApiError> {
+    if tx.prepare_cached(ARRIVE)?.execute(params![row.upload.id, now_ms()])? == 0 {
         return Err(ApiError::conflict("This upload is complete or deleted already."));
     }
-    let import = ImportJob {
-        upload_id: row.upload.id.clone(),
-        filename: row.upload.filename.clone(),
-        title: row.title.clone(),
-        subject: row.subject.clone(),
-        grade: row.grade.clone(),
-        teacher: row.teacher.clone(),
+    let Some(files) = whole_lesson(tx, row)? else { return Ok(None) };
+    let lesson_id = hex(&random::<16>());
+    for file in &files {
+        tx.prepare_cached(BECOME)?.execute(params![file.upload.id, lesson_id])?;
+    }
+    jobs::enqueue(tx, JobKind::Import, &lesson_id, &import_of(files, author)).map(Some)
+}
+
+/// Gives the files of the lesson in their order, if all of them have arrived.
+fn whole_lesson(tx: &Transaction<'_>, row: &Row) -> Result<Option<Vec<Row>>, ApiError> {
+    let Some(group) = &row.upload.group else { return Ok(Some(vec![row.clone()])) };
+    let files = files_of(tx, &row.user_id, &group.id)?;
+    let has_arrived = |file: &Row| file.upload.offset == file.upload.length;
+    let is_whole = files.len() == group.files as usize && files.iter().all(has_arrived);
+    Ok(is_whole.then_some(files))
+}
+
+fn import_of(files: Vec<Row>, author: &str) -> ImportJob {
+    let mut files = files.into_iter();
+    let first = files.next().expect("a lesson has at least one file");
+    let other = |file: Row| OtherFile { upload_id: file.upload.id, filename: file.upload.filename };
+    ImportJob {
+        upload_id: first.upload.id,
+        filename: first.upload.filename,
+        others: files.map(other).collect(),
+        title: first.title,
+        subject: first.subject,
+        grade: first.grade,
+        teacher: first.teacher,
         author: author.to_owned(),
-    };
-    jobs::enqueue(tx, JobKind::Import, &lesson_id, &import)
+    }
 }
 
 /// Completes the upload of what a courier brought: its import and offset in one transaction.
@@ -147,6 +194,16 @@ pub(super) fn unfinished_of(connection: &Connection, user_id: &str) -> Result<Ve
     Ok(statement.query_map([user_id], row_of)?.collect::<Result<_, _>>()?)
 }
 
+/// Reads the files of a lesson that are there, in their order.
+pub(super) fn files_of(
+    connection: &Connection,
+    user_id: &str,
+    group_id: &str,
+) -> Result<Vec<Row>, ApiError> {
+    let mut statement = connection.prepare_cached(&with_columns(SELECT_GROUP))?;
+    Ok(statement.query_map([user_id, group_id], row_of)?.collect::<Result<_, _>>()?)
+}
+
 pub(super) fn unfinished(connection: &Connection) -> Result<Vec<Row>, ApiError> {
     let mut statement = connection.prepare_cached(&with_columns(SELECT_UNFINISHED))?;
     Ok(statement.query_map([], row_of)?.collect::<Result<_, _>>()?)
@@ -168,6 +225,9 @@ pub(crate) fn with_columns(sql: &str) -> String {
 }
 
 fn row_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
+    let group = row.get::<_, Option<String>>(11)?;
+    let group = group
+        .map(|id| Ok::<_, rusqlite::Error>(Group { id, files: row.get(12)?, place: row.get(13)? }));
     let upload = Upload {
         id: row.get(0)?,
         filename: row.get(2)?,
@@ -175,7 +235,8 @@ fn row_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         offset: row.get::<_, i64>(8)?.unsigned_abs(),
         lesson_id: row.get(9)?,
         created_at: row.get(10)?,
-        import_id: row.get(12)?,
+        group: group.transpose()?,
+        import_id: row.get(15)?,
     };
     Ok(Row {
         upload,
@@ -184,11 +245,6 @@ fn row_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         subject: row.get(4)?,
         grade: row.get(5)?,
         teacher: row.get(6)?,
-        is_courier: row.get(11)?,
+        is_courier: row.get(14)?,
     })
-}
-
-/// SQLite's integers are signed; files of 2⁶³ bytes do not exist.
-fn as_i64(bytes: u64) -> i64 {
-    i64::try_from(bytes).unwrap_or(i64::MAX)
 }

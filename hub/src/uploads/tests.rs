@@ -263,3 +263,105 @@ async fn uploads_that_do_not_go_on_are_removed_after_their_days() {
     // Its lesson is still to be made.
     assert!(file_of(&hub, &done).exists());
 }
+
+const GROUP: &str = "00112233445566778899aabbccddeeff";
+
+async fn begin_part(hub: &TrialHub, who: &str, files: u32, place: u32, name: &str) -> Answer {
+    let (files, place) = (files.to_string(), place.to_string());
+    let pairs = [
+        ("filename", name),
+        ("title", "黑板"),
+        ("group", GROUP),
+        ("group_files", &files),
+        ("group_place", &place),
+    ];
+    create(hub, who, "5", &pairs).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_one_lesson_make_it_when_the_last_has_arrived_in_the_order_of_their_places() {
+    let (hub, admin) = TrialHub::start_set_up().await;
+    let second = begin_part(&hub, &admin, 3, 1, "2.jpg").await.header("location").to_owned();
+    let first = begin_part(&hub, &admin, 3, 0, "1.jpg").await.header("location").to_owned();
+    for path in [&second, &first] {
+        let arrived = append(&hub, path, &admin, 0, Body::from("12345")).await;
+        assert_eq!((arrived.outcome().as_str(), arrived.header("yingxue-lesson")), ("204", ""));
+        // A client that lost the answer asks again; nothing happens.
+        let again = append(&hub, path, &admin, 5, Body::empty()).await;
+        assert_eq!((again.outcome().as_str(), again.header("yingxue-lesson")), ("204", ""));
+    }
+    let list = hub.get("/api/v1/uploads", &admin).await.json()["items"].clone();
+    assert_eq!(list.as_array().unwrap().len(), 2, "they wait for the third");
+    assert_eq!(list[0]["group"]["files"], 3);
+    let refused = async |files, place| begin_part(&hub, &admin, files, place, "x").await.outcome();
+    assert_eq!(refused(3, 1).await, "409 conflict");
+    assert_eq!(refused(4, 2).await, "422 invalid_input");
+
+    // The hub is stopped between the second file and the third.
+    hub.app.sync.shutdown().await;
+    let hub = TrialHub::start_in(hub.dir, Config::default()).await;
+    let third = begin_part(&hub, &admin, 3, 2, "声音.m4a").await.header("location").to_owned();
+    assert_eq!(hub.get("/api/v1/jobs", &admin).await.json()["items"].as_array().unwrap().len(), 0);
+    let done = append(&hub, &third, &admin, 0, Body::from("abcde")).await;
+    let lesson_id = done.header("yingxue-lesson").to_owned();
+    assert_eq!(lesson_id.len(), 32);
+    for path in [&first, &second] {
+        assert_eq!(hub.get(path, &admin).await.json()["lesson_id"], lesson_id.as_str());
+    }
+    let job = hub.app.jobs.of_lesson(&lesson_id).unwrap();
+    assert_eq!(job.title, "黑板");
+    let payload = |db: &rusqlite::Connection| -> rusqlite::Result<String> {
+        db.query_row("select payload from jobs", [], |row| row.get(0))
+    };
+    let payload = hub.app.db.read(payload).await.unwrap();
+    let import: crate::jobs::ImportJob = serde_json::from_str(&payload).unwrap();
+    let id = |path: &str| path.rsplit_once('/').unwrap().1.to_owned();
+    let expected = [(id(&first), "1.jpg"), (id(&second), "2.jpg"), (id(&third), "声音.m4a")];
+    let files: Vec<_> = import.files().map(|(id, name)| (id.to_owned(), name)).collect();
+    assert_eq!(files, expected);
+    let late = begin_part(&hub, &admin, 3, 0, "1.jpg").await;
+    assert_eq!(late.outcome(), "409 conflict", "it is a lesson already");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_files_of_one_lesson_are_bounded_and_belong_to_one_teacher() {
+    let mut config = Config::default();
+    config.uploads.unfinished_max = 1;
+    config.uploads.upload_bytes_max = 9;
+    let hub = TrialHub::start_in(tempfile::tempdir().unwrap(), config).await;
+    let admin = hub.set_up().await;
+    let teacher = hub.log_in_new(&admin, "li", "teacher").await;
+    assert_eq!(begin_part(&hub, &admin, 2, 0, "1.jpg").await.outcome(), "201");
+    // Together they have more bytes than a lesson may have.
+    assert_eq!(begin_part(&hub, &admin, 2, 1, "2.jpg").await.outcome(), "413 upload_too_large");
+    // The same number of another teacher is another lesson.
+    assert_eq!(begin_part(&hub, &teacher, 2, 0, "1.jpg").await.outcome(), "201");
+    assert_eq!(create(&hub, &teacher, "4", &[]).await.outcome(), "409 conflict");
+    let pairs = [("group", GROUP), ("group_files", "2"), ("group_place", "1")];
+    let other = create(&hub, &teacher, "4", &pairs).await;
+    assert_eq!(other.outcome(), "201", "the files of one lesson count as one");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_waits_for_the_others_is_kept_as_long_as_they_go_on() {
+    let (hub, admin) = TrialHub::start_set_up().await;
+    let old = begin_part(&hub, &admin, 2, 0, "1.jpg").await.header("location").to_owned();
+    append(&hub, &old, &admin, 0, Body::from("12345")).await;
+    let new = begin_part(&hub, &admin, 2, 1, "2.jpg").await.header("location").to_owned();
+    let age = |id: String, ms: i64| {
+        hub.app.db.write(move |tx| {
+            tx.execute(
+                "update uploads set touched_at = touched_at - ?2 where id = unhex(?1)",
+                rusqlite::params![id, ms],
+            )
+        })
+    };
+    let id = |path: &str| path.rsplit_once('/').unwrap().1.to_owned();
+    age(id(&old), 8 * 86_400_000).await.unwrap();
+    super::keep_house(&hub.app).await.unwrap();
+    assert_eq!(hub.get(&old, &admin).await.status, 200);
+    age(id(&new), 8 * 86_400_000).await.unwrap();
+    super::keep_house(&hub.app).await.unwrap();
+    assert_eq!(hub.get(&old, &admin).await.status, 404);
+    assert!(!file_of(&hub, &old).exists() && !file_of(&hub, &new).exists());
+}

@@ -24,7 +24,7 @@ struct Slot {
 }
 
 /// The right to change one upload, until it is dropped.
-pub(super) struct Turn {
+pub(crate) struct Turn {
     id: String,
     slots: Arc<Mutex<HashMap<String, Arc<Slot>>>>,
     arrivals: watch::Receiver<u64>,
@@ -33,7 +33,7 @@ pub(super) struct Turn {
 
 impl Uploads {
     /// Takes the turn; a transfer that holds it is asked to stop, keeps what it has, and gives way.
-    pub(super) async fn take(&self, id: &str) -> Result<Turn, ApiError> {
+    pub(crate) async fn take(&self, id: &str) -> Result<Turn, ApiError> {
         let slot = {
             let mut slots = self.slots.lock().expect("never held over a panic");
             let fresh = || {

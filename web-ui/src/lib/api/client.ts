@@ -17,7 +17,22 @@ export function watch(next: Watcher): void {
 /** A hub ends every request within 90 s; the slowest is joining an alliance over a satellite. */
 const ANSWER_MS_MAX = 100_000;
 
-async function send<T>(method: string, path: string, body?: unknown): Promise<T> {
+function send<T>(method: string, path: string, body?: unknown): Promise<T> {
+  const headers = body === undefined ? undefined : { 'content-type': 'application/json' };
+  return request(method, path, body === undefined ? null : JSON.stringify(body), headers);
+}
+
+/** Sends a small file as it is. */
+function sendFile<T>(path: string, file: File): Promise<T> {
+  return request('POST', path, file, { 'content-type': 'application/octet-stream' });
+}
+
+async function request<T>(
+  method: string,
+  path: string,
+  body: BodyInit | null,
+  headers: Record<string, string> = {},
+): Promise<T> {
   const abort = new AbortController();
   const timer = setTimeout(() => abort.abort(), ANSWER_MS_MAX);
   let answer: Response;
@@ -25,8 +40,8 @@ async function send<T>(method: string, path: string, body?: unknown): Promise<T>
     answer = await fetch(`/api/v1${path}`, {
       method,
       signal: abort.signal,
-      headers: body === undefined ? {} : { 'content-type': 'application/json' },
-      body: body === undefined ? null : JSON.stringify(body),
+      headers,
+      body,
     });
   } catch {
     watcher?.lost();
@@ -91,6 +106,15 @@ export const hub = {
   timeline: (lesson: string) => get<api.Timeline>(`/lessons/${id(lesson)}/timeline`),
   changeLesson: (lesson: string, body: LessonEdit) =>
     send<api.LessonDetail>('PATCH', `/lessons/${id(lesson)}`, body),
+  addCaptions: (lesson: string, file: File) =>
+    sendFile<api.LessonDetail>(
+      `/lessons/${id(lesson)}/captions${query({ filename: file.name })}`,
+      file,
+    ),
+  removeCaptions: (lesson: string, kind: string) =>
+    send<api.LessonDetail>('DELETE', `/lessons/${id(lesson)}/captions/${id(kind)}`),
+  setPageTimes: (lesson: string, starts_ms: number[]) =>
+    send<api.LessonDetail>('PUT', `/lessons/${id(lesson)}/page_times`, { starts_ms }),
   deleteLesson: (lesson: string) => send<void>('DELETE', `/lessons/${id(lesson)}`),
   restoreLesson: (lesson: string) =>
     send<api.LessonDetail>('POST', `/lessons/${id(lesson)}/restore`),

@@ -28,6 +28,7 @@ export const PROBLEM_CODES = [
   'lead_unreachable',
   'last_admin',
   'conflict',
+  'no_subtitles',
   'internal',
 ] as const;
 
@@ -51,6 +52,14 @@ export const JOB_CODES = [
   'libreoffice_failed',
   'page_times',
   'mixed_files',
+  'many_recordings',
+  'film_and_pages',
+  'only_subtitles',
+  'subtitles_without_sound',
+  'too_many_subtitles',
+  'subtitles_too_large',
+  'too_many_files',
+  'upload_gone',
   'nothing_decoded',
   'too_long',
   'too_large',
