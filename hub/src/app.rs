@@ -24,8 +24,8 @@ use crate::playing::{self, Playing};
 use crate::problem::ApiError;
 use crate::setup::School;
 use crate::{
-    accounts, alliance, comments, contacts, demo_link, events, health, jobs, lessons, media,
-    openapi, setup, timeline, uploads, web,
+    accounts, alarms, alliance, comments, contacts, courier, demo_link, events, health, jobs,
+    lessons, media, offers, openapi, setup, timeline, timetable, uploads, web,
 };
 
 mod guard;
@@ -65,6 +65,8 @@ pub struct AppParts {
     pub data_dir: PathBuf,
     /// Work that outlives a restart.
     pub jobs: Jobs,
+    /// What is written to sticks and read from them now.
+    pub courier: courier::Courier,
     /// Which uploads take bytes now.
     pub uploads: uploads::Uploads,
     /// Whether a class is on.
@@ -73,6 +75,8 @@ pub struct AppParts {
     pub ffmpeg: Option<Ffmpeg>,
     /// What serving of lessons keeps between requests.
     pub serving: media::Serving,
+    /// Keeps edits of timetables and plans one after another.
+    pub timetable: timetable::Turn,
     /// Becomes true when the hub stops.
     pub shutdown: Shutdown,
 }
@@ -199,7 +203,11 @@ pub fn api_routes() -> OpenApiRouter<App> {
         .merge(comments::routes())
         .merge(uploads::routes())
         .merge(jobs::routes())
+        .merge(timetable::routes())
+        .merge(offers::routes())
         .merge(contacts::routes())
+        .merge(courier::routes())
+        .merge(alarms::routes())
         .merge(demo_link::routes())
         .merge(events::routes());
     OpenApiRouter::with_openapi(openapi::description()).nest("/api/v1", slices)

@@ -12,7 +12,9 @@ use crate::serve::{ServeOptions, serve};
 use client::HubClient;
 
 mod add;
+mod alliance;
 pub(crate) mod client;
+mod courier;
 mod doctor;
 mod media;
 pub(crate) mod upload;
@@ -59,12 +61,21 @@ enum Command {
         #[command(flatten)]
         hub: DataDir,
     },
+    /// The alliance's root key, its registrar, and a hub that was restored
+    #[command(subcommand)]
+    Alliance(alliance::AllianceCommand),
     /// Logins of this school
     #[command(subcommand)]
     User(UserCommand),
+    /// Reads a spreadsheet from standard input: a child process of the hub
+    #[command(hide = true)]
+    ReadSpreadsheet,
     /// Files, and the files of lessons
     #[command(subcommand)]
     Media(media::MediaCommand),
+    /// Carries lessons and comments by stick
+    #[command(subcommand)]
+    Courier(courier::CourierCommand),
     /// Says whether the hub runs, and how it is
     Status {
         #[command(flatten)]
@@ -164,12 +175,15 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Invite { valid_hours, hub } => invite(&hub.client()?, valid_hours)?,
         Command::Join { invitation, hub } => join(&hub.client()?, &invitation)?,
         Command::Found { name, hub } => found(&hub.client()?, &name)?,
+        Command::Alliance(command) => alliance::run(&command)?,
         Command::Members { hub } => members(&hub.client()?.get("/alliance")?),
         Command::User(UserCommand::Add { login, name, role, password, hub }) => {
             add_user(&hub.client()?, &login, name.as_deref(), role, password)?;
         }
         Command::User(UserCommand::List { hub }) => list_users(&hub.client()?)?,
+        Command::ReadSpreadsheet => crate::timetable::import::spreadsheet::run_child()?,
         Command::Media(command) => return media::run(&command),
+        Command::Courier(command) => return courier::run(&command),
         Command::Status { hub } => status(&hub.client()?)?,
         Command::Doctor { hub } => return Ok(doctor::run(&hub.path()?)),
     }
@@ -324,6 +338,12 @@ mod tests {
             "yingxue join abc",
             "yingxue user add chen --role teacher --password secret12",
             "yingxue doctor",
+            "yingxue courier export /media/usb --for 山村小学 --max-bytes 30GB",
+            "yingxue courier export /media/usb --all",
+            "yingxue courier import /media/usb",
+            "yingxue alliance root-key",
+            "yingxue alliance hand-over --root-key f",
+            "yingxue alliance write-anyway",
             "yingxue media check lesson.mp4",
         ] {
             Cli::try_parse_from(line.split(' ')).unwrap();

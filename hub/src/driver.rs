@@ -10,8 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
+use yingxue_sync_core::courier::{Carried, CarryError, Keys, Outcome, View};
 use yingxue_sync_core::event::{
-    Command, ContactView, DocEdit, MembershipView, Refusal, RequestId, Restored, Want,
+    Command, ContactView, DocEdit, MembershipView, Refusal, RequestId, Restored, StoreError, Want,
 };
 use yingxue_sync_core::id::{BlobId, CollectionId, DocId, HubId};
 use yingxue_sync_core::{Node, NodeConfig};
@@ -21,7 +22,7 @@ use yingxue_sync_io::transport::{Transport, TransportConfig};
 use crate::config::SyncConfig;
 use crate::db::Db;
 use crate::events::EventBus;
-use crate::store::{Notice, Store, lost};
+use crate::store::{Notice, Store, identity, lost};
 use news::News;
 
 pub mod history;
@@ -33,6 +34,9 @@ mod run;
 const MAILBOX_MAX: usize = 256;
 /// Longest wait for the node's answer; below the HTTP time-out, so that a page is told why.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(75);
+/// Longest wait for the node to judge what a courier brought: thousands of documents may have to
+/// be brought up to date first.
+const CARRY_WAIT_MAX: Duration = Duration::from_secs(900);
 
 /// Bytes of the disk that blobs leave free: the database and its log have to go on growing.
 const FREE_BYTES_MIN: u64 = 256 << 20;
@@ -84,6 +88,7 @@ pub struct ContactsView {
 enum Answer {
     Done,
     Invitation(String),
+    Carried(Outcome),
 }
 
 type Reply<T> = oneshot::Sender<T>;
@@ -93,6 +98,7 @@ enum Ask {
     Command(Box<dyn FnOnce(RequestId) -> Command + Send>, Reply<Result<Answer, Refusal>>),
     Tell(Command),
     Contacts(Reply<ContactsView>),
+    CourierView(Reply<Option<View>>),
     SetOnline(bool, Reply<()>),
     Stop(Reply<()>),
 }
@@ -103,8 +109,10 @@ pub struct SyncHandle {
     mailbox: mpsc::Sender<Ask>,
     membership: watch::Receiver<Option<Arc<MembershipView>>>,
     is_online: watch::Receiver<bool>,
+    is_in_doubt: watch::Receiver<bool>,
     addresses: watch::Receiver<Vec<String>>,
     hub: HubId,
+    keys: Arc<Keys>,
     data_dir: Arc<PathBuf>,
     files: Arc<BlobFiles>,
     news: Arc<News>,
@@ -120,13 +128,16 @@ pub async fn start(
     events: EventBus,
 ) -> Result<SyncHandle, StartError> {
     let secret = key_file::load_or_create(&config.data_dir.join("hub.key"))?;
+    let hub = yingxue_sync_core::hub_of(&secret);
     let files = BlobFiles::open(config.data_dir.join("blobs"), FREE_BYTES_MIN)
         .map_err(|e| StartError::Store(e.to_string()))?;
     let files = Arc::new(files);
     let news = Arc::new(News::new(db.clone(), events));
     let (store, restored) = {
         let (db, files, told) = (db.clone(), Arc::clone(&files), Arc::clone(&news));
+        let data_dir = config.data_dir.clone();
         let opened = tokio::task::spawn_blocking(move || {
+            identity::check(&db, &data_dir, hub).map_err(StartError::Store)?;
             open_store(db, files, move |notice| told.tell(notice))
         });
         opened.await.map_err(|e| StartError::Store(e.to_string()))??
@@ -152,20 +163,23 @@ pub async fn start(
     let (mailbox, asks) = mpsc::channel(MAILBOX_MAX);
     let (membership, membership_seen) = watch::channel(node.membership().map(Arc::new));
     let (is_online, is_online_seen) = watch::channel(true);
+    let (is_in_doubt, is_in_doubt_seen) = watch::channel(node.is_in_doubt());
     let (addresses, addresses_seen) = watch::channel(Vec::new());
     let handle = SyncHandle {
         mailbox,
         membership: membership_seen,
         is_online: is_online_seen,
+        is_in_doubt: is_in_doubt_seen,
         addresses: addresses_seen,
         hub: node.hub_id(),
-        data_dir: Arc::new(config.data_dir),
+        keys: Arc::new(Keys::of(&secret)),
+        data_dir: Arc::new(config.data_dir.clone()),
         files,
         news: Arc::clone(&news),
     };
-    let watches = run::Watches { membership, is_online, addresses };
+    let watches = run::Watches { membership, is_online, is_in_doubt, addresses };
     let edge = run::Edge { transport, contacts, store, asks };
-    let driver = run::Driver::new(node, edge, watches, news, db, config.sync.announce);
+    let driver = run::Driver::new(node, edge, watches, news, db, config);
     tokio::spawn(driver.run(handle.clone()));
     Ok(handle)
 }
@@ -196,6 +210,21 @@ impl SyncHandle {
     /// Gives who belongs to the alliance, or none if this hub belongs to none.
     pub fn membership(&self) -> Option<Arc<MembershipView>> {
         self.membership.borrow().clone()
+    }
+
+    /// Says whether this hub was restored or copied and writes nothing yet.
+    pub fn is_in_doubt(&self) -> bool {
+        *self.is_in_doubt.borrow()
+    }
+
+    /// Writes on although nobody has said what this hub wrote before it was restored.
+    pub async fn end_doubt(&self) -> Result<(), Refusal> {
+        self.done(move |request| Command::EndDoubt { request }).await
+    }
+
+    /// Makes this hub the registrar, by the alliance's root key.
+    pub async fn take_over(&self, root_secret: [u8; 32]) -> Result<(), Refusal> {
+        self.done(move |request| Command::TakeOver { request, root_secret }).await
     }
 
     /// Watches the membership; the value changes when it is durable.
@@ -238,7 +267,7 @@ impl SyncHandle {
         let invite = move |request| Command::Invite { request, secret, expires_wall_ms };
         match self.ask(invite).await? {
             Answer::Invitation(text) => Ok(text),
-            Answer::Done => Err(Refusal::Store("the invitation has no text".to_owned())),
+            _ => Err(Refusal::Store("the invitation has no text".to_owned())),
         }
     }
 
@@ -271,6 +300,33 @@ impl SyncHandle {
     /// Replaces the list of blobs to fetch.
     pub async fn set_wants(&self, wants: Vec<Want>) {
         self.tell(Command::SetWants(wants)).await;
+    }
+
+    /// Gives the keys that sign and open what couriers carry.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// Gives what decides what a courier carries; none without an alliance.
+    pub async fn courier_view(&self) -> Option<View> {
+        self.ask_driver(Ask::CourierView).await.flatten()
+    }
+
+    /// Has the node judge something that a courier brought; what it accepts is durable.
+    pub async fn carry(&self, carried: Carried) -> Outcome {
+        let carry = move |request| Command::Carry { request, carried };
+        let asked = self.ask_driver(|reply| Ask::Command(Box::new(carry), reply));
+        let failed = |reason: String| Outcome {
+            refused: Some(CarryError::Store(StoreError::Failed(reason))),
+            ..Outcome::default()
+        };
+        match tokio::time::timeout(CARRY_WAIT_MAX, asked).await {
+            Ok(Some(Ok(Answer::Carried(outcome)))) => outcome,
+            Ok(Some(Err(refusal))) => failed(refusal.to_string()),
+            Ok(Some(Ok(_))) => failed("an answer of another kind".to_owned()),
+            Ok(None) => failed("the hub is stopping".to_owned()),
+            Err(_) => failed("the node gave no answer in time".to_owned()),
+        }
     }
 
     /// Says what is happening with other hubs now.

@@ -241,7 +241,7 @@ impl Drop for Hub {
 }
 
 /// Finds the program: `YINGXUE_BIN`, or the one that cargo has built last.
-fn program() -> PathBuf {
+pub fn program() -> PathBuf {
     built("yingxue", "YINGXUE_BIN", "yingxue-hub")
 }
 

@@ -5,11 +5,14 @@
 
 use std::collections::BTreeMap;
 
+use crate::courier::{Carried, Outcome};
 use crate::id::{BlobId, CollectionId, ContactId, DocId, HubId};
 
+mod alarm;
 mod store;
 mod view;
 
+pub use alarm::Alarm;
 pub use store::{
     EnvelopeRecord, InvitationRecord, JournalHead, Restored, StoreError, StoreId, StoreOp,
     StoreReply, StoreRequest, StoreValue, StoredBlob,
@@ -113,6 +116,18 @@ pub enum Command {
         /// Who.
         hub: HubId,
     },
+    /// Makes this hub the registrar, by the root key that was kept on paper.
+    TakeOver {
+        /// Answered by [`Event::Done`] or [`Event::Refused`].
+        request: RequestId,
+        /// Ed25519 secret of the root key; used once to delegate, and not kept.
+        root_secret: [u8; 32],
+    },
+    /// Writes on although no other hub has said what this one wrote before it was restored.
+    EndDoubt {
+        /// Answered by [`Event::Done`] or [`Event::Refused`].
+        request: RequestId,
+    },
     /// Changes a document, and makes it if it is not there.
     EditDoc {
         /// Answered by [`Event::Done`] once durable, or [`Event::Refused`].
@@ -130,6 +145,13 @@ pub enum Command {
     SetWants(Vec<Want>),
     /// Tells that a blob made here is durable, so that contacts that asked for it hear of it.
     BlobAdded(BlobId),
+    /// Takes something that a courier brought, with the checks of any contact.
+    Carry {
+        /// Answered by [`Event::Carried`].
+        request: RequestId,
+        /// What.
+        carried: Carried,
+    },
     /// Tells that the link is back: members are dialled at once, whatever failed before.
     Reconnect,
     /// Tells under which multiaddresses this hub can be reached.
@@ -244,6 +266,13 @@ pub enum Event {
         /// One line of text, for a QR code or a letter.
         text: String,
     },
+    /// What a courier brought was judged; what was accepted is durable.
+    Carried {
+        /// Which command.
+        request: RequestId,
+        /// What became of it.
+        outcome: Outcome,
+    },
     /// Membership changed; see [`Node::membership`](crate::Node::membership).
     MembershipChanged,
     /// A blob's manifest was found and space is reserved, or pieces were verified and written.
@@ -287,10 +316,12 @@ pub enum Event {
         /// Bytes sent while it lasted.
         sent_bytes: u64,
     },
-    /// Something that a person has to look at: a fork, a stolen key, wrong pieces.
-    Alarm {
-        /// In a sentence.
-        text: String,
+    /// Something that a person has to look at.
+    Alarm(Alarm),
+    /// This hub began or ceased to doubt that its disk has all that it wrote.
+    DoubtChanged {
+        /// True while nothing is written.
+        is_in_doubt: bool,
     },
 }
 
@@ -332,6 +363,12 @@ pub enum Refusal {
     /// This hub may not write to the collection, or the document cannot take the edit.
     #[error("not allowed: {0}")]
     NotAllowed(String),
+    /// The disk was restored or copied, and others may hold what this hub wrote after that.
+    #[error("waiting for another hub to give back what this hub wrote")]
+    InDoubt,
+    /// The secret is not the alliance's root key.
+    #[error("this is not the root key of the alliance")]
+    NotRootKey,
     /// The disk is full.
     #[error("the disk is full")]
     NoSpace,

@@ -16,6 +16,7 @@
 //! ```
 
 pub mod blob;
+pub mod courier;
 pub mod doc;
 pub mod event;
 pub mod id;
@@ -24,8 +25,9 @@ pub mod membership;
 mod node;
 pub mod outbox;
 pub mod plan;
+pub mod riblt;
 pub mod rng;
 pub mod wire;
 
 pub use id::{ContactId, HubId, Time};
-pub use node::{Node, NodeConfig, RestoreError};
+pub use node::{Node, NodeConfig, RestoreError, hub_of};

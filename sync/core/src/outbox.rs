@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 
 use crate::id::Time;
+use crate::plan::Urgency;
 use crate::wire::{Class, Message, class_of};
 
 /// Credit at the start and its floor: four frames, 2 s of a 32 kB/s link.
@@ -30,11 +31,18 @@ pub const QUEUED_BYTES_MAX: usize = 16 << 20;
 /// Shortest time over which a rate is measured, so that a millisecond clock is exact to 1 %.
 const RATE_WINDOW_MS_MIN: u64 = 100;
 
+/// Queues of a contact: one for each class, and of blobs one for each urgency.
+const LANES: usize = Class::Blobs as usize + Urgency::ALL.len();
+
 /// Frames that wait to leave, and what may leave.
+///
+/// Pieces leave by how much they press: an urgent one passes another one between two frames.
+/// Each part of a piece is one frame, so no message is torn; manifests, which are longer, wait
+/// in the first of the lanes, in which nothing passes them.
 #[derive(Debug)]
 pub struct Outbox {
-    queues: [VecDeque<Vec<u8>>; 5],
-    queued_bytes: [usize; 5],
+    queues: [VecDeque<Vec<u8>>; LANES],
+    queued_bytes: [usize; LANES],
     sent_bytes: u64,
     granted_bytes: u64,
 }
@@ -43,7 +51,7 @@ impl Default for Outbox {
     fn default() -> Self {
         Self {
             queues: Default::default(),
-            queued_bytes: [0; 5],
+            queued_bytes: [0; LANES],
             sent_bytes: 0,
             granted_bytes: WINDOW_BYTES_MIN,
         }
@@ -53,26 +61,34 @@ impl Default for Outbox {
 impl Outbox {
     /// Queues a message.
     pub fn push(&mut self, message: &Message) {
-        let class = message.class() as usize;
+        self.push_into(message.class() as usize, message);
+    }
+
+    /// Queues a part of a piece by how much it presses.
+    pub fn push_piece(&mut self, message: &Message, urgency: Urgency) {
+        debug_assert!(matches!(message, Message::PieceData { .. }), "others are never passed");
+        self.push_into(Class::Blobs as usize + urgency as usize, message);
+    }
+
+    fn push_into(&mut self, lane: usize, message: &Message) {
         for frame in message.frames() {
-            self.queued_bytes[class] += frame.len();
-            self.queues[class].push_back(frame);
+            self.queued_bytes[lane] += frame.len();
+            self.queues[lane].push_back(frame);
         }
     }
 
     /// Takes the next frame that may leave.
     pub fn pop(&mut self) -> Option<Vec<u8>> {
-        let class =
-            Class::ALL.into_iter().find(|class| !self.queues[*class as usize].is_empty())?;
-        let queue = &mut self.queues[class as usize];
+        let lane = self.queues.iter().position(|queue| !queue.is_empty())?;
+        let queue = &mut self.queues[lane];
         let bytes = queue.front().map_or(0, Vec::len);
-        if class != Class::Control {
+        if lane != Class::Control as usize {
             if self.sent_bytes + bytes as u64 > self.granted_bytes {
                 return None;
             }
             self.sent_bytes += bytes as u64;
         }
-        self.queued_bytes[class as usize] -= bytes;
+        self.queued_bytes[lane] -= bytes;
         queue.pop_front()
     }
 
@@ -81,9 +97,15 @@ impl Outbox {
         self.granted_bytes = self.granted_bytes.max(granted_bytes);
     }
 
-    /// Gives the bytes that wait in a class.
+    /// Gives the bytes that wait in a class; of blobs, those of manifests and what presses most.
     pub fn queued_in(&self, class: Class) -> usize {
         self.queued_bytes[class as usize]
+    }
+
+    /// Gives the bytes of blobs that wait and press as much, or more.
+    pub fn queued_upto(&self, urgency: Urgency) -> usize {
+        let first = Class::Blobs as usize;
+        self.queued_bytes[first..=first + urgency as usize].iter().sum()
     }
 
     /// Gives the bytes that wait in all.
@@ -209,6 +231,34 @@ mod tests {
         outbox.push(&Message::Ping(1));
         assert!(outbox.pop().is_some(), "control needs no credit");
         assert!(outbox.pop().is_none());
+    }
+
+    #[test]
+    fn an_urgent_piece_passes_between_two_frames_of_another() {
+        let mut outbox = Outbox::default();
+        outbox.grant(u64::MAX);
+        let part = |blob| Message::PieceData {
+            blob: BlobId([blob; 32]),
+            piece: 0,
+            offset: 0,
+            bytes: vec![blob; 100],
+        };
+        (0..3).for_each(|_| outbox.push_piece(&part(1), Urgency::Rest));
+        assert_eq!(outbox.pop(), part(1).frames().pop());
+        let manifest = Message::Holding {
+            blob: BlobId([3; 32]),
+            manifest: Some(vec![0; 40_000]),
+            bitmap: vec![],
+        };
+        outbox.push(&manifest);
+        outbox.push_piece(&part(2), Urgency::Floor);
+        assert!(outbox.queued_upto(Urgency::Floor) > 40_000);
+        let mut there = crate::wire::Reassembly::default();
+        let mut heard = Vec::new();
+        while let Some(frame) = outbox.pop() {
+            heard.extend(there.push(&frame).unwrap());
+        }
+        assert_eq!(heard, [manifest, part(2), part(1), part(1)]);
     }
 
     /// A link of `bytes_per_s` and a round trip of 600 ms over which TCP brings everything in
