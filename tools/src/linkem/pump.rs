@@ -209,9 +209,9 @@ impl Pump {
     fn deliver(&mut self, now: u64) {
         for (to, way) in [1, 0].into_iter().zip(&mut self.ways) {
             while let Some((_, packet)) = way.flying.pop_front_if(|(at, _)| *at <= now) {
-                // A device that is down, or full, loses it, as a real one does.
-                match (&self.tuns[to]).write(&packet) {
-                    Ok(_) => way.counters.delivered.add(packet.len()),
+                // A device takes a packet whole; one that is down or full loses it, as a real one.
+                match (&self.tuns[to]).write_all(&packet) {
+                    Ok(()) => way.counters.delivered.add(packet.len()),
                     Err(_) => way.counters.lost.add(packet.len()),
                 }
             }

@@ -180,7 +180,7 @@ mod tests {
     use super::*;
     use crate::bench::seed;
 
-    /// The data directory of a hub with one lesson of eight pieces.
+    /// The data directory of a hub with two lessons of eight pieces each.
     fn hub() -> (tempfile::TempDir, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("hub");
@@ -195,7 +195,7 @@ mod tests {
             app.sync.found("Bench".into(), "school".into()).await.unwrap();
             app.sync.shutdown().await;
         });
-        seed::tracks(&data, &[], 1, (8 << 10, 1 << 10)).unwrap();
+        seed::tracks(&data, &[], 2, (8 << 10, 1 << 10)).unwrap();
         (folder, data)
     }
 
@@ -218,7 +218,7 @@ mod tests {
     fn a_sound_hub_passes_and_every_kind_of_damage_is_found() {
         let (_folder, data) = hub();
         let before = check(&data).unwrap();
-        assert_eq!(before.pieces.values().copied().collect::<Vec<_>>(), [8]);
+        assert_eq!(before.pieces.values().copied().collect::<Vec<_>>(), [8, 8]);
         assert!(before.heads.values().all(|seq| *seq > 0));
 
         let path = blob_path(&data);
