@@ -24,8 +24,8 @@ use crate::playing::{self, Playing};
 use crate::problem::ApiError;
 use crate::setup::School;
 use crate::{
-    accounts, alliance, comments, contacts, courier, demo_link, events, health, jobs, lessons, media,
-    openapi, setup, timeline, uploads, web,
+    accounts, alliance, comments, contacts, courier, demo_link, events, health, jobs, lessons,
+    media, openapi, setup, timeline, uploads, web,
 };
 
 mod guard;

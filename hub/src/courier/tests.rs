@@ -357,8 +357,7 @@ async fn a_stranger_who_claims_a_later_epoch_brings_nothing() {
     let mut writer = opened.write_parcel(&stranger, manifest, 0).unwrap();
     let piece = Frame::Piece { blob: BlobId([1; 32]), piece: 0, bytes: vec![1; 1_000] };
     for frames in [vec![Frame::Epochs(vec![vec![0; 100]])], vec![piece; 300]] {
-        let mut segment =
-            writer.begin(0, &[village.app.sync.keys().x25519_public()]).unwrap();
+        let mut segment = writer.begin(0, &[village.app.sync.keys().x25519_public()]).unwrap();
         frames.iter().for_each(|frame| segment.write(frame).unwrap());
         writer.end(segment).unwrap();
     }
@@ -421,14 +420,11 @@ async fn a_file_for_a_browser_is_downloaded_in_parts_and_uploaded_elsewhere() {
         .header("upload-length", bytes)
         .header("upload-metadata", format!("kind {kind}"));
     let created = village.send(request, axum::body::Body::empty()).await;
-    let request = crate::app::trial::request(
-        axum::http::Method::PATCH,
-        created.header("location"),
-        &admin,
-    )
-    .header("tus-resumable", "1.0.0")
-    .header("content-type", "application/offset+octet-stream")
-    .header("upload-offset", 0);
+    let request =
+        crate::app::trial::request(axum::http::Method::PATCH, created.header("location"), &admin)
+            .header("tus-resumable", "1.0.0")
+            .header("content-type", "application/offset+octet-stream")
+            .header("upload-offset", 0);
     let done = village.send(request, axum::body::Body::from(whole)).await;
     assert_eq!(done.status, 204);
     let path = format!("/api/v1/courier/imports/{}", done.header("yingxue-import"));

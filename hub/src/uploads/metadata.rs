@@ -45,7 +45,9 @@ pub(super) fn parse(header: Option<&HeaderValue>) -> Result<Metadata, ApiError> 
     check(values)
 }
 
-fn check([filename, title, subject, grade, teacher, kind]: [String; 6]) -> Result<Metadata, ApiError> {
+fn check(
+    [filename, title, subject, grade, teacher, kind]: [String; 6],
+) -> Result<Metadata, ApiError> {
     let filename = Some(bounds::line(&filename, FILENAME_CHARS_MAX)).filter(|n| !n.is_empty());
     let filename = filename.unwrap_or_else(|| "lesson".to_owned());
     let title = if title.trim().is_empty() { title_of(&filename) } else { title };

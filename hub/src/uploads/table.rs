@@ -23,8 +23,7 @@ pub(crate) const SELECT_STALE: &str = "select {columns} from uploads where touch
         and jobs.state in ('queued', 'running')) \
     and not exists (select 1 from courier_jobs where courier_jobs.upload_id = uploads.id \
         and courier_jobs.state in ('queued', 'running'))";
-pub(crate) const COUNT_UNFINISHED: &str =
-    "select count(*) from uploads \
+pub(crate) const COUNT_UNFINISHED: &str = "select count(*) from uploads \
     where user_id = unhex(?1) and lesson_id is null and courier_import is null";
 pub(crate) const INSERT: &str = "insert into uploads (id, user_id, filename, title, subject, \
     grade, teacher, length, created_at, touched_at, is_courier) \
