@@ -169,17 +169,8 @@ impl Node {
                     trouble = Some(Trouble::UnknownEpoch);
                     break;
                 }
-                // Nothing after it can be accepted, but whoever carries it may be honest.
-                Err(EnvelopeError::Revoked) => {
-                    trouble = Some(Trouble::Revoked);
-                    break;
-                }
-                Err(EnvelopeError::Fork) => {
-                    trouble = Some(Trouble::Fork);
-                    break;
-                }
                 Err(error) => {
-                    trouble = Some(Trouble::Wrong(error.to_string()));
+                    trouble = Some(Trouble::of(&error));
                     break;
                 }
             }
@@ -431,6 +422,17 @@ pub(super) enum Trouble {
     UnknownEpoch,
     Revoked,
     Wrong(String),
+}
+
+impl Trouble {
+    fn of(error: &EnvelopeError) -> Self {
+        match error {
+            // Nothing after it can be accepted, but whoever carries it may be honest.
+            EnvelopeError::Revoked => Self::Revoked,
+            EnvelopeError::Fork => Self::Fork,
+            other => Self::Wrong(other.to_string()),
+        }
+    }
 }
 
 /// Loads a document and applies envelopes; one that does not fit is skipped and told.
