@@ -227,8 +227,8 @@ fn lessons_of(
     let mut statement = db.prepare_cached(SELECT_LESSONS)?;
     let mut lessons = BTreeSet::new();
     for blob in blobs {
-        let rows = statement
-            .query_map([blob.as_bytes()], |row| Ok((DocId(row.get(0)?), row.get(1)?)))?;
+        let rows =
+            statement.query_map([blob.as_bytes()], |row| Ok((DocId(row.get(0)?), row.get(1)?)))?;
         for row in rows {
             lessons.insert(row?);
         }

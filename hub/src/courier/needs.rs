@@ -219,11 +219,7 @@ pub(super) fn lack(
 }
 
 impl<'a> Wishes<'a> {
-    fn of(
-        db: &Connection,
-        view: &View,
-        receipt: Option<&'a Receipt>,
-    ) -> rusqlite::Result<Self> {
+    fn of(db: &Connection, view: &View, receipt: Option<&'a Receipt>) -> rusqlite::Result<Self> {
         let wants = receipt.map_or(&[][..], |receipt| &receipt.wants);
         let places = (0..).zip(wants).map(|(place, want)| (want.blob, place)).collect();
         let mut new_docs = BTreeSet::new();
@@ -279,9 +275,7 @@ fn tracks(db: &Connection) -> rusqlite::Result<Vec<Track>> {
 /// Gives the quality of a lesson that a track first belongs to; 0 is the floor.
 fn step_of(kind: &str) -> usize {
     match TrackKind::from_str(kind) {
-        Ok(
-            TrackKind::Audio | TrackKind::Slides | TrackKind::Captions(_) | TrackKind::Thumbs,
-        ) => 0,
+        Ok(TrackKind::Audio | TrackKind::Slides | TrackKind::Captions(_) | TrackKind::Thumbs) => 0,
         Ok(TrackKind::Video360) => 1,
         Ok(TrackKind::Video480) => 2,
         Ok(TrackKind::Source) => 3,

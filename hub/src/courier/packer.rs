@@ -33,7 +33,16 @@ struct Open {
 impl<'a> Packer<'a> {
     pub(super) fn new(app: &'a App, live: &'a Live, writer: ParcelWriter) -> Self {
         let written_bytes = writer.manifest().total_bytes();
-        Self { app, live, writer, group: 0, keys: Vec::new(), open: None, written_bytes, is_broken: false }
+        Self {
+            app,
+            live,
+            writer,
+            group: 0,
+            keys: Vec::new(),
+            open: None,
+            written_bytes,
+            is_broken: false,
+        }
     }
 
     /// Goes on for another group of hubs.

@@ -135,8 +135,7 @@ async fn export(
     };
     let bytes_max = asked.bytes_max.map(|bytes| bytes.min(i64::MAX as u64));
     let parcel = ParcelId(u32::from_le_bytes(random()));
-    let job =
-        NewJob { kind: Kind::Export, folder, upload_id: None, targets, bytes_max, parcel };
+    let job = NewJob { kind: Kind::Export, folder, upload_id: None, targets, bytes_max, parcel };
     let row = enqueue(&app, job).await?;
     Ok((StatusCode::ACCEPTED, Json(shown_export(&app, row))))
 }

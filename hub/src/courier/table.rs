@@ -149,8 +149,7 @@ pub(super) fn requeue_interrupted(tx: &Transaction<'_>) -> rusqlite::Result<()> 
 }
 
 pub(super) fn claim(tx: &Transaction<'_>) -> rusqlite::Result<Option<Row>> {
-    let id: Option<i64> =
-        tx.prepare_cached(CLAIM)?.query_row([], |row| row.get(0)).optional()?;
+    let id: Option<i64> = tx.prepare_cached(CLAIM)?.query_row([], |row| row.get(0)).optional()?;
     id.map_or(Ok(None), |id| find(tx, id))
 }
 
@@ -247,9 +246,7 @@ pub(super) fn remember_parcel(
 
 pub(super) fn parcels(db: &Connection, max: usize) -> rusqlite::Result<Vec<(HubId, ParcelId)>> {
     let mut statement = db.prepare_cached(SELECT_PARCELS)?;
-    statement
-        .query_map([max], |row| Ok((HubId(row.get(0)?), ParcelId(row.get(1)?))))?
-        .collect()
+    statement.query_map([max], |row| Ok((HubId(row.get(0)?), ParcelId(row.get(1)?))))?.collect()
 }
 
 pub(crate) fn with_columns(sql: &str) -> String {

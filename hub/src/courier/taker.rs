@@ -133,7 +133,8 @@ impl<'a> Taker<'a> {
         match SignedReceipt::decode(bytes) {
             // Somebody else's would be signed by somebody else.
             Ok(signed)
-                if signed.receipt.hub == self.author && signed.receipt.alliance == self.alliance =>
+                if signed.receipt.hub == self.author
+                    && signed.receipt.alliance == self.alliance =>
             {
                 receipts::keep(self.app, &signed).map_err(|error| Stop::Hub(error.into()))
             }

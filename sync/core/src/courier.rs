@@ -22,7 +22,9 @@ pub use manifest::{
     GROUPS_MAX, MANIFEST_BYTES_MAX, Manifest, ParcelId, SEGMENT_BYTES_MAX, SEGMENTS_MAX, Segment,
     SignedManifest,
 };
-pub use receipt::{BlobWant, PARCELS_TAKEN_MAX, RECEIPT_BYTES_MAX, RECEIPT_WANTS_MAX, Receipt, SignedReceipt};
+pub use receipt::{
+    BlobWant, PARCELS_TAKEN_MAX, RECEIPT_BYTES_MAX, RECEIPT_WANTS_MAX, Receipt, SignedReceipt,
+};
 
 /// Version of these formats; a hub reads the same version only.
 pub const VERSION: u16 = 1;

@@ -227,15 +227,12 @@ impl Node {
     pub(super) fn courier_stored(&mut self, contact: ContactId, result: Result<(), &StoreError>) {
         let Some(batch) = self.couriers.batches.remove(&contact) else { return };
         let outcome = match result {
-            Ok(()) => Outcome {
-                accepted: batch.accepted,
-                refused: batch.trouble,
-                ..Outcome::default()
-            },
-            Err(error) => Outcome {
-                refused: Some(CarryError::Store(error.clone())),
-                ..Outcome::default()
-            },
+            Ok(()) => {
+                Outcome { accepted: batch.accepted, refused: batch.trouble, ..Outcome::default() }
+            }
+            Err(error) => {
+                Outcome { refused: Some(CarryError::Store(error.clone())), ..Outcome::default() }
+            }
         };
         self.carried(batch.request, outcome);
     }
@@ -310,13 +307,7 @@ impl Node {
         self.store(op, Waiting::Courier(CourierStep::Reserve { request, blob, manifest }));
     }
 
-    fn keep_carried(
-        &mut self,
-        request: RequestId,
-        blob: BlobId,
-        manifest: Manifest,
-        held: Bitmap,
-    ) {
+    fn keep_carried(&mut self, request: RequestId, blob: BlobId, manifest: Manifest, held: Bitmap) {
         let outcome = Outcome { held: held.as_bytes().to_vec(), ..Outcome::default() };
         self.couriers.manifests.retain(|(id, ..)| *id != blob);
         if self.couriers.manifests.len() >= MANIFESTS_MAX {

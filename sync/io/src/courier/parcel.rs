@@ -8,9 +8,9 @@ use yingxue_sync_core::courier::{
     Frame, Keys, MANIFEST_BYTES_MAX, Manifest, SEGMENTS_MAX, Segment, SignedManifest,
 };
 
+use super::StickError;
 use super::folder::Folder;
 use super::segment::{Frames, SegmentWriter};
-use super::StickError;
 
 /// Longest `.yxc` file: FAT32 has no longer ones.
 pub const YXC_BYTES_MAX: u64 = (4 << 30) - 1;

@@ -175,5 +175,7 @@ fn read_receipt(have: &Folder, name: &str, keys: &Keys) -> Result<SignedReceipt,
 fn is_receipt_name(name: &str) -> bool {
     let is_hex = |text: &str| text.bytes().all(|b| b.is_ascii_hexdigit());
     name.len() == 12
-        && name.split_once('.').is_some_and(|(stem, end)| stem.len() == 8 && is_hex(stem) && is_hex(end))
+        && name
+            .split_once('.')
+            .is_some_and(|(stem, end)| stem.len() == 8 && is_hex(stem) && is_hex(end))
 }

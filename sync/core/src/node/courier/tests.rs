@@ -206,7 +206,8 @@ fn a_blob_is_taken_if_a_document_names_it_and_its_pieces_are_right() {
     let mut village = Hub::new(2, &epochs()[..1]);
     let (id, manifest) = blob();
     let carried = || Carried::Blob { blob: id, manifest: manifest.encode() };
-    let piece = |n: u32, bytes: &[u8]| Carried::Pieces { blob: id, pieces: vec![(n, bytes.into())] };
+    let piece =
+        |n: u32, bytes: &[u8]| Carried::Pieces { blob: id, pieces: vec![(n, bytes.into())] };
     assert_eq!(village.carry(carried()).refused, Some(CarryError::NotNamed));
     assert!(matches!(village.carry(piece(0, b"abc")).refused, Some(CarryError::Wrong(_))));
     assert_eq!(village.blobs.len(), 0);
