@@ -91,7 +91,7 @@ pub fn filled<'a>(
         if date >= first {
             days.push((date, plan, fillings));
         }
-        date = date + 1.day();
+        date += 1.day();
     }
     days
 }
