@@ -17,8 +17,8 @@ use crate::app::App;
 use crate::catalog::bounds::{self, GRADES, SUBJECTS};
 use crate::catalog::query::{self, Lesson, LessonDetail, Question, Status};
 use crate::catalog::{self, collection};
-use crate::jobs;
 use crate::problem::{ApiError, Body, Problem};
+use crate::{jobs, timetable};
 
 /// Lessons of a page if nothing is said; a panel shows about as many.
 const LIMIT_DEFAULT: u32 = 25;
@@ -242,7 +242,14 @@ pub(crate) async fn show(
     user: &User,
 ) -> Result<Json<LessonDetail>, ApiError> {
     let hub = app.sync.hub_id();
-    let found = app.db.read(move |db| query::detail(db, &lesson, &hub, false)).await?;
+    let today = timetable::today(app);
+    let found = app.db.read(move |db| {
+        // What the timetable has is taught from this disk to the end of the term.
+        let is_kept = timetable::names(db, &lesson, today)?;
+        query::detail(db, &lesson, &hub, is_kept)
+    });
+    let found: rusqlite::Result<Option<LessonDetail>> = found.await;
+    let found = found?;
     let is_pupil = user.role == Role::Pupil;
     let is_shown = |found: &LessonDetail| !is_pupil || found.lesson.status != Status::Importing;
     let mut detail = found.filter(is_shown).ok_or_else(ApiError::not_found)?;

@@ -21,6 +21,7 @@ use crate::lessons::parse;
 use crate::media::open_tracks::OpenTrack;
 use crate::media::{open_lesson, tracks_of};
 use crate::problem::{ApiError, Problem};
+use crate::timetable;
 
 /// The routes of this slice.
 pub fn routes() -> OpenApiRouter<App> {
@@ -110,12 +111,14 @@ async fn timeline(
 ) -> Result<Json<Timeline>, ApiError> {
     let lesson: DocId = parse(&id)?;
     let is_pupil = anyone.user().role == Role::Pupil;
+    let today = timetable::today(&app);
     let read = app.db.read(move |db| -> rusqlite::Result<_> {
-        let row = query::row(db, &lesson)?;
+        let is_kept = timetable::names(db, &lesson, today)?;
+        let row = query::row(db, &lesson)?.filter(|row| is_kept || !row.is_deleted);
         Ok((row, outline::find(db, &lesson)?, tracks_of(db, &lesson)?))
     });
     let (row, outline, named) = read.await?;
-    let row = row.filter(|row| !row.is_deleted && (row.is_published || !is_pupil));
+    let row = row.filter(|row| row.is_published || !is_pupil);
     let duration_ms = row.ok_or_else(ApiError::not_found)?.duration_ms();
     let opened = open_lesson(&app, lesson).await?;
     let find = |kind| opened.iter().find(|(of_track, _)| *of_track == kind).map(|(_, t)| t);

@@ -33,11 +33,13 @@ pub mod check;
 pub mod conflicts;
 pub mod day;
 pub mod document;
+pub mod entries;
 pub mod following;
 pub mod import;
 pub mod readiness;
 pub mod term;
 pub mod terms;
+pub mod undo;
 
 pub use readiness::entry_readiness;
 
@@ -85,7 +87,9 @@ pub fn routes() -> OpenApiRouter<App> {
         .routes(routes!(show_day))
         .routes(routes!(show_week))
         .merge(terms::routes())
+        .merge(entries::routes())
         .merge(import::routes())
+        .merge(undo::routes())
 }
 
 /// A term's name and days.
@@ -347,6 +351,21 @@ fn shown_lesson(db: &Connection, id: &DocId, entry: &DayEntry) -> rusqlite::Resu
         None => planned.map(|p| (p.title.clone(), p.school.clone())).unwrap_or_default(),
     };
     Ok(EntryLesson { id: id.to_string(), title, school })
+}
+
+/// Says whether this school's timetable names a lesson in a term that is not over, itself or by a
+/// plan that a class follows: then it is shown here even if its school has deleted it.
+///
+/// # Errors
+/// If the database fails.
+pub fn names(db: &Connection, lesson: &DocId, today: Date) -> rusqlite::Result<bool> {
+    const NAMES: &str = "select exists (select 1 from timetable_terms t \
+         join timetable_hub h on h.hub = t.school_hub \
+         where t.is_deleted = 0 and t.last_day >= ?2 and (instr(t.body, ?1) > 0 \
+         or exists (select 1 from offers o where instr(o.items, ?1) > 0 \
+         and instr(t.body, lower(hex(o.offer))) > 0)))";
+    let key = (lesson.to_string(), today.to_string());
+    db.prepare_cached(NAMES)?.query_row(key, |row| row.get(0))
 }
 
 /// Gives today at this school.

@@ -72,12 +72,13 @@ impl<'a> Calendar<'a> {
     pub fn new(term: &'a Term) -> Self {
         let first_monday = monday_of(term.first_day);
         let weeks = days_between(first_monday, monday_of(term.last_day)).max(0) / 7 + 1;
+        let holding: Vec<&Exception> = term.exceptions.iter().filter(|e| holds_cycle(e)).collect();
         let mut counted = 0_u64;
         let cycle_weeks = u64::from(term.cycle_weeks.max(1));
         let mut cycle = Vec::new();
         for week in 0..weeks {
             cycle.push(u8::try_from(counted % cycle_weeks + 1).unwrap_or(1));
-            counted += u64::from(!is_held(term, first_monday + (week * 7).days()));
+            counted += u64::from(!is_held(term, &holding, first_monday + (week * 7).days()));
         }
         Self { term, first_monday, cycle }
     }
@@ -221,13 +222,10 @@ fn apply<'a>(exception: &'a Exception, placed: &mut Vec<Placed<'a>>) {
 
 /// Says whether the cycle stands still in the week that begins on `monday`: each of its working
 /// days in the term is covered by something that holds the cycle, and none is made up.
-fn is_held(term: &Term, monday: Date) -> bool {
-    let holds = |exception: &Exception, date: Date| match &exception.change {
-        Change::Holiday(pause) | Change::Exam(pause) => {
-            pause.holds_cycle && pause.class_ids.is_empty() && exception.is_on(date)
-        }
-        _ => false,
-    };
+fn is_held(term: &Term, holding: &[&Exception], monday: Date) -> bool {
+    if holding.is_empty() {
+        return false;
+    }
     let sunday = monday + 6.days();
     let is_made_up = term.exceptions.iter().any(|exception| {
         matches!(exception.change, Change::Makeup { .. })
@@ -235,8 +233,17 @@ fn is_held(term: &Term, monday: Date) -> bool {
     });
     let working: Vec<Date> =
         (0..WORKING_DAYS).map(|day| monday + day.days()).filter(|date| term.has(*date)).collect();
-    let is_covered = |date: &Date| term.exceptions.iter().any(|e| holds(e, *date));
+    let is_covered = |date: &Date| holding.iter().any(|exception| exception.is_on(*date));
     !is_made_up && !working.is_empty() && working.iter().all(is_covered)
+}
+
+fn holds_cycle(exception: &Exception) -> bool {
+    match &exception.change {
+        Change::Holiday(pause) | Change::Exam(pause) => {
+            pause.holds_cycle && pause.class_ids.is_empty()
+        }
+        _ => false,
+    }
 }
 
 /// Gives the Monday of a day's week.

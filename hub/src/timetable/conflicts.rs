@@ -80,9 +80,12 @@ fn of_cycle(term: &Term) -> Vec<Conflict> {
     {
         for (i, a) in same.iter().enumerate() {
             for b in &same[i + 1..] {
+                if found.len() >= CONFLICTS_MAX {
+                    return found;
+                }
                 let both = |week: &u8| a.is_in_week(*week) && b.is_in_week(*week);
                 let weeks: Vec<u8> = (1..=term.cycle_weeks).filter(both).collect();
-                if weeks.is_empty() || found.len() >= CONFLICTS_MAX {
+                if weeks.is_empty() {
                     continue;
                 }
                 let twice = twice(term, &a.lesson, &b.lesson);

@@ -10,7 +10,7 @@ use serde::Serialize;
 use yingxue_sync_core::id::DocId;
 
 use super::calendar::{Calendar, DayPlan};
-use super::term::{Mode, SlotLesson, Source, Term};
+use super::term::{Exception, Mode, SlotLesson, Source, Term};
 use crate::offers::document::Plan;
 
 /// What a lesson of a day is filled with.
@@ -74,7 +74,7 @@ pub fn filled<'a>(
 ) -> Vec<FilledDay<'a>> {
     let mut cursors: BTreeMap<(String, String, Date), Cursor> = BTreeMap::new();
     let mut days = Vec::new();
-    let mut date = first.min(term.first_day);
+    let mut date = if follows_any(term) { first.min(term.first_day) } else { first };
     while date <= last {
         let plan = calendar.day(date);
         let fillings = plan.lessons.iter().map(|placed| {
@@ -91,9 +91,17 @@ pub fn filled<'a>(
         if date >= first {
             days.push((date, plan, fillings));
         }
-        date = date + 1.day();
+        date += 1.day();
     }
     days
+}
+
+/// Says whether any lesson of the term depends on what was taught before.
+fn follows_any(term: &Term) -> bool {
+    let is_offer = |lesson: &SlotLesson| matches!(lesson.source, Source::Offer { .. });
+    !term.follows.is_empty()
+        || term.slots.iter().any(|slot| is_offer(&slot.lesson))
+        || term.exceptions.iter().filter_map(Exception::lesson).any(is_offer)
 }
 
 /// Says which plan a lesson follows, from when on, and how it is taught.

@@ -13,9 +13,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use yingxue_sync_core::id::DocId;
 
-use super::conflicts::Conflict;
-use super::term::{Period, Term};
+use super::term::Period;
 use super::terms::{self, NewTerm};
+use super::undo::{ImportApplied, remember, written};
 use super::{check, document};
 use crate::accounts::Admin;
 use crate::app::{App, now_ms, random};
@@ -43,20 +43,12 @@ pub const FILE_BYTES_MAX: usize = 8 << 20;
 const IMPORTS_KEPT_MS: i64 = 24 * 3_600_000;
 /// Files kept at once; each has at most 20,000 cells.
 const IMPORTS_MAX: usize = 8;
-/// How long an import can be undone.
-const UNDOS_KEPT_MS: i64 = 30 * 24 * 3_600_000;
-/// Undos kept at once, of at most 2 MiB each.
-const UNDOS_MAX: usize = 32;
 /// Samples of a column; enough to see what it holds.
 const SAMPLES: usize = 3;
 
 /// The routes of this part of the slice.
 pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .routes(routes!(upload))
-        .routes(routes!(look))
-        .routes(routes!(apply))
-        .routes(routes!(undo))
+    OpenApiRouter::new().routes(routes!(upload)).routes(routes!(look)).routes(routes!(apply))
 }
 
 /// What a file is.
@@ -337,17 +329,6 @@ pub struct ImportTerm {
     last_day: Date,
 }
 
-/// A term after an import or its undo.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub struct ImportApplied {
-    /// As it is now; none if it is there no more.
-    pub term: Option<Term>,
-    /// What is twice at one time; told, not refused.
-    pub conflicts: Vec<Conflict>,
-    /// Undoes this, for 30 days.
-    pub undo_id: String,
-}
-
 /// Applies a file: one step, which can be undone.
 #[utoipa::path(post, path = "/timetable/imports/{id}/apply", tag = "timetable",
     params(("id" = String, Path)), request_body = ImportToApply, responses(
@@ -394,75 +375,6 @@ async fn apply(
     terms::save(&app, admin.user(), &term.id, written(&term)).await?;
     let (term, conflicts) = terms::found(&app, &term.id).await?;
     Ok(Json(ImportApplied { term: Some(term), conflicts, undo_id }))
-}
-
-fn written(term: &Term) -> Vec<yingxue_sync_core::event::DocEdit> {
-    let mut edits = document::head_edits(term);
-    edits.extend(document::cycle_edits(term));
-    edits
-}
-
-/// Restores what an import has replaced: days, periods, classes and lessons of its term. What was
-/// noted for single days since stays.
-#[utoipa::path(post, path = "/timetable/undo/{id}", tag = "timetable",
-    params(("id" = String, Path)), responses((status = 200, body = ImportApplied),
-        (status = 403, body = Problem), (status = 404, body = Problem)))]
-async fn undo(
-    State(app): State<App>,
-    admin: Admin,
-    Path(id): Path<String>,
-) -> Result<Json<ImportApplied>, ApiError> {
-    const FIND: &str =
-        "select term, before from timetable_undos where undo = ?1 and made_at_ms > ?2";
-    let undo: DocId = id.parse().map_err(|_| ApiError::not_found())?;
-    let _turn = app.timetable.take().await;
-    let found = app.db.read(move |db| -> rusqlite::Result<_> {
-        let since = now_ms() - UNDOS_KEPT_MS;
-        let read =
-            |row: &rusqlite::Row<'_>| Ok((DocId(row.get(0)?), row.get::<_, Option<String>>(1)?));
-        db.prepare_cached(FIND)?.query_row(params![undo.as_bytes(), since], read).optional()
-    });
-    let (term, before) = found.await?.ok_or_else(ApiError::not_found)?;
-    let term = term.to_string();
-    let before: Option<Term> =
-        before.map(|json| serde_json::from_str(&json)).transpose().map_err(ApiError::internal)?;
-    // A term that is there no more comes back as it was, unless another one has its days now.
-    let now = terms::own(&app, &term).await.ok();
-    if let (Some(before), None) = (&before, &now) {
-        terms::alone(&app, before).await?;
-    }
-    let undo_id = remember(&app, &term, now).await?;
-    let edits = match &before {
-        Some(before) => written(before),
-        None => vec![document::deleted_edit(true)],
-    };
-    terms::save(&app, admin.user(), &term, edits).await?;
-    let (term, conflicts) = match before {
-        Some(_) => {
-            let (term, conflicts) = terms::found(&app, &term).await?;
-            (Some(term), conflicts)
-        }
-        None => (None, Vec::new()),
-    };
-    Ok(Json(ImportApplied { term, conflicts, undo_id }))
-}
-
-/// Keeps what a term is before it is replaced; gives the name of the undo.
-async fn remember(app: &App, term: &str, before: Option<Term>) -> Result<String, ApiError> {
-    const OLD: &str = "delete from timetable_undos where made_at_ms <= ?1 or undo in \
-         (select undo from timetable_undos order by made_at_ms desc limit -1 offset ?2)";
-    const KEEP: &str =
-        "insert into timetable_undos (undo, term, before, made_at_ms) values (?1, ?2, ?3, ?4)";
-    let term: DocId = term.parse().map_err(|_| ApiError::not_found())?;
-    let (undo, now) = (random::<16>(), now_ms());
-    let before = before.map(|before| document::to_json(&before));
-    let kept = app.db.write(move |tx| -> rusqlite::Result<()> {
-        tx.prepare_cached(OLD)?.execute(params![now - UNDOS_KEPT_MS, UNDOS_MAX - 1])?;
-        tx.prepare_cached(KEEP)?.execute(params![undo, term.as_bytes(), before, now])?;
-        Ok(())
-    });
-    kept.await?;
-    Ok(DocId(undo).to_string())
 }
 
 fn keep(tx: &Connection, id: &[u8; 16], filename: &str, content: &Content) -> rusqlite::Result<()> {

@@ -9,7 +9,7 @@ use crate::catalog::query::{self, Status};
 use crate::catalog::readiness::{NotReady, ReadinessState, TierName};
 
 /// Whether a lesson of the timetable can be taught.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct EntryReadiness {
     /// `ready`: at the preferred quality, or all there is; `ready_at`: `tier` is here.
     pub state: ReadinessState,
@@ -78,13 +78,11 @@ pub enum NextStep {
 pub struct Forecast {
     /// Unix milliseconds; none if it is not foreseen.
     pub complete_at: Option<i64>,
-    /// How sure that is, in hundredths, 0 to 100.
-    pub probability_percent: u8,
+    /// How sure that is, 0 to 1.
+    pub probability: f64,
     /// Of which quality.
     pub tier: TierName,
 }
-
-impl Eq for Forecast {}
 
 /// Says whether a lesson of a day can be taught; none for a lesson of the own teacher alone.
 ///

@@ -89,4 +89,19 @@ async fn remote_lessons_of_the_coming_days_are_listed_in_order_of_time() {
     assert_eq!(shown["lesson"]["title"], "分数的意义");
     assert_eq!(shown["readiness"]["reason"], "deleted");
     assert_eq!(shown["readiness"]["next_step"], "ask_lead");
+    // As long as the timetable has it, its page is there too.
+    let page = format!("/api/v1/lessons/{id}");
+    let read = |today: Date| {
+        hub.app.db.read_blocking(move |db| crate::timetable::names(db, &id, today)).unwrap()
+    };
+    assert!(read(date(2027, 1, 20)) && !read(date(2027, 1, 21)));
+    let today = crate::timetable::today(&hub.app);
+    let change = json!({"first_day": today, "last_day": today + 30.days()});
+    let changed = hub.patch(&format!("/api/v1/timetable/terms/{term}"), &admin, change).await;
+    assert_eq!(changed.outcome(), "200");
+    assert_eq!(hub.get(&page, &admin).await.outcome(), "200");
+    for slot in ["mon", "tue"] {
+        hub.delete(&format!("/api/v1/timetable/terms/{term}/slots/{slot}"), &admin).await;
+    }
+    assert_eq!(hub.get(&page, &admin).await.outcome(), "404 not_found");
 }

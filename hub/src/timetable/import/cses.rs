@@ -34,6 +34,8 @@ struct File {
 struct Configuration {
     #[serde(default)]
     name: String,
+    #[serde(default)]
+    description: String,
     cycle: Option<Cycle>,
 }
 
@@ -128,6 +130,9 @@ pub fn read(text: &str, class_name: Option<&str>) -> Result<Draft, CsesError> {
         serde_saphyr::from_str(text).map_err(|error| CsesError::Malformed(first_line(&error)))?;
     let named = file.configuration.as_ref().map(|configuration| configuration.name.as_str());
     let mut draft = Draft { cycle_weeks: 1, ..Draft::default() };
+    let term = file.configuration.as_ref().map(|c| c.description.as_str()).unwrap_or_default();
+    let term = crate::catalog::bounds::line(term, crate::timetable::check::NAME_CHARS_MAX);
+    draft.name = Some(term).filter(|term| !term.is_empty());
     let class = class_of(&mut draft, class_name, named);
     draft.class(&class, words::grade_of(&class).unwrap_or_default(), 0);
     let days = match file.version {

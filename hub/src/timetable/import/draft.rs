@@ -142,9 +142,13 @@ impl Draft {
 
     /// Takes a class, if it is a new one.
     pub fn class(&mut self, name: &str, grade: &str, pupils: u32) {
-        let known = self.classes.iter_mut().find(|class| class.name == name);
-        match known {
+        let is_full = self.classes.len() >= check::CLASSES_MAX;
+        match self.classes.iter_mut().find(|class| class.name == name) {
             Some(class) => class.pupils = class.pupils.max(pupils),
+            None if is_full => {
+                let what = "the file has more classes than a timetable may have; it is left out";
+                self.tell(Place::default(), "too_many_classes", what, name);
+            }
             None => self.classes.push(DraftClass {
                 name: name.to_owned(),
                 grade: grade.to_owned(),

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::draft::{Draft, DraftSlot, ModeWord, Place};
-use super::layout::{Found, Mapping, fields};
+use super::layout::{self, Found, Mapping, fields};
 use super::table::{Row, Table};
 use super::words::{self, Field};
 use crate::timetable::check::PERIODS_MAX;
@@ -25,7 +25,8 @@ pub(super) fn read(table: &Table, found: &Found, mapping: &Mapping, draft: &mut 
         let end = (begin + 1..table.rows.len()).find(|row| is_header(table, *row));
         let end = end.unwrap_or(table.rows.len());
         // The next grid has its own columns, unless somebody has said what they are.
-        let own = (begin != found.header && mapping.columns.is_empty()).then(|| own(table, begin));
+        let is_next = begin != found.header && mapping.columns.is_empty();
+        let own = is_next.then(|| layout::grid_at(table, begin));
         block(table, own.as_ref().unwrap_or(found), begin..end, mapping, draft);
         begin = end;
     }
@@ -33,14 +34,6 @@ pub(super) fn read(table: &Table, found: &Found, mapping: &Mapping, draft: &mut 
 
 fn is_header(table: &Table, row: usize) -> bool {
     fields(table, row).iter().flatten().filter(|field| field.day().is_some()).count() >= DAYS_MIN
-}
-
-fn own(table: &Table, header: usize) -> Found {
-    let mapping = Mapping { header_row: None, ..Mapping::default() };
-    let rows = table.rows[header..].to_vec();
-    let alone = Table { rows, is_cut: false };
-    let found = super::layout::find(&alone, &mapping);
-    found.unwrap_or(Found { layout: super::layout::Layout::Grid, header, fields: Vec::new() })
 }
 
 /// A row of a grid, and those below it that only go on.

@@ -135,6 +135,13 @@ fn guess(table: &Table, layout: Option<Layout>) -> Option<Found> {
     })
 }
 
+/// Gives a grid whose header is a row that looks like one.
+pub(super) fn grid_at(table: &Table, header: usize) -> Found {
+    let mut fields = fields(table, header);
+    label_rows(&mut fields);
+    Found { layout: Layout::Grid, header, fields }
+}
+
 /// Guesses what columns hold; of two that seem to hold the same only the first does.
 pub(super) fn fields(table: &Table, row: usize) -> Vec<Option<Field>> {
     let mut fields: Vec<Option<Field>> = Vec::new();

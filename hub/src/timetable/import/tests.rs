@@ -259,7 +259,7 @@ async fn files_that_are_none_or_ask_for_too_much_are_refused_in_words() {
     let refused = send(&hub, &admin, "far.xlsx", &far).await;
     assert_eq!(refused.outcome(), "422 timetable_unreadable");
     // 20,001 cells are cut, and that is told.
-    let wide = vec!["a,b,c,d,e"; 4_100].join("\n");
+    let wide = vec!["aaaaaa,bbbbbb,cccccc,dddddd,eeeeee"; 4_100].join("\n");
     let import = send(&hub, &admin, "wide.csv", wide.as_bytes()).await.json();
     assert_eq!(import["preview"]["problems"][0]["code"], "file_cut");
 }

@@ -20,6 +20,7 @@ fn working_days_are_counted_without_the_days_of_rest() {
     assert_eq!(draft.classes[0].name, "五年级1班");
     assert_eq!(draft.classes[0].grade, "5");
     assert_eq!(draft.problems, []);
+    assert_eq!(draft.name.as_deref(), Some("2026年秋季学期"));
     assert_eq!(
         shown(&draft),
         [
