@@ -2,8 +2,8 @@
 //!
 //! After the probe, `source` (where it is remuxed), `audio`, and `slides` with `thumbs` and then
 //! `video-360` are made side by side; a `source` that must be encoded, and `video-480`, follow.
-//! Each finished track, each finished segment of `slides`, of a video track and of a picture that is
-//! encoded again, and each finished minute of `audio`, is durable in the work folder before it
+//! Each finished track, each finished segment of `slides`, of a video track and of a picture that
+//! is encoded again, and each finished minute of `audio`, is durable in the work folder before it
 //! counts, and is found again when [`import`] is called with the same folder: a power cut costs at
 //! most one segment a worker, a minute of sound, and the current pass over the file where nothing
 //! is encoded. An import that was cut gives the same bytes as one that was not, save for a picture
@@ -26,6 +26,7 @@ use crate::probe::{Probe, ProbeError, probe_unless};
 use crate::track::{TrackInfo, TrackKind};
 pub(crate) use captions::write as write_captions;
 pub use error::ImportError;
+pub use progress::Rates;
 use progress::{Plan, Reporter};
 pub(crate) use source::{is_fit_audio, is_fit_video};
 pub(crate) use thumbs::{THUMB_SIZE, small, small_size};
@@ -134,6 +135,12 @@ pub trait Observer: Sync {
     fn is_paused(&self) -> bool {
         false
     }
+    /// How long stages take, as [`Observer::rates_measured`] told of an earlier import.
+    fn rates(&self) -> Rates {
+        Rates::default()
+    }
+    /// Told at the end how long the stages took.
+    fn rates_measured(&self, _rates: Rates) {}
     /// Told of each track as soon as it is durable; `audio` is never behind a picture track.
     fn track_finished(&self, _track: &FinishedTrack) {}
 }
@@ -193,6 +200,7 @@ pub fn import(request: &ImportRequest, observer: &dyn Observer) -> Result<Import
     let job = Job::open(request, observer)?;
     let mut tracks = job.make_tracks()?;
     let duration_ms = job.check_length(&tracks)?;
+    job.reporter.measured(duration_ms);
     let poster_jpeg = poster::make(&job);
     if observer.is_cancelled() {
         return Err(ImportError::Cancelled);

@@ -55,7 +55,8 @@ pub struct Subtitles {
 }
 
 impl Subtitles {
-    /// Reads a file's bytes; its `name` may say the language (`lesson.en.srt`), else the letters do.
+    /// Reads a file's bytes; its `name` may say the language (`lesson.en.srt`), else the letters
+    /// do.
     pub fn read(bytes: &[u8], name: &str) -> Result<Self, SubtitleError> {
         if bytes.len() as u64 > SUBTITLE_BYTES_MAX {
             return Err(SubtitleError::TooLarge);

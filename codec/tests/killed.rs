@@ -39,7 +39,7 @@ impl Observer for Talking {
 }
 
 fn import_into(source: &Path, work: &Path) -> Imported {
-    let none =
+    let tiers =
         Tiers { source: true, audio: true, slides: false, video_360: false, video_480: false };
     let request = ImportRequest {
         ffmpeg: &Ffmpeg::find().unwrap(),

@@ -67,7 +67,7 @@ async fn add(
 
 /// Takes a track of captions away from a lesson of this school.
 #[utoipa::path(delete, path = "/lessons/{id}/captions/{kind}", tag = "lessons",
-    params(("id" = String, Path), ("kind" = String, Path, description = "captions-1 to captions-4")),
+    params(("id" = String, Path), ("kind" = String, Path, description = "captions-1 to -4")),
     responses((status = 200, body = LessonDetail), (status = 403, body = Problem),
         (status = 404, body = Problem)))]
 async fn remove(

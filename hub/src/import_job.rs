@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio::task::JoinHandle;
-use yingxue_codec::import::{self, FinishedTrack, Imported, Progress};
+use yingxue_codec::import::{self, FinishedTrack, Imported, Progress, Rates};
 use yingxue_codec::track::TrackKind;
 use yingxue_sync_core::id::DocId;
 
@@ -24,6 +24,7 @@ use crate::problem::ApiError;
 mod blobs;
 mod encoding;
 mod publication;
+mod rates;
 mod work_folder;
 
 pub use publication::add_tracks;
@@ -174,6 +175,14 @@ impl import::Observer for Watch {
 
     fn is_paused(&self) -> bool {
         self.job.observer.is_paused()
+    }
+
+    fn rates(&self) -> Rates {
+        rates::known(&self.app.data_dir).unwrap_or_default()
+    }
+
+    fn rates_measured(&self, measured: Rates) {
+        rates::keep(&self.app.data_dir, measured);
     }
 
     fn track_finished(&self, track: &FinishedTrack) {

@@ -14,6 +14,8 @@ const COMPOUND_BYTES_MAX: u64 = 512 << 20;
 /// The most that a presentation's entries may claim to unpack to, in bytes: the films in it are
 /// stored as they are, so this is about the largest file.
 const PRESENTATION_BYTES_MAX: u64 = 2 << 30;
+/// The longest list of an OpenDocument's parts, in bytes: 300 for each of some thousand pictures.
+const MANIFEST_BYTES_MAX: u64 = 1 << 20;
 /// What makes a zip archive a presentation of OpenDocument.
 const OPEN_DOCUMENT: &[u8] = b"application/vnd.oasis.opendocument.presentation";
 
@@ -127,12 +129,24 @@ pub fn check_presentation(path: &Path) -> Result<&'static str, DocumentError> {
         let what = "a presentation that unpacks to more than it could be read from";
         return Err(DocumentError::TooMuchInZip { what, max: "2 GiB" });
     }
+    if is_encrypted(&archive) {
+        return Err(DocumentError::Encrypted);
+    }
     match office_kind(&archive) {
         Some(Office::PowerPoint) => Ok("pptx"),
         Some(Office::Impress) => Ok("odp"),
         Some(Office::Other(what)) => refuse(what),
         None => refuse("this archive"),
     }
+}
+
+/// Whether the list of an OpenDocument's parts says that they are encrypted (OpenDocument 1.3,
+/// part 2, §4.8.1).
+fn is_encrypted(archive: &Archive) -> bool {
+    let list = archive.entries.iter().find(|entry| entry.name == b"META-INF/manifest.xml");
+    let text = list.and_then(|entry| archive.unpack(entry, MANIFEST_BYTES_MAX).ok());
+    let mark = b"encryption-data";
+    text.is_some_and(|text| text.windows(mark.len()).any(|window| window == mark))
 }
 
 /// What a file of the old Office format (MS-CFB) is.

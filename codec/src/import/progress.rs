@@ -3,18 +3,36 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use super::{Observer, Progress, Stage};
 
 /// How often the observer is asked whether the import is paused.
 const ASK_EVERY: Duration = Duration::from_millis(100);
-/// Processor time of the stages for a lesson, relative to one another, estimated from lectures: the
-/// file read and written as it is; encoded as H.264; sound; stills; the two video tracks.
-const SOURCE_COPY_SHARE: f64 = 1.0;
-const SOURCE_ENCODE_SHARE: f64 = 40.0;
-const AUDIO_SHARE: f64 = 3.0;
-const SLIDES_SHARE: f64 = 20.0;
-const VIDEO_360_SHARE: f64 = 100.0;
-const VIDEO_480_SHARE: f64 = 320.0;
+/// What a first import goes by: estimated from lectures, and right only relative to one another.
+const SOURCE_COPY_RATE: f64 = 0.01;
+
+/// How long stages take, in seconds of work for a second of the lesson. What an import measured is
+/// what the next one goes by: the same machine, and mostly the same kind of lesson.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Rates {
+    /// Encoding a picture again for `source`.
+    pub source: f64,
+    /// Sound.
+    pub audio: f64,
+    /// Slides and thumbnails.
+    pub slides: f64,
+    /// The picture of `video-360`.
+    pub video_360: f64,
+    /// The picture of `video-480`.
+    pub video_480: f64,
+}
+
+impl Default for Rates {
+    fn default() -> Self {
+        Self { source: 0.4, audio: 0.03, slides: 0.2, video_360: 1.0, video_480: 3.2 }
+    }
+}
 
 /// Which stages an import has.
 #[derive(Debug, Clone, Copy, Default)]
@@ -35,8 +53,10 @@ pub(super) struct Reporter<'a> {
     pause: Mutex<Pause>,
 }
 
+#[derive(Default)]
 struct State {
     stages: Vec<StageState>,
+    copies_source: bool,
     /// What was told last.
     told: Option<(Stage, u8)>,
     seconds_left: Option<u64>,
@@ -47,6 +67,10 @@ struct StageState {
     share: f64,
     fraction: f64,
     pace: Option<Pace>,
+    began: Option<Duration>,
+    ended: Option<Duration>,
+    /// Nothing of it was found from an earlier call.
+    is_whole: bool,
 }
 
 /// Since when, and since how much of a stage, its pace is measured.
@@ -72,34 +96,42 @@ impl<'a> Reporter<'a> {
             paused_since: None,
             paused: Duration::ZERO,
         };
-        let state = State { stages: Vec::new(), told: None, seconds_left: None };
-        Self { observer, state: Mutex::new(state), pause: Mutex::new(pause) }
+        Self { observer, state: Mutex::default(), pause: Mutex::new(pause) }
     }
 
     /// Sets what is to be done; until then there is only [`Stage::Probe`].
     pub(super) fn plan(&self, plan: Plan) {
+        let rates = self.observer.rates();
         let stages = [
-            (Stage::Source, plan.copies_source, SOURCE_COPY_SHARE),
-            (Stage::Audio, plan.audio, AUDIO_SHARE),
-            (Stage::Slides, plan.slides, SLIDES_SHARE),
-            (Stage::Video, plan.video_360, VIDEO_360_SHARE),
-            (Stage::Source, plan.encodes_source, SOURCE_ENCODE_SHARE),
-            (Stage::Video480, plan.video_480, VIDEO_480_SHARE),
+            (Stage::Source, plan.copies_source, SOURCE_COPY_RATE),
+            (Stage::Audio, plan.audio, rates.audio),
+            (Stage::Slides, plan.slides, rates.slides),
+            (Stage::Video, plan.video_360, rates.video_360),
+            (Stage::Source, plan.encodes_source, rates.source),
+            (Stage::Video480, plan.video_480, rates.video_480),
         ];
         let wanted = stages.into_iter().filter(|(_, is_wanted, _)| *is_wanted);
-        let state = |(stage, _, share)| StageState { stage, share, fraction: 0.0, pace: None };
-        lock(&self.state).stages = wanted.map(state).collect();
+        // What a file or a wrong clock says must not become a division by zero.
+        let share = |rate: f64| if rate.is_finite() { rate.clamp(1e-3, 1e3) } else { 1.0 };
+        let state = |(stage, _, rate)| StageState {
+            stage,
+            share: share(rate),
+            fraction: 0.0,
+            pace: None,
+            began: None,
+            ended: None,
+            is_whole: true,
+        };
+        let mut all = lock(&self.state);
+        all.stages = wanted.map(state).collect();
+        all.copies_source = plan.copies_source;
     }
 
     /// Tells how much of a stage is done, 0 to 1.
     pub(super) fn report(&self, stage: Stage, fraction: f64) {
         let now = self.elapsed();
         let mut state = lock(&self.state);
-        if let Some(one) = state.stages.iter_mut().find(|one| one.stage == stage) {
-            one.fraction = one.fraction.max(fraction.clamp(0.0, 1.0));
-            let from = Pace { since: now, fraction: one.fraction, is_alone: false };
-            one.pace.get_or_insert(from);
-        }
+        state.advance(stage, fraction, true, now);
         self.tell(state, stage);
     }
 
@@ -107,22 +139,18 @@ impl<'a> Reporter<'a> {
     /// call, which took no time.
     pub(super) fn segments(&self, stage: Stage, found: u64, done: u64, total: u64) {
         let now = self.elapsed();
-        let fraction = |count: u64| (count as f64 / total.max(1) as f64).min(1.0);
         let mut state = lock(&self.state);
-        let is_alone = state.stages.iter().all(|one| one.stage == stage || one.is_idle());
-        // What follows, measured in this stage.
-        let later: f64 = state.stages.iter().filter(|s| s.pace.is_none()).map(|s| s.share).sum();
-        let mut left = None;
-        if let Some(one) = state.stages.iter_mut().find(|one| one.stage == stage) {
-            one.fraction = one.fraction.max(fraction(done));
-            let from = Pace { since: now, fraction: one.fraction, is_alone };
-            // Measured anew after what was only found, and from where it has the machine alone.
-            let is_fair = |pace: &Pace| done > found && (pace.is_alone || !is_alone);
-            let pace = *one.pace.insert(one.pace.filter(is_fair).unwrap_or(from));
-            left = one.seconds_left(now, pace, later / one.share);
+        if found > 0 {
+            state.is_not_whole(stage);
         }
-        state.seconds_left = left.map(|seconds| seconds.ceil() as u64);
+        state.advance(stage, done as f64 / total.max(1) as f64, done > found, now);
         self.tell(state, stage);
+    }
+
+    /// Tells how long the stages took that this call did wholly; the others stay as they were.
+    pub(super) fn measured(&self, duration_ms: u64) {
+        let rates = lock(&self.state).rates(self.observer.rates(), duration_ms);
+        self.observer.rates_measured(rates);
     }
 
     fn tell(&self, mut state: MutexGuard<State>, stage: Stage) {
@@ -174,6 +202,63 @@ impl<'a> Reporter<'a> {
     }
 }
 
+impl State {
+    /// Notes how far a stage is. `is_made` says that something was made of it, not only found.
+    fn advance(&mut self, stage: Stage, fraction: f64, is_made: bool, now: Duration) {
+        let is_alone = self.stages.iter().all(|one| one.stage == stage || one.is_idle());
+        // What follows, measured in this stage.
+        let later: f64 = self.stages.iter().filter(|s| s.pace.is_none()).map(|s| s.share).sum();
+        let is_beside = self.is_beside(stage);
+        let Some(one) = self.stages.iter_mut().find(|one| one.stage == stage) else { return };
+        one.began.get_or_insert(now);
+        one.is_whole &= one.pace.is_some() || fraction < 1.0;
+        one.fraction = one.fraction.max(fraction.clamp(0.0, 1.0));
+        let from = Pace { since: now, fraction: one.fraction, is_alone };
+        // Measured anew after what was only found, and from where it has the machine alone.
+        let is_fair = |pace: &Pace| is_made && (pace.is_alone || !is_alone);
+        let pace = *one.pace.insert(one.pace.filter(is_fair).unwrap_or(from));
+        if one.fraction >= 1.0 {
+            one.ended.get_or_insert(now);
+        }
+        if is_beside {
+            return;
+        }
+        let left = one.seconds_left(now, pace, later / one.share);
+        // A stage that has just begun, or begun to be alone, says nothing yet.
+        self.seconds_left = left.map(|seconds| seconds.ceil() as u64).or(self.seconds_left);
+    }
+
+    /// Whether a stage runs beside slower ones, which decide how long it takes.
+    fn is_beside(&self, stage: Stage) -> bool {
+        let has_picture = self.stages.iter().any(|one| one.stage >= Stage::Slides);
+        has_picture && (stage == Stage::Audio || (stage == Stage::Source && self.copies_source))
+    }
+
+    fn is_not_whole(&mut self, stage: Stage) {
+        if let Some(one) = self.stages.iter_mut().find(|one| one.stage == stage) {
+            one.is_whole = false;
+        }
+    }
+
+    /// The rates as they were measured; `known` where nothing was.
+    fn rates(&self, known: Rates, duration_ms: u64) -> Rates {
+        let lesson_s = duration_ms.max(1) as f64 / 1000.0;
+        let of = |stage: Stage, known: f64| {
+            let one = self.stages.iter().find(|one| one.stage == stage && one.is_whole);
+            let seconds =
+                one.and_then(|one| Some(one.ended?.checked_sub(one.began?)?.as_secs_f64()));
+            seconds.filter(|seconds| *seconds > 0.0).map_or(known, |seconds| seconds / lesson_s)
+        };
+        Rates {
+            source: if self.copies_source { known.source } else { of(Stage::Source, known.source) },
+            audio: of(Stage::Audio, known.audio),
+            slides: of(Stage::Slides, known.slides),
+            video_360: of(Stage::Video, known.video_360),
+            video_480: of(Stage::Video480, known.video_480),
+        }
+    }
+}
+
 impl StageState {
     fn is_idle(&self) -> bool {
         self.pace.is_none() || self.fraction >= 1.0
@@ -189,4 +274,89 @@ impl StageState {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the observer of a test says and hears.
+    struct Known {
+        rates: Rates,
+        heard: Mutex<Option<Rates>>,
+    }
+
+    impl Observer for Known {
+        fn progress(&self, _: Progress) {}
+
+        fn is_cancelled(&self) -> bool {
+            false
+        }
+
+        fn rates(&self) -> Rates {
+            self.rates
+        }
+
+        fn rates_measured(&self, rates: Rates) {
+            *lock(&self.heard) = Some(rates);
+        }
+    }
+
+    /// A lesson of 1000 s: what each stage takes, in seconds, one after the other.
+    const STAGES: [(Stage, u64); 3] =
+        [(Stage::Slides, 300), (Stage::Video, 400), (Stage::Source, 500)];
+
+    /// Plays an import second by second; gives the worst error after the first minute.
+    fn worst_error(known: &Known) -> f64 {
+        let reporter = Reporter::new(known);
+        let plan = Plan { slides: true, video_360: true, encodes_source: true, ..Plan::default() };
+        reporter.plan(plan);
+        let whole: u64 = STAGES.iter().map(|(_, seconds)| seconds).sum();
+        let (mut now, mut worst) = (0, 0.0_f64);
+        for (stage, seconds) in STAGES {
+            for second in 0..=seconds {
+                let mut state = lock(&reporter.state);
+                let at = Duration::from_secs(now + second);
+                state.advance(stage, second as f64 / seconds as f64, true, at);
+                let left = (whole - now - second) as f64;
+                // The last seconds are rounded, and nobody counts them.
+                if now + second >= 60 && left >= 30.0 {
+                    let said = state.seconds_left.expect("it shows its pace") as f64;
+                    worst = worst.max((said / left - 1.0).abs());
+                }
+            }
+            now += seconds;
+        }
+        reporter.measured(1_000_000);
+        worst
+    }
+
+    #[test]
+    fn an_import_goes_by_what_the_one_before_it_measured() {
+        let first = Known { rates: Rates::default(), heard: Mutex::default() };
+        assert!(worst_error(&first) > 0.2, "estimates alone are not right for this lesson");
+        let rates = lock(&first.heard).expect("it was measured");
+        assert_eq!((rates.slides, rates.video_360, rates.source), (0.3, 0.4, 0.5));
+        assert_eq!(rates.video_480, Rates::default().video_480, "it was not made");
+        let second = Known { rates, heard: Mutex::default() };
+        assert!(worst_error(&second) < 0.2);
+    }
+
+    #[test]
+    fn what_was_only_found_is_not_measured() {
+        let known = Known { rates: Rates::default(), heard: Mutex::default() };
+        let reporter = Reporter::new(&known);
+        reporter.plan(Plan { video_360: true, ..Plan::default() });
+        reporter.segments(Stage::Video, 5, 5, 10);
+        reporter.segments(Stage::Video, 5, 10, 10);
+        reporter.measured(1000);
+        assert_eq!(*lock(&known.heard), Some(Rates::default()));
+    }
+
+    #[test]
+    fn rates_from_a_file_cannot_break_an_import() {
+        let rates = Rates { slides: f64::NAN, video_360: 0.0, ..Rates::default() };
+        let known = Known { rates, heard: Mutex::default() };
+        assert!(worst_error(&known).is_finite());
+    }
 }

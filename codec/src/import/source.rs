@@ -35,7 +35,8 @@ const MOOF_BYTES_MAX: u64 = 2 << 20;
 /// How ffmpeg writes its MP4. `delay_moov`: edit lists for AAC priming and for reordered pictures,
 /// so that both start at 0; `skip_trailer`: no index (`mfra`) after the last segment.
 const BOXES: &str = "-movflags +empty_moov+delay_moov+default_base_moof+skip_trailer -f mp4 pipe:1";
-/// Fragments at the first key frame after 3.9 s: 4 s less a frame, for clocks that do not divide it.
+/// Fragments at the first key frame after 3.9 s: 4 s less a frame, for clocks that do not divide
+/// it.
 const FRAGMENTS: &str = "-min_frag_duration 3900000 -movflags +frag_keyframe";
 
 /// Whether the picture, or the sound of a file without one, is taken as it is: the track is then

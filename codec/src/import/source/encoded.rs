@@ -186,14 +186,19 @@ fn arguments(job: &Job, video: &VideoStream, kept: &Kept) -> Vec<String> {
     add("-c:v libx264 -preset veryfast -crf 23 -profile:v high");
     // 4 Mbit/s at most: what a school's wireless network carries to thirty tablets.
     add("-maxrate 4M -bufsize 8M");
+    // At the same moments of the lesson as without a cut, whatever was kept.
+    let fps = format!("{:.3}", encode_rate(video));
+    let before_s = kept.pictures as f64 / fps.parse::<f64>().unwrap_or(1.0);
     add(&format!(
-        "-sc_threshold 0 -g 600 -force_key_frames expr:gte(t,n_forced*{})",
+        "-sc_threshold 0 -g 600 -force_key_frames \
+         expr:gte(t+{before_s:.9},(n_forced+{})*{})",
+        kept.segments,
         SEGMENT_MS / 1000
     ));
     add("-colorspace bt709 -color_primaries bt709 -color_trc bt709 -tag:v avc1");
     let size = FrameSize::fit(video, ENCODE_WIDTH_MAX, ENCODE_HEIGHT_MAX);
     let deinterlace = if video.is_interlaced { "yadif," } else { "" };
-    let fps = format!("fps={:.3}:start_time=0", encode_rate(video));
+    let fps = format!("fps={fps}:start_time=0");
     // What is kept is decoded and dropped; the rest begins at 0, at the same rate.
     let rest = match kept.pictures {
         0 => String::new(),
