@@ -123,6 +123,11 @@ fn encoder_config(settings: &Av1Settings, content: Content) -> EncoderConfig {
         // quarter more bits for 1.3 dB less.
         config.speed_settings.prediction.fine_directional_intra = false;
         config.speed_settings.motion.use_satd_subpel = false;
+    } else {
+        // What later pictures are made of is worth more bits: 6 % fewer at the same quality, for
+        // next to no work. The presets leave it off. On slides it takes 6 % fewer bits as well,
+        // but a tenth more work.
+        config.speed_settings.transform.tx_domain_distortion = false;
     }
     config.width = settings.size.width as usize;
     config.height = settings.size.height as usize;

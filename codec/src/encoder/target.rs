@@ -5,6 +5,7 @@
 //! index they fall by nearly the same on slides and on camera pictures.
 
 use super::{CodedPicture, EncodeError, GopEncoder, PictureFormat};
+use crate::content::Content;
 use crate::decode::{DecodeError, each_picture};
 use crate::quality::{Closeness, closeness};
 
@@ -27,10 +28,15 @@ pub(crate) const INDEX_MIN: u8 = 40;
 /// the face in its corner is smeared and an earlier slide shimmers through the next; a face is too
 /// small for either mean to see it.
 pub(crate) const INDEX_MAX: u8 = 176;
-/// What a track without any measurement starts from: between slides and camera pictures.
-const INDEX_START: u8 = 120;
-/// A measurement before the first encoding, for GOPs that follow no other: its first pictures.
+/// What camera pictures without any measurement start from: such as move a little. Slides start
+/// from the coarsest, where nearly all of them end.
+const CAMERA_INDEX_START: u8 = 120;
+/// A measurement before the first encoding, for camera pictures that follow no other GOP: the
+/// first of them.
 const PROBE_PICTURES: usize = 10;
+/// How much better they come out than the whole GOP: the key frame, finer than the rest, is a
+/// larger part of them.
+const PROBE_BIAS_DB: f64 = 1.5;
 /// The part of a difference that the next GOP starts with: less than all of it, so that two
 /// kinds of GOPs that alternate do not drive each other.
 const NEXT_GAIN: f64 = 0.8;
@@ -49,6 +55,8 @@ pub(crate) struct Reached {
     pub(crate) pictures: Vec<CodedPicture>,
     /// What a GOP that follows should start from.
     pub(crate) next_index: u8,
+    /// How often the whole GOP was encoded.
+    pub(crate) tries: usize,
 }
 
 /// What may be spent.
@@ -77,29 +85,37 @@ pub(crate) fn encode(
     let attempt = |pictures: &[Picture], index| {
         attempt(encoder, format, pictures, index, ceiling, is_cancelled)
     };
-    let mut index = match start {
-        Some(start) => start,
-        None if pictures.len() > 2 * PROBE_PICTURES => {
-            let probe = attempt(&pictures[..PROBE_PICTURES], INDEX_START)?;
-            corrected(probe.index, probe.above_db)
+    let mut index = match (start, content(format, pictures)) {
+        (Some(start), _) => start,
+        (None, Content::Slides) => INDEX_MAX,
+        (None, Content::Camera) if pictures.len() > 2 * PROBE_PICTURES => {
+            let probe = attempt(&pictures[..PROBE_PICTURES], CAMERA_INDEX_START)?;
+            corrected(probe.index, probe.above_db - PROBE_BIAS_DB)
         }
-        None => INDEX_START,
+        (None, Content::Camera) => CAMERA_INDEX_START,
     };
     let mut best = attempt(pictures, index)?;
-    for _ in 1..TRIES_MAX {
+    let mut tries = 1;
+    while tries < TRIES_MAX {
         let wanted = corrected(index, best.above_db);
         if (-BELOW_DB_MAX..=ABOVE_DB_MAX).contains(&best.above_db) || wanted == best.index {
             break;
         }
         index = wanted;
         let again = attempt(pictures, index)?;
+        tries += 1;
         if distance(again.above_db) >= distance(best.above_db) {
             break;
         }
         best = again;
     }
     let next_index = corrected(best.index, best.above_db * NEXT_GAIN);
-    Ok(Reached { pictures: best.pictures, next_index })
+    Ok(Reached { pictures: best.pictures, next_index, tries })
+}
+
+fn content(format: &PictureFormat, pictures: &[Picture]) -> Content {
+    let planes: Vec<&[u8]> = pictures.iter().map(|picture| picture.planes).collect();
+    Content::of(&planes, format.width as usize, format.height as usize)
 }
 
 /// How bad it is to be off by so much: too coarse is seen, too fine only costs.
