@@ -34,7 +34,7 @@ export interface CourierImport {
   done_bytes: number;
   total_bytes: number;
   accepted: { envelopes: number; blobs: number; lessons: number };
-  refused: { file: string; why: string }[];
+  refused: { file: string; why: string; code?: string }[];
   error: { code: string; detail: string } | null;
 }
 

@@ -7,6 +7,7 @@ export const EVENT_NAMES = [
   'contact',
   'alliance',
   'link',
+  'timetable',
 ] as const;
 export type EventName = (typeof EVENT_NAMES)[number] | 'again';
 

@@ -218,6 +218,8 @@ export interface OfferItem {
   title: string;
   lesson_id: string | null;
   date: Day | null;
+  /** Taken out; classes that follow the plan keep its place. */
+  is_withdrawn?: boolean;
 }
 
 /** A lead teacher's plan of lessons. */
@@ -230,31 +232,40 @@ export interface Offer {
   school: string;
   items: OfferItem[];
   is_own_school: boolean;
+  /** Not offered any more; who follows it goes on to the end of the term. */
+  is_withdrawn: boolean;
 }
 
 export type OfferFields = Pick<Offer, 'title' | 'subject' | 'grade' | 'textbook' | 'items'>;
 
-export type ColumnRole = string;
+export type Layout = 'list' | 'grid';
 
 export interface ImportColumn {
+  /** From 1, as spreadsheets count. */
   index: number;
   header: string;
-  guess: ColumnRole | null;
+  guess: string | null;
   samples: string[];
 }
 
 export interface ImportProblem {
   row: number | null;
   column: number | null;
+  code: string;
   what: string;
+  value: string | null;
 }
 
 export interface Import {
   import_id: string;
-  kind: string;
-  layout: 'list' | 'grid';
+  kind: 'cses' | 'xlsx' | 'xls' | 'ods' | 'csv';
+  filename: string;
+  /** None for CSES, which says itself what it holds. */
+  layout: Layout | null;
+  header_row: number | null;
   columns: ImportColumn[];
   preview: {
+    term: { name: string | null; cycle_weeks: number };
     slots: Slot[];
     classes: SchoolClass[];
     periods: Period[];
@@ -262,11 +273,17 @@ export interface Import {
   };
 }
 
+/** How a file is to be read; all of it is said each time. */
 export interface ImportChoice {
-  columns: { index: number; role: ColumnRole | null }[];
-  layout: 'list' | 'grid';
-  term: { name: string; first_day: Day; last_day: Day; cycle_weeks: number };
+  layout?: Layout;
+  columns?: Record<string, string | null>;
+  class_name?: string;
 }
+
+/** Where it goes: a new term, or in place of the cycle of one that is there. */
+export type ImportTarget =
+  | { term_id: string }
+  | { term: { name: string; first_day: Day; last_day: Day } };
 
 const id = encodeURIComponent;
 type Part = 'slots' | 'exceptions' | 'classes' | 'follows';
@@ -285,18 +302,23 @@ export const timetable = {
     send<Changed>('PUT', `/timetable/terms/${id(term)}/${part}/${id(entry.id)}`, entry),
   drop: (term: string, part: Part, entry: string) =>
     send<Changed>('DELETE', `/timetable/terms/${id(term)}/${part}/${id(entry)}`),
-  undo: (undo_id: string) => send<Changed>('POST', `/timetable/undo/${id(undo_id)}`),
+  undo: (undo_id: string) =>
+    send<{ term: Term | null }>('POST', `/timetable/undo/${id(undo_id)}`),
 
   readFile: (file: File) =>
     sendFile<Import>(`/timetable/imports${query({ filename: file.name })}`, file),
   match: (import_id: string, body: ImportChoice) =>
     send<Import>('POST', `/timetable/imports/${id(import_id)}`, body),
-  apply: (import_id: string) =>
-    send<{ term: Term; undo_id: string }>('POST', `/timetable/imports/${id(import_id)}/apply`),
+  apply: (import_id: string, body: ImportChoice & ImportTarget) =>
+    send<Changed & { undo_id: string }>(
+      'POST',
+      `/timetable/imports/${id(import_id)}/apply`,
+      body,
+    ),
 
   offers: () => get<{ items: Offer[] }>('/offers'),
   addOffer: (body: OfferFields) => send<Offer>('POST', '/offers', body),
-  changeOffer: (offer: string, body: Partial<OfferFields>) =>
+  changeOffer: (offer: string, body: Partial<OfferFields & { is_withdrawn: boolean }>) =>
     send<Offer>('PATCH', `/offers/${id(offer)}`, body),
-  dropOffer: (offer: string) => send<void>('DELETE', `/offers/${id(offer)}`),
+  withdrawOffer: (offer: string) => send<void>('DELETE', `/offers/${id(offer)}`),
 };

@@ -22,7 +22,7 @@ const WHY: Record<string, () => string> = {
   unreadable: m.refused_unreadable,
 };
 
-/** Why a file was not taken, and what to do. */
-export function refusedWords(why: string): string {
-  return WHY[why]?.() ?? why;
+/** Why a file was not taken, and what to do; a reason newer than this page in the hub's words. */
+export function refusedWords({ code, why }: { code?: string; why: string }): string {
+  return WHY[code ?? '']?.() ?? why;
 }

@@ -1,19 +1,28 @@
 import { describe, expect, it } from 'vitest';
-import { missingRoles, withRole } from './columns';
+import { columnsOf, missingRoles, withRole } from './columns';
 
 describe('columns of a file', () => {
-  const roles = { 0: 'weekday', 1: 'period', 2: 'class', 3: '' };
+  const roles = { 1: 'weekday', 2: 'period', 3: 'class', 4: '' };
 
   it('lack what no lesson can be placed without', () => {
-    expect(missingRoles(roles)).toEqual(['subject']);
-    expect(missingRoles(withRole(roles, 3, 'subject'))).toEqual([]);
+    expect(missingRoles(roles, 'list', '')).toEqual(['subject']);
+    expect(missingRoles(withRole(roles, 4, 'subject'), 'list', '')).toEqual([]);
+  });
+
+  it('may stand for days side by side, of a class that is named for the whole file', () => {
+    const grid = { 1: 'period', 2: 'monday', 3: 'tuesday' };
+    expect(missingRoles(grid, 'grid', '四(2)班')).toEqual([]);
+    expect(missingRoles(grid, 'grid', '')).toEqual(['class']);
+    expect(missingRoles({ 1: 'start' }, 'grid', 'x')).toEqual(['weekday']);
   });
 
   it('never hold one thing twice', () => {
-    expect(withRole(roles, 3, 'class')).toEqual({ 0: 'weekday', 1: 'period', 2: '', 3: 'class' });
+    expect(withRole(roles, 4, 'class')).toEqual({ 1: 'weekday', 2: 'period', 3: '', 4: 'class' });
   });
 
-  it('may hold nothing, more than once', () => {
-    expect(withRole(roles, 2, '')).toEqual({ 0: 'weekday', 1: 'period', 2: '', 3: '' });
+  it('may hold nothing, more than once, and the hub is told so', () => {
+    const none = withRole(roles, 3, '');
+    expect(none).toEqual({ 1: 'weekday', 2: 'period', 3: '', 4: '' });
+    expect(columnsOf(none)).toEqual({ 1: 'weekday', 2: 'period', 3: null, 4: null });
   });
 });
