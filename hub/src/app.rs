@@ -24,8 +24,8 @@ use crate::playing::{self, Playing};
 use crate::problem::ApiError;
 use crate::setup::School;
 use crate::{
-    accounts, alliance, comments, contacts, demo_link, events, health, jobs, lessons, media,
-    offers, openapi, setup, timeline, timetable, uploads, web,
+    accounts, alliance, comments, contacts, courier, demo_link, events, health, jobs, lessons,
+    media, offers, openapi, setup, timeline, timetable, uploads, web,
 };
 
 mod guard;
@@ -65,6 +65,8 @@ pub struct AppParts {
     pub data_dir: PathBuf,
     /// Work that outlives a restart.
     pub jobs: Jobs,
+    /// What is written to sticks and read from them now.
+    pub courier: courier::Courier,
     /// Which uploads take bytes now.
     pub uploads: uploads::Uploads,
     /// Whether a class is on.
@@ -204,6 +206,7 @@ pub fn api_routes() -> OpenApiRouter<App> {
         .merge(timetable::routes())
         .merge(offers::routes())
         .merge(contacts::routes())
+        .merge(courier::routes())
         .merge(demo_link::routes())
         .merge(events::routes());
     OpenApiRouter::with_openapi(openapi::description()).nest("/api/v1", slices)

@@ -13,6 +13,7 @@ use client::HubClient;
 
 mod add;
 pub(crate) mod client;
+mod courier;
 mod doctor;
 mod media;
 pub(crate) mod upload;
@@ -68,6 +69,9 @@ enum Command {
     /// Files, and the files of lessons
     #[command(subcommand)]
     Media(media::MediaCommand),
+    /// Carries lessons and comments by stick
+    #[command(subcommand)]
+    Courier(courier::CourierCommand),
     /// Says whether the hub runs, and how it is
     Status {
         #[command(flatten)]
@@ -174,6 +178,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::User(UserCommand::List { hub }) => list_users(&hub.client()?)?,
         Command::ReadSpreadsheet => crate::timetable::import::spreadsheet::run_child()?,
         Command::Media(command) => return media::run(&command),
+        Command::Courier(command) => return courier::run(&command),
         Command::Status { hub } => status(&hub.client()?)?,
         Command::Doctor { hub } => return Ok(doctor::run(&hub.path()?)),
     }
@@ -328,6 +333,9 @@ mod tests {
             "yingxue join abc",
             "yingxue user add chen --role teacher --password secret12",
             "yingxue doctor",
+            "yingxue courier export /media/usb --for 山村小学 --max-bytes 30GB",
+            "yingxue courier export /media/usb --all",
+            "yingxue courier import /media/usb",
             "yingxue media check lesson.mp4",
         ] {
             Cli::try_parse_from(line.split(' ')).unwrap();

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
+use yingxue_sync_core::courier::{Carried, CarryError, Keys, Outcome, View};
 use yingxue_sync_core::event::{
-    Command, ContactView, DocEdit, MembershipView, Refusal, RequestId, Restored, Want,
+    Command, ContactView, DocEdit, MembershipView, Refusal, RequestId, Restored, StoreError, Want,
 };
 use yingxue_sync_core::id::{BlobId, CollectionId, DocId, HubId};
 use yingxue_sync_core::{Node, NodeConfig};
@@ -33,6 +34,9 @@ mod run;
 const MAILBOX_MAX: usize = 256;
 /// Longest wait for the node's answer; below the HTTP time-out, so that a page is told why.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(75);
+/// Longest wait for the node to judge what a courier brought: thousands of documents may have to
+/// be brought up to date first.
+const CARRY_WAIT_MAX: Duration = Duration::from_secs(900);
 
 /// Bytes of the disk that blobs leave free: the database and its log have to go on growing.
 const FREE_BYTES_MIN: u64 = 256 << 20;
@@ -84,6 +88,7 @@ pub struct ContactsView {
 enum Answer {
     Done,
     Invitation(String),
+    Carried(Outcome),
 }
 
 type Reply<T> = oneshot::Sender<T>;
@@ -93,6 +98,7 @@ enum Ask {
     Command(Box<dyn FnOnce(RequestId) -> Command + Send>, Reply<Result<Answer, Refusal>>),
     Tell(Command),
     Contacts(Reply<ContactsView>),
+    CourierView(Reply<Option<View>>),
     SetOnline(bool, Reply<()>),
     Stop(Reply<()>),
 }
@@ -105,6 +111,7 @@ pub struct SyncHandle {
     is_online: watch::Receiver<bool>,
     addresses: watch::Receiver<Vec<String>>,
     hub: HubId,
+    keys: Arc<Keys>,
     data_dir: Arc<PathBuf>,
     files: Arc<BlobFiles>,
     news: Arc<News>,
@@ -159,6 +166,7 @@ pub async fn start(
         is_online: is_online_seen,
         addresses: addresses_seen,
         hub: node.hub_id(),
+        keys: Arc::new(Keys::of(&secret)),
         data_dir: Arc::new(config.data_dir),
         files,
         news: Arc::clone(&news),
@@ -238,7 +246,7 @@ impl SyncHandle {
         let invite = move |request| Command::Invite { request, secret, expires_wall_ms };
         match self.ask(invite).await? {
             Answer::Invitation(text) => Ok(text),
-            Answer::Done => Err(Refusal::Store("the invitation has no text".to_owned())),
+            _ => Err(Refusal::Store("the invitation has no text".to_owned())),
         }
     }
 
@@ -271,6 +279,33 @@ impl SyncHandle {
     /// Replaces the list of blobs to fetch.
     pub async fn set_wants(&self, wants: Vec<Want>) {
         self.tell(Command::SetWants(wants)).await;
+    }
+
+    /// Gives the keys that sign and open what couriers carry.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// Gives what decides what a courier carries; none without an alliance.
+    pub async fn courier_view(&self) -> Option<View> {
+        self.ask_driver(Ask::CourierView).await.flatten()
+    }
+
+    /// Has the node judge something that a courier brought; what it accepts is durable.
+    pub async fn carry(&self, carried: Carried) -> Outcome {
+        let carry = move |request| Command::Carry { request, carried };
+        let asked = self.ask_driver(|reply| Ask::Command(Box::new(carry), reply));
+        let failed = |reason: String| Outcome {
+            refused: Some(CarryError::Store(StoreError::Failed(reason))),
+            ..Outcome::default()
+        };
+        match tokio::time::timeout(CARRY_WAIT_MAX, asked).await {
+            Ok(Some(Ok(Answer::Carried(outcome)))) => outcome,
+            Ok(Some(Err(refusal))) => failed(refusal.to_string()),
+            Ok(Some(Ok(_))) => failed("an answer of another kind".to_owned()),
+            Ok(None) => failed("the hub is stopping".to_owned()),
+            Err(_) => failed("the node gave no answer in time".to_owned()),
+        }
     }
 
     /// Says what is happening with other hubs now.

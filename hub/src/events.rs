@@ -47,6 +47,8 @@ pub enum HubEvent {
     Job(Box<Job>),
     /// Something about the contacts changed.
     Contact {},
+    /// An export to a stick or an import from one moved on. Not told to pupils.
+    Courier {},
     /// Something about the alliance changed.
     Alliance {},
     /// A timetable or a plan of lessons changed.
@@ -66,6 +68,7 @@ impl HubEvent {
             Self::Progress { .. } => "progress",
             Self::Job(_) => "job",
             Self::Contact {} => "contact",
+            Self::Courier {} => "courier",
             Self::Alliance {} => "alliance",
             Self::Timetable {} => "timetable",
             Self::Link { .. } => "link",
@@ -130,7 +133,7 @@ async fn listen(
 async fn next(receiver: &mut broadcast::Receiver<HubEvent>, is_pupil: bool) -> Option<Event> {
     loop {
         match receiver.recv().await {
-            Ok(HubEvent::Job(_) | HubEvent::Contact {}) if is_pupil => {}
+            Ok(HubEvent::Job(_) | HubEvent::Contact {} | HubEvent::Courier {}) if is_pupil => {}
             Ok(event) => {
                 let data = serde_json::to_string(&event).expect("events are plain JSON");
                 return Some(Event::default().event(event.name()).data(data));

@@ -32,6 +32,7 @@ pub mod alliance;
 pub mod catalog;
 pub mod comments;
 pub mod contacts;
+pub mod courier;
 pub mod demo_link;
 pub mod health;
 pub mod import_job;

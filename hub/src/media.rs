@@ -30,7 +30,7 @@ pub mod old_panels;
 pub mod open_tracks;
 mod pictures;
 mod playlists;
-mod resource;
+pub(crate) mod resource;
 
 use resource::{Resource, attachment};
 

@@ -24,7 +24,7 @@ use crate::driver::{self, DriverConfig, StartError};
 use crate::events::EventBus;
 use crate::jobs::{self, Jobs};
 use crate::playing::Playing;
-use crate::{accounts, health, setup, timetable, uploads};
+use crate::{accounts, courier, health, setup, timetable, uploads};
 
 mod listener;
 
@@ -84,6 +84,7 @@ async fn run(options: ServeOptions) -> anyhow::Result<()> {
     write_files(&app, address)?;
     print_welcome(&app, address);
     let runner = tokio::spawn(jobs::runner::run(app.clone()));
+    let couriers = tokio::spawn(courier::runner::run(app.clone()));
     let house = tokio::spawn(keep_house(app.clone()));
     tokio::spawn(stop_on_signal(stop, app.clone()));
     let router = app::router(&app);
@@ -91,6 +92,9 @@ async fn run(options: ServeOptions) -> anyhow::Result<()> {
     app.sync.shutdown().await;
     if tokio::time::timeout(STOP_WAIT_MAX, runner).await.is_err() {
         tracing::warn!("a job did not stop in time; it begins again at the next start");
+    }
+    if tokio::time::timeout(STOP_WAIT_MAX, couriers).await.is_err() {
+        tracing::warn!("a stick did not stop in time; it goes on at the next start");
     }
     house.abort();
     drop(std::fs::remove_file(app.data_dir.join(ADDRESS_FILE)));
@@ -152,6 +156,7 @@ pub async fn start(data_dir: PathBuf, config: Config, shutdown: Shutdown) -> any
         sync,
         data_dir,
         jobs,
+        courier: courier::Courier::default(),
         uploads: uploads::Uploads::default(),
         playing: Playing::default(),
         ffmpeg,

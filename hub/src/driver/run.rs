@@ -185,6 +185,7 @@ impl Driver {
                 let stalled = self.stalled.clone();
                 drop(reply.send(ContactsView { contacts, dial_errors, stalled }));
             }
+            Ask::CourierView(reply) => drop(reply.send(self.node.courier_view())),
             Ask::SetOnline(is_online, reply) => {
                 self.edge.transport.set_online(is_online);
                 if is_online {
@@ -228,6 +229,9 @@ impl Driver {
             Event::Done { request } => self.answer(request, Ok(Answer::Done)),
             Event::Refused { request, reason } => self.answer(request, Err(reason)),
             Event::Invited { request, text } => self.answer(request, Ok(Answer::Invitation(text))),
+            Event::Carried { request, outcome } => {
+                self.answer(request, Ok(Answer::Carried(outcome)));
+            }
             Event::MembershipChanged => {
                 self.watches.membership.send_replace(self.node.membership().map(Arc::new));
                 self.news.publish(HubEvent::Alliance {});

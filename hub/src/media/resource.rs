@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use super::byte_range::{self, Asked};
 
 /// What the headers say of it.
-pub(super) struct Resource {
+pub(crate) struct Resource {
     /// Its version.
     pub etag: HeaderValue,
     /// Of all of it.
@@ -70,7 +70,7 @@ impl Resource {
 }
 
 /// Makes a version of plain letters and digits.
-pub(super) fn etag(version: &str) -> HeaderValue {
+pub(crate) fn etag(version: &str) -> HeaderValue {
     HeaderValue::from_str(&format!("\"{version}\"")).expect("hex and names are a header value")
 }
 
@@ -89,7 +89,7 @@ fn unsatisfiable(total_bytes: u64) -> Response {
 }
 
 /// Names a download (RFC 6266); what a file name cannot have is left out.
-pub(super) fn attachment(name: &str) -> HeaderValue {
+pub(crate) fn attachment(name: &str) -> HeaderValue {
     let is_kept = |c: &char| !c.is_control() && !"/\\:*?\"<>|".contains(*c);
     let name: String = name.chars().filter(is_kept).take(100).collect();
     let ascii: String = name.chars().map(|c| if c.is_ascii() { c } else { '_' }).collect();

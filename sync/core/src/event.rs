@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::courier::{Carried, Outcome};
 use crate::id::{BlobId, CollectionId, ContactId, DocId, HubId};
 
 mod store;
@@ -130,6 +131,13 @@ pub enum Command {
     SetWants(Vec<Want>),
     /// Tells that a blob made here is durable, so that contacts that asked for it hear of it.
     BlobAdded(BlobId),
+    /// Takes something that a courier brought, with the checks of any contact.
+    Carry {
+        /// Answered by [`Event::Carried`].
+        request: RequestId,
+        /// What.
+        carried: Carried,
+    },
     /// Tells that the link is back: members are dialled at once, whatever failed before.
     Reconnect,
     /// Tells under which multiaddresses this hub can be reached.
@@ -243,6 +251,13 @@ pub enum Event {
         request: RequestId,
         /// One line of text, for a QR code or a letter.
         text: String,
+    },
+    /// What a courier brought was judged; what was accepted is durable.
+    Carried {
+        /// Which command.
+        request: RequestId,
+        /// What became of it.
+        outcome: Outcome,
     },
     /// Membership changed; see [`Node::membership`](crate::Node::membership).
     MembershipChanged,

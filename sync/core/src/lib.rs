@@ -16,6 +16,7 @@
 //! ```
 
 pub mod blob;
+pub mod courier;
 pub mod doc;
 pub mod event;
 pub mod id;

@@ -20,6 +20,7 @@ use crate::rng::Rng;
 
 mod admission;
 mod contact;
+mod courier;
 mod epochs;
 mod exchange;
 mod transfer;
@@ -84,6 +85,7 @@ pub struct Node {
     docs: BTreeMap<DocKey, DocTask>,
     failed_docs: BTreeSet<DocKey>,
 
+    couriers: courier::Couriers,
     fetches: Fetches,
     serving: Serving,
     next_blob_tick: Time,
@@ -97,6 +99,7 @@ enum Waiting {
     Doc(DocKey, writing::DocStep),
     Envelopes(exchange::Reading),
     Blob(transfer::BlobStep),
+    Courier(courier::CourierStep),
 }
 
 impl Node {
@@ -135,6 +138,7 @@ impl Node {
             is_writing: false,
             docs: BTreeMap::new(),
             failed_docs: BTreeSet::new(),
+            couriers: courier::Couriers::default(),
             fetches: Fetches::new(hub),
             serving: Serving::default(),
             next_blob_tick: Time(0),
@@ -245,6 +249,7 @@ impl Node {
                 let actions = self.serving.appeared(blob);
                 self.carry_out_serve(now, actions);
             }
+            Command::Carry { request, carried } => self.carry(now, request, carried),
             Command::Reconnect => self.reconnect(now),
             Command::SetAddresses(addresses) => self.set_addresses(now, addresses),
         }
@@ -261,6 +266,7 @@ impl Node {
             Waiting::Doc(key, step) => self.doc_stored(key, step, reply.result),
             Waiting::Envelopes(reading) => self.envelopes_read(reading, reply.result),
             Waiting::Blob(step) => self.blob_stored(now, step, reply.result),
+            Waiting::Courier(step) => self.courier_step_stored(now, step, reply.result),
         }
     }
 
@@ -268,6 +274,7 @@ impl Node {
     fn advance(&mut self, now: Time) {
         self.advance_epochs(now);
         self.advance_writes(now);
+        self.advance_couriers();
         self.ask_for_pieces(now);
         let ids: Vec<ContactId> = self.contacts.keys().copied().collect();
         for id in ids {

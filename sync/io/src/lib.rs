@@ -7,6 +7,8 @@
 //! - [`transport`]: libp2p over TCP (Noise, Yamux) with QUIC as the fallback, mDNS, one framed
 //!   stream per contact, and only admitted hubs get in.
 //! - [`blob_files`]: sparse files with reserved space, written and fsynced in batches.
+//! - [`courier`]: sticks: signed, encrypted parcels in a folder, written so that one may be pulled
+//!   out at any byte.
 //!
 //! The loop of a driver, in short:
 //!
@@ -26,4 +28,5 @@
 //! ```
 
 pub mod blob_files;
+pub mod courier;
 pub mod transport;

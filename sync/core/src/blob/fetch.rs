@@ -284,16 +284,37 @@ impl Fetches {
             release(&mut self.contacts, fetch, |_, _| true);
             return vec![Action::Event(Event::BlobStalled { blob })];
         }
-        let Some(manifest) = &fetch.manifest else { return Vec::new() };
-        if !fetch.held.has(piece) {
-            fetch.held.insert(piece);
-            fetch.held_bytes += u64::from(manifest.pieces[piece as usize].bytes);
+        if fetch.manifest.is_none() {
+            return Vec::new();
         }
+        fetch.hold(piece);
         let mut actions = vec![Action::Event(fetch.progress(blob))];
         if fetch.held.is_full() {
             actions.extend(self.complete(now, blob));
         }
         actions
+    }
+
+    /// Takes note of pieces that came another way and are durable: a courier brought them.
+    pub fn carried(
+        &mut self,
+        now: Time,
+        blob: BlobId,
+        pieces: &[u32],
+        is_whole: bool,
+    ) -> Vec<Action> {
+        self.is_changed = true;
+        if is_whole {
+            return self.complete(now, blob);
+        }
+        let Some(fetch) = self.active.get_mut(&blob) else { return Vec::new() };
+        if fetch.manifest.is_none() {
+            fetch.stage = Stage::Loading;
+            return vec![Action::Load(blob)];
+        }
+        release(&mut self.contacts, fetch, |piece, _| pieces.contains(piece));
+        pieces.iter().for_each(|piece| fetch.hold(*piece));
+        vec![Action::Event(fetch.progress(blob))]
     }
 
     /// Takes note that a piece should be asked of others.

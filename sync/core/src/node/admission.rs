@@ -72,8 +72,7 @@ impl Node {
 
     /// Derives the key that couriers encrypt to, so that a hub keeps one secret only.
     fn x25519(&self) -> [u8; 32] {
-        let secret = blake3::derive_key("yingxue courier key 1", self.key.as_bytes());
-        x25519_dalek::PublicKey::from(&x25519_dalek::StaticSecret::from(secret)).to_bytes()
+        crate::courier::Keys::of(self.key.as_bytes()).x25519_public()
     }
 
     pub(super) fn invite(&mut self, request: RequestId, secret: [u8; 16], expires_wall_ms: u64) {

@@ -248,7 +248,9 @@ impl Node {
     }
 
     pub(super) fn close(&mut self, now: Time, id: ContactId, reason: &str) {
-        let Some(contact) = self.contacts.get_mut(&id) else { return };
+        let Some(contact) = self.contacts.get_mut(&id) else {
+            return self.courier_broke_rules(id, reason);
+        };
         if contact.state == State::Closing {
             return;
         }

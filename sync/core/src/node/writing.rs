@@ -166,11 +166,14 @@ impl Node {
                     break;
                 }
                 Ok((_, Verdict::UnknownEpoch)) => {
-                    trouble = Some(Trouble::Wrong("an envelope of an unknown epoch".into()));
+                    trouble = Some(Trouble::UnknownEpoch);
                     break;
                 }
                 // Nothing after it can be accepted, but whoever carries it may be honest.
-                Err(EnvelopeError::Revoked) => break,
+                Err(EnvelopeError::Revoked) => {
+                    trouble = Some(Trouble::Revoked);
+                    break;
+                }
                 Err(EnvelopeError::Fork) => {
                     trouble = Some(Trouble::Fork);
                     break;
@@ -182,6 +185,7 @@ impl Node {
             }
         }
         let is_cut_short = matches!(trouble, Some(Trouble::Gap));
+        self.courier_judged(contact, accepted.len(), trouble.as_ref());
         let heads: Vec<(HubId, u64)> = held.into_iter().collect();
         if let Some(there) = self.contacts.get_mut(&contact) {
             let exchange = there.exchanges.entry(collection.clone()).or_default();
@@ -206,12 +210,15 @@ impl Node {
     fn tell_trouble(&mut self, now: Time, contact: ContactId, trouble: Option<Trouble>) {
         match trouble {
             Some(Trouble::Wrong(reason)) => self.close(now, contact, &reason),
+            Some(Trouble::UnknownEpoch) => {
+                self.close(now, contact, "an envelope of an unknown epoch");
+            }
             Some(Trouble::Fork) => {
                 let text = "two different entries at one place of a hub's journal: \
                             its disk was cloned or restored from a backup";
                 self.alarm(text.to_owned());
             }
-            Some(Trouble::Gap) | None => {}
+            Some(Trouble::Gap | Trouble::Revoked) | None => {}
         }
     }
 
@@ -222,6 +229,7 @@ impl Node {
         entries: Vec<(HubId, u64)>,
         is_cut_short: bool,
     ) {
+        self.courier_stored(contact, Ok(()));
         if let Some(there) = self.contacts.get_mut(&contact).filter(|there| there.is_ready()) {
             let collection = collection.clone();
             there.outbox.push(&Message::Acknowledged { collection, entries });
@@ -262,6 +270,7 @@ impl Node {
             (Writing::Received { contact, .. }, Err(error)) => {
                 // Nothing was acknowledged; later the contact is told again what is here.
                 tracing::warn!(%error, "received envelopes could not be stored");
+                self.courier_stored(contact, Err(&error));
                 if let Some(there) = self.contacts.get_mut(&contact) {
                     there.retry_at = Some(now.after_ms(STORE_RETRY_MS));
                 }
@@ -416,9 +425,11 @@ impl Node {
 }
 
 /// What was wrong with a batch.
-enum Trouble {
+pub(super) enum Trouble {
     Gap,
     Fork,
+    UnknownEpoch,
+    Revoked,
     Wrong(String),
 }
 

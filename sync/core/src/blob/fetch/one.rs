@@ -67,6 +67,17 @@ impl Fetch {
         self.manifest = Some(manifest);
     }
 
+    /// Takes note of a piece that is durable now.
+    pub(super) fn hold(&mut self, piece: u32) {
+        self.free.remove(&piece);
+        self.partial.remove(&piece);
+        let bytes = self.manifest.as_ref().and_then(|m| m.pieces.get(piece as usize));
+        if let (false, Some(info)) = (self.held.has(piece), bytes) {
+            self.held.insert(piece);
+            self.held_bytes += u64::from(info.bytes);
+        }
+    }
+
     pub(super) fn want(&self, blob: BlobId) -> Message {
         let collection = self.collection.clone();
         Message::Want { blob, collection, has_manifest: self.manifest.is_some() }

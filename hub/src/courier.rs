@@ -1,0 +1,96 @@
+//! Couriers: lessons and comments go by stick where no wire goes, and come back the same way.
+//!
+//! An export writes what the schools that it is for lack, as their receipts say; an import hands
+//! what it finds to the node, which judges it as it judges what a contact sends. Both are rows
+//! that outlive a restart, and both may be cut off at any byte and begun again.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::Notify;
+
+use crate::app::App;
+
+mod contents;
+mod drives;
+mod export;
+mod files;
+mod import;
+mod needs;
+mod packer;
+mod receipts;
+mod report;
+mod routes;
+pub mod runner;
+pub(crate) mod table;
+mod taker;
+
+pub use report::{CarriedLesson, Report};
+pub use routes::routes;
+
+/// What is written to sticks and read from them now.
+#[derive(Default)]
+pub struct Courier {
+    wake: Notify,
+    live: Mutex<BTreeMap<i64, Arc<Live>>>,
+}
+
+/// How far a job is that runs.
+#[derive(Default)]
+struct Live {
+    done_bytes: AtomicU64,
+    total_bytes: AtomicU64,
+    is_cancelled: AtomicBool,
+}
+
+impl Courier {
+    /// Tells the runner that a job waits.
+    pub fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    fn begin(&self, id: i64) -> Arc<Live> {
+        let mut live = self.live.lock().expect("never held over a panic");
+        Arc::clone(live.entry(id).or_default())
+    }
+
+    fn end(&self, id: i64) {
+        self.live.lock().expect("never held over a panic").remove(&id);
+    }
+
+    /// Asks a job that runs to stop.
+    fn cancel(&self, id: i64) {
+        let live = self.live.lock().expect("never held over a panic");
+        if let Some(live) = live.get(&id) {
+            live.is_cancelled.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Gives the bytes done and the bytes in all of a job, as they are now.
+    fn progress(&self, row: &table::Row) -> (u64, u64) {
+        let live = self.live.lock().expect("never held over a panic");
+        live.get(&row.id).map_or((row.done_bytes, row.total_bytes), |live| {
+            let done = live.done_bytes.load(Ordering::Relaxed);
+            (done, live.total_bytes.load(Ordering::Relaxed).max(done))
+        })
+    }
+}
+
+impl Live {
+    fn add(&self, bytes: u64) {
+        self.done_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn expect(&self, bytes: u64) {
+        self.total_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Says whether to stop: somebody has cancelled, or the hub stops.
+    fn stops(&self, app: &App) -> bool {
+        self.is_cancelled.load(Ordering::Relaxed) || app.shutdown.is_on()
+    }
+}
+
+#[cfg(test)]
+mod tests;

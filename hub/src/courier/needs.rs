@@ -1,0 +1,290 @@
+//! What the schools that an export is for lack, and in which order it is written.
+//!
+//! Lessons whole quality by quality: what a class cannot do without (sound and slides) of every
+//! lesson first, then pictures, then the originals. Inside a quality, what a receiver asks for
+//! first comes first, then the newest. What does not fit is left out as a whole.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::str::FromStr as _;
+
+use rusqlite::{Connection, params};
+use yingxue_codec::track::TrackKind;
+use yingxue_sync_core::blob::{Bitmap, Manifest};
+use yingxue_sync_core::courier::{CollectionView, Receipt, View};
+use yingxue_sync_core::id::{BlobId, CollectionId, DocId, HubId};
+
+use super::contents::{Contents, Stretch};
+use crate::catalog;
+use crate::store::blobs;
+
+pub(crate) const SELECT_TRACKS: &str = "select t.lesson, l.title, t.kind, t.blob, t.bytes \
+    from lesson_tracks t join lessons l on l.lesson = t.lesson \
+    where l.is_deleted = 0 and l.is_published = 1 \
+    and exists (select 1 from blobs b where b.blob = t.blob and b.held_pieces > 0) \
+    order by l.created_at_ms desc, l.lesson, t.class";
+pub(crate) const SELECT_NEW_DOCS: &str = "select distinct doc from envelopes \
+    where collection = ?1 and author = ?2 and seq > ?3";
+
+/// A hub that an export is for.
+pub(super) struct Target {
+    pub hub: HubId,
+    /// To which it is encrypted.
+    pub key: [u8; 32],
+    /// What it says to hold and want, if it ever said so.
+    pub receipt: Option<Receipt>,
+    /// What lies on the stick for it already.
+    pub there: Contents,
+}
+
+/// What is written for hubs that may read the same.
+pub(super) struct Group {
+    /// Of [`Target`]s, by place.
+    pub targets: Vec<usize>,
+    pub journals: Vec<Stretch>,
+    pub items: Vec<Item>,
+}
+
+/// One quality of a lesson.
+pub(super) struct Item {
+    pub lesson: DocId,
+    pub title: String,
+    pub parts: Vec<Part>,
+    rank: (usize, usize),
+}
+
+/// What is written of one blob.
+pub(super) struct Part {
+    pub blob: BlobId,
+    pub manifest: Manifest,
+    pub pieces: Vec<u32>,
+}
+
+/// What one hub lacks, roughly, for a list of hubs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Lack {
+    pub lessons: u64,
+    pub bytes: u64,
+}
+
+/// A track of a lesson that something is held of.
+struct Track {
+    lesson: DocId,
+    title: String,
+    step: usize,
+    blob: BlobId,
+    bytes: u64,
+}
+
+/// Says of which blobs a hub lacks what.
+struct Wishes<'a> {
+    receipt: Option<&'a Receipt>,
+    places: BTreeMap<BlobId, usize>,
+    new_docs: BTreeSet<DocId>,
+}
+
+impl Item {
+    /// Gives about how many bytes it takes on a stick.
+    pub(super) fn bytes(&self) -> u64 {
+        let part = |part: &Part| {
+            let manifest = 40 * part.manifest.pieces.len() + part.manifest.info.len();
+            let pieces = part.pieces.iter().filter_map(|n| part.manifest.pieces.get(*n as usize));
+            manifest as u64 + pieces.map(|piece| u64::from(piece.bytes) + 64).sum::<u64>()
+        };
+        let bytes: u64 = self.parts.iter().map(part).sum();
+        bytes + bytes / 2_000
+    }
+}
+
+/// Gives where envelopes begin that a target lacks.
+fn first_lacking(target: &Target, collection: &CollectionId, author: &HubId) -> u64 {
+    let held = target.receipt.as_ref().map_or(0, |r| r.seq_of(collection, author));
+    target.there.seq_after(collection, author, held + 1)
+}
+
+/// Lists the targets that may read each of the collections, by place, each list once.
+pub(super) fn readers(view: &View, targets: &[Target]) -> BTreeSet<Vec<usize>> {
+    let collections = view.collections.iter();
+    let readers = collections.map(|collection| readers_of(collection, targets));
+    readers.filter(|readers| !readers.is_empty()).collect()
+}
+
+fn readers_of(collection: &CollectionView, targets: &[Target]) -> Vec<usize> {
+    let may_read = |place: &usize| collection.readers.contains(&targets[*place].hub);
+    (0..targets.len()).filter(may_read).collect()
+}
+
+/// Lists what targets lack, one group for each way in which collections are shared among them.
+pub(super) fn groups(
+    db: &Connection,
+    view: &View,
+    targets: &[Target],
+) -> rusqlite::Result<Vec<Group>> {
+    let mut groups: BTreeMap<Vec<usize>, Group> = BTreeMap::new();
+    for collection in &view.collections {
+        let readers = readers_of(collection, targets);
+        if readers.is_empty() {
+            continue;
+        }
+        let group = groups.entry(readers.clone()).or_insert_with(|| Group {
+            targets: readers.clone(),
+            journals: Vec::new(),
+            items: Vec::new(),
+        });
+        for (author, to) in &collection.vector {
+            let first = |place: &usize| first_lacking(&targets[*place], &collection.id, author);
+            let from = readers.iter().map(first).min().unwrap_or(1);
+            if from <= *to {
+                let (collection, author) = (collection.id.clone(), *author);
+                group.journals.push(Stretch { collection, author, from, to: *to });
+            }
+        }
+        if collection.id == catalog::collection() {
+            group.items = items(db, view, targets, &readers)?;
+        }
+    }
+    Ok(groups.into_values().collect())
+}
+
+fn items(
+    db: &Connection,
+    view: &View,
+    targets: &[Target],
+    readers: &[usize],
+) -> rusqlite::Result<Vec<Item>> {
+    let wishes = readers.iter().map(|place| Wishes::of(db, view, targets[*place].receipt.as_ref()));
+    let wishes: Vec<Wishes<'_>> = wishes.collect::<Result<_, _>>()?;
+    let mut items: BTreeMap<(DocId, usize), Item> = BTreeMap::new();
+    let mut seen = BTreeSet::new();
+    for (age, track) in tracks(db)?.into_iter().enumerate() {
+        if !wishes.iter().any(|wish| wish.is_wanted(&track)) || !seen.insert(track.blob) {
+            continue;
+        }
+        let there: Vec<&Contents> = readers.iter().map(|place| &targets[*place].there).collect();
+        let Some(part) = part(db, &track, &wishes, &there)? else { continue };
+        let asked = wishes.iter().filter_map(|wish| wish.places.get(&track.blob)).min();
+        let rank = (asked.copied().unwrap_or(usize::MAX), age);
+        let (lesson, title) = (track.lesson, track.title);
+        let item = items.entry((lesson, track.step)).or_insert_with(|| Item {
+            lesson,
+            title,
+            parts: Vec::new(),
+            rank,
+        });
+        item.rank = item.rank.min(rank);
+        item.parts.push(part);
+    }
+    let mut items: Vec<(usize, Item)> =
+        items.into_iter().map(|((_, step), item)| (step, item)).collect();
+    items.sort_by_key(|(step, item)| (*step, item.rank));
+    Ok(items.into_iter().map(|(_, item)| item).collect())
+}
+
+/// Lists the pieces of a track that are held here and that some target lacks.
+fn part(
+    db: &Connection,
+    track: &Track,
+    wishes: &[Wishes<'_>],
+    there: &[&Contents],
+) -> rusqlite::Result<Option<Part>> {
+    let stored = blobs::load(db, &track.blob)?;
+    let manifest = stored.manifest.as_deref().and_then(|bytes| Manifest::decode(bytes).ok());
+    let Some(manifest) = manifest else { return Ok(None) };
+    let held = Bitmap::from_bytes(&stored.bitmap, manifest.pieces.len());
+    let ranges: Vec<_> = there.iter().map(|contents| contents.ranges(&track.blob)).collect();
+    let lacks = |piece: u32| {
+        let of_target = |(wish, ranges): (&Wishes<'_>, &Vec<(u32, u32)>)| {
+            let is_there = ranges.iter().any(|(from, to)| (*from..*to).contains(&piece));
+            !is_there && wish.lacks(track, piece)
+        };
+        wishes.iter().zip(&ranges).any(of_target)
+    };
+    let all = 0..u32::try_from(manifest.pieces.len()).unwrap_or(u32::MAX);
+    let pieces: Vec<u32> = all.filter(|piece| held.has(*piece) && lacks(*piece)).collect();
+    Ok((!pieces.is_empty()).then_some(Part { blob: track.blob, manifest, pieces }))
+}
+
+/// Says roughly what a hub lacks; sizes as documents say them.
+pub(super) fn lack(
+    db: &Connection,
+    view: &View,
+    receipt: Option<&Receipt>,
+) -> rusqlite::Result<Lack> {
+    let wish = Wishes::of(db, view, receipt)?;
+    let (mut lessons, mut seen, mut bytes) = (BTreeSet::new(), BTreeSet::new(), 0);
+    for track in tracks(db)?.into_iter().filter(|track| wish.is_wanted(track)) {
+        lessons.insert(track.lesson);
+        bytes += if seen.insert(track.blob) { track.bytes } else { 0 };
+    }
+    Ok(Lack { lessons: lessons.len() as u64, bytes })
+}
+
+impl<'a> Wishes<'a> {
+    fn of(
+        db: &Connection,
+        view: &View,
+        receipt: Option<&'a Receipt>,
+    ) -> rusqlite::Result<Self> {
+        let wants = receipt.map_or(&[][..], |receipt| &receipt.wants);
+        let places = (0..).zip(wants).map(|(place, want)| (want.blob, place)).collect();
+        let mut new_docs = BTreeSet::new();
+        if let Some(receipt) = receipt {
+            let mut statement = db.prepare_cached(SELECT_NEW_DOCS)?;
+            let collection = catalog::collection();
+            let ours = view.collections.iter().filter(|c| c.id == collection);
+            for (author, to) in ours.flat_map(|collection| &collection.vector) {
+                let seq = receipt.seq_of(&collection, author);
+                if seq < *to {
+                    let journal = params![collection.0, author.as_bytes(), seq];
+                    for doc in statement.query_map(journal, |row| row.get(0).map(DocId))? {
+                        new_docs.insert(doc?);
+                    }
+                }
+            }
+        }
+        Ok(Self { receipt, places, new_docs })
+    }
+
+    fn is_wanted(&self, track: &Track) -> bool {
+        self.receipt.is_none_or(|receipt| {
+            self.places.contains_key(&track.blob)
+                || !receipt.are_wants_complete
+                || self.new_docs.contains(&track.lesson)
+        })
+    }
+
+    fn lacks(&self, track: &Track, piece: u32) -> bool {
+        let place = self.places.get(&track.blob);
+        match (self.receipt, place) {
+            (Some(receipt), Some(place)) => receipt.wants[*place].lacks(piece),
+            _ => self.is_wanted(track),
+        }
+    }
+}
+
+fn tracks(db: &Connection) -> rusqlite::Result<Vec<Track>> {
+    let mut statement = db.prepare_cached(SELECT_TRACKS)?;
+    statement
+        .query_map([], |row| {
+            Ok(Track {
+                lesson: DocId(row.get(0)?),
+                title: row.get(1)?,
+                step: step_of(row.get_ref(2)?.as_str()?),
+                blob: BlobId(row.get(3)?),
+                bytes: row.get(4)?,
+            })
+        })?
+        .collect()
+}
+
+/// Gives the quality of a lesson that a track first belongs to; 0 is the floor.
+fn step_of(kind: &str) -> usize {
+    match TrackKind::from_str(kind) {
+        Ok(
+            TrackKind::Audio | TrackKind::Slides | TrackKind::Captions(_) | TrackKind::Thumbs,
+        ) => 0,
+        Ok(TrackKind::Video360) => 1,
+        Ok(TrackKind::Video480) => 2,
+        Ok(TrackKind::Source) => 3,
+        Err(_) => 4,
+    }
+}

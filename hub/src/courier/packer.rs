@@ -1,0 +1,105 @@
+//! Writes frames into segments of a parcel, and remembers what is in each.
+
+use yingxue_sync_core::courier::Frame;
+use yingxue_sync_core::id::BlobId;
+use yingxue_sync_io::courier::{ParcelWriter, SegmentWriter, StickError};
+
+use super::contents::Contents;
+use super::{Live, table};
+use crate::app::App;
+
+/// Bytes of a segment: what a stick that is pulled out costs, three seconds of writing.
+const SEGMENT_BYTES: u64 = 64 << 20;
+
+/// A parcel that is being written.
+pub(super) struct Packer<'a> {
+    app: &'a App,
+    live: &'a Live,
+    writer: ParcelWriter,
+    group: u8,
+    keys: Vec<[u8; 32]>,
+    open: Option<Open>,
+    written_bytes: u64,
+}
+
+struct Open {
+    segment: SegmentWriter,
+    contents: Contents,
+    /// The blob whose manifest is in this segment and whose pieces may follow.
+    blob: Option<BlobId>,
+}
+
+impl<'a> Packer<'a> {
+    pub(super) fn new(app: &'a App, live: &'a Live, writer: ParcelWriter) -> Self {
+        let written_bytes = writer.manifest().total_bytes();
+        Self { app, live, writer, group: 0, keys: Vec::new(), open: None, written_bytes }
+    }
+
+    /// Goes on for another group of hubs.
+    pub(super) fn turn_to(&mut self, group: u8, keys: Vec<[u8; 32]>) -> Result<(), StickError> {
+        self.end_segment()?;
+        (self.group, self.keys) = (group, keys);
+        Ok(())
+    }
+
+    /// Says whether the manifest of a blob is in the segment that is being written.
+    pub(super) fn has_manifest(&self, blob: BlobId) -> bool {
+        self.open.as_ref().is_some_and(|open| open.blob == Some(blob))
+    }
+
+    /// Writes a frame; `note` adds what it contains.
+    pub(super) fn put(
+        &mut self,
+        frame: &Frame,
+        note: impl FnOnce(&mut Contents),
+    ) -> Result<(), StickError> {
+        if self.live.stops(self.app) {
+            return Err(StickError::Cancelled);
+        }
+        if self.open.is_none() {
+            let segment = self.writer.begin(self.group, &self.keys)?;
+            self.open = Some(Open { segment, contents: Contents::default(), blob: None });
+        }
+        let Some(open) = &mut self.open else { return Ok(()) };
+        let before = open.segment.plain_bytes();
+        open.segment.write(frame)?;
+        note(&mut open.contents);
+        if let Frame::Blob { blob, .. } = frame {
+            open.blob = Some(*blob);
+        }
+        self.live.add(open.segment.plain_bytes() - before);
+        if open.segment.plain_bytes() >= SEGMENT_BYTES {
+            self.end_segment()?;
+        }
+        Ok(())
+    }
+
+    /// Ends the segment that is being written, if there is one; what is in it counts then.
+    pub(super) fn end_segment(&mut self) -> Result<(), StickError> {
+        let Some(Open { segment, contents, .. }) = self.open.take() else { return Ok(()) };
+        let ended = self.writer.end(segment)?;
+        self.written_bytes += ended.bytes;
+        let parcel = self.writer.manifest().parcel;
+        let kept = self
+            .app
+            .db
+            .write_blocking(move |tx| table::remember_segment(tx, parcel, &ended.hash, &contents));
+        // Without it the same is written once more, on another day.
+        if let Err(error) = kept {
+            tracing::warn!(%error, "what a stick contains cannot be remembered");
+        }
+        Ok(())
+    }
+
+    /// Ends the parcel. What was cut off in the middle of a segment is removed.
+    pub(super) fn finish(mut self, is_finished: bool) -> Result<u64, StickError> {
+        if is_finished {
+            self.end_segment()?;
+        } else {
+            self.open = None;
+            self.writer.give_up();
+        }
+        self.writer.finish(is_finished)?;
+        Ok(self.written_bytes)
+    }
+}

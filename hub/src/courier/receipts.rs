@@ -1,0 +1,161 @@
+//! Receipts: what other hubs hold and want, as they signed it, and what this one does.
+
+use std::collections::BTreeSet;
+
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use yingxue_sync_core::blob::{Bitmap, Manifest};
+use yingxue_sync_core::courier::{
+    BlobWant, PARCELS_TAKEN_MAX, RECEIPT_WANTS_MAX, Receipt, SignedReceipt, VERSION, View,
+};
+use yingxue_sync_core::id::{BlobId, HubId};
+use yingxue_sync_io::courier::{Stick, StickError};
+
+use super::report::{ReceiptLeft, Report};
+use super::table;
+use crate::app::{App, now_ms};
+use crate::catalog::wants;
+use crate::problem::ApiError;
+use crate::store::blobs;
+
+/// Hubs that a receipt on a stick is encrypted to; an alliance has 37.
+const READERS_MAX: usize = 256;
+
+pub(crate) const SELECT_RECEIPT: &str = "select bytes from courier_receipts where hub = ?1";
+pub(crate) const KEEP_RECEIPT: &str = "insert into courier_receipts \
+    (hub, number, written_at, bytes) values (?1, ?2, ?3, ?4) on conflict (hub) do update \
+    set number = ?2, written_at = ?3, bytes = ?4 where number < ?2";
+pub(crate) const NEXT_NUMBER: &str =
+    "update courier_receipt_number set number = max(number + 1, ?1) returning number";
+pub(crate) const SELECT_WANTED: &str = "select blob from lesson_tracks where is_wanted = 1 \
+    order by class, created_at_ms desc limit ?1";
+
+/// Gives the newest receipt of a hub.
+pub(super) fn of(db: &Connection, hub: &HubId) -> rusqlite::Result<Option<Receipt>> {
+    let bytes = db
+        .prepare_cached(SELECT_RECEIPT)?
+        .query_row([hub.as_bytes()], |row| row.get::<_, Vec<u8>>(0))
+        .optional()?;
+    Ok(bytes.and_then(|bytes| SignedReceipt::decode(&bytes).ok()).map(|signed| signed.receipt))
+}
+
+/// Keeps a receipt that was read somewhere, if it is of a member and newer than what is here.
+pub(super) fn keep(app: &App, signed: &SignedReceipt) -> Result<(), ApiError> {
+    let receipt = &signed.receipt;
+    let membership = app.sync.membership().ok_or_else(ApiError::no_alliance)?;
+    let is_member = membership.hubs.iter().any(|member| member.hub == receipt.hub);
+    let is_other = receipt.hub != app.sync.hub_id();
+    if receipt.alliance != membership.alliance || !is_member || !is_other {
+        return Ok(());
+    }
+    let (hub, number) = (receipt.hub, receipt.number);
+    let (written_at, bytes) = (receipt.written_at_wall_ms, signed.bytes.clone());
+    app.db.write_blocking(move |tx| -> Result<(), ApiError> {
+        let values = params![hub.as_bytes(), as_i64(number), as_i64(written_at), bytes];
+        tx.prepare_cached(KEEP_RECEIPT)?.execute(values)?;
+        Ok(())
+    })
+}
+
+/// Keeps the receipts that lie on a stick.
+pub(super) fn collect(app: &App, stick: &Stick, report: &mut Report) -> Result<(), ApiError> {
+    match stick.receipts(app.sync.keys()) {
+        Ok(found) => {
+            for (name, receipt) in found {
+                match receipt {
+                    Ok(signed) => keep(app, &signed)?,
+                    Err(error) => report.refuse(format!("have/{name}"), error),
+                }
+            }
+        }
+        // What is carried does not depend on it.
+        Err(error) => report.note(format!("The receipts on the stick cannot be read: {error}.")),
+    }
+    Ok(())
+}
+
+/// Writes this hub's receipt as it is now.
+pub(super) fn make(app: &App, view: &View) -> Result<SignedReceipt, ApiError> {
+    let read = app.db.read_blocking(|db| -> rusqlite::Result<_> {
+        let (wants, are_all) = wanted(db)?;
+        Ok((wants, are_all, table::parcels(db, PARCELS_TAKEN_MAX)?))
+    });
+    let (wants, are_wants_complete, parcels) = read?;
+    let number = app.db.write_blocking(next_number)?;
+    let vector = |c: &yingxue_sync_core::courier::CollectionView| (c.id.clone(), c.vector.clone());
+    let receipt = Receipt {
+        version: VERSION,
+        alliance: view.alliance,
+        hub: app.sync.hub_id(),
+        number,
+        epoch: view.epoch,
+        written_at_wall_ms: now_ms().unsigned_abs(),
+        vectors: view.collections.iter().map(vector).collect(),
+        wants,
+        are_wants_complete,
+        parcels,
+    };
+    Ok(receipt.sign(app.sync.keys()))
+}
+
+/// Leaves this hub's receipt on a stick; one that cannot be left goes with the next stick.
+pub(super) fn leave(
+    app: &App,
+    stick: &Stick,
+    view: &View,
+    report: &mut Report,
+) -> Result<(), ApiError> {
+    let signed = make(app, view)?;
+    let registrar = app.sync.membership().map(|membership| membership.registrar);
+    let mut members = view.members.clone();
+    members.sort_by_key(|(hub, _)| Some(*hub) != registrar);
+    let keys: Vec<[u8; 32]> = members.iter().map(|(_, key)| *key).take(READERS_MAX).collect();
+    report.receipt = Some(match stick.write_receipt(&signed, &keys) {
+        Ok(()) => ReceiptLeft::Written,
+        Err(error) => {
+            let why = match error {
+                StickError::ReadOnly => "The stick is read-only".to_owned(),
+                StickError::Full => "The stick is full".to_owned(),
+                other => format!("The receipt could not be written ({other})"),
+            };
+            report.note(format!("{why}; what this school holds is told with the next stick."));
+            ReceiptLeft::Kept
+        }
+    });
+    Ok(())
+}
+
+/// Lists what is wanted in the order in which it is fetched, and says whether that is all.
+fn wanted(db: &Connection) -> rusqlite::Result<(Vec<BlobWant>, bool)> {
+    let mut seen = BTreeSet::new();
+    let mut list: Vec<BlobId> = wants::wants(db)?.into_iter().map(|want| want.blob).collect();
+    let mut statement = db.prepare_cached(SELECT_WANTED)?;
+    let rest = statement.query_map([2 * RECEIPT_WANTS_MAX], |row| row.get(0).map(BlobId))?;
+    list.extend(rest.collect::<Result<Vec<_>, _>>()?);
+    list.retain(|blob| seen.insert(*blob));
+    let are_all = list.len() <= RECEIPT_WANTS_MAX;
+    list.truncate(RECEIPT_WANTS_MAX);
+    let wants = list.into_iter().map(|blob| want(db, blob)).collect::<Result<_, _>>()?;
+    Ok((wants, are_all))
+}
+
+fn want(db: &Connection, blob: BlobId) -> rusqlite::Result<BlobWant> {
+    let stored = blobs::load(db, &blob)?;
+    let manifest = stored.manifest.as_deref().and_then(|bytes| Manifest::decode(bytes).ok());
+    Ok(match manifest {
+        None => BlobWant { blob, missing: Vec::new() },
+        Some(manifest) => {
+            let held = Bitmap::from_bytes(&stored.bitmap, manifest.pieces.len());
+            BlobWant::of(blob, held.missing())
+        }
+    })
+}
+
+fn next_number(tx: &Transaction<'_>) -> Result<u64, ApiError> {
+    // A restored backup must not count again what was counted before; the clock helps.
+    let number = tx.prepare_cached(NEXT_NUMBER)?.query_row([now_ms()], |row| row.get(0))?;
+    Ok(number)
+}
+
+fn as_i64(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,487 @@
+//! What screens and the command line ask of couriers.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use yingxue_sync_core::courier::ParcelId;
+use yingxue_sync_core::id::HubId;
+
+use super::drives::{self, Drive};
+use super::report::{CarriedLesson, ExportedFile, ReceiptLeft, RefusedFile};
+use super::table::{self, Kind, NewJob, Row};
+use super::{files, needs, receipts};
+use crate::accounts::Teacher;
+use crate::app::{App, random};
+use crate::events::HubEvent;
+use crate::jobs::{JobFailure, JobState};
+use crate::problem::{ApiError, Body, Problem};
+
+/// Exports and imports that may wait and run.
+const OPEN_MAX: u32 = 16;
+/// Exports and imports that are listed.
+const RECENT_MAX: usize = 50;
+/// Schools that one export may be for.
+const TARGETS_MAX: usize = 256;
+/// Files that one export for browsers makes; each is as long as a stick may be.
+const FILES_MAX: usize = 16;
+/// Least bytes of an export: a receipt, epochs and comments.
+const BYTES_MAX_MIN: u64 = 8 << 20;
+
+/// The routes of this slice.
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(targets))
+        .routes(routes!(list_drives))
+        .routes(routes!(exports, export))
+        .routes(routes!(show_export, cancel_export))
+        .routes(routes!(download))
+        .routes(routes!(imports, import))
+        .routes(routes!(show_import, cancel_import))
+}
+
+/// A school that a stick may be for.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct CourierTarget {
+    /// 64 hex characters.
+    pub hub_id: String,
+    /// Its name.
+    pub school: String,
+    /// Unix milliseconds by its own clock; none if it never said what it holds.
+    pub last_receipt_at: Option<i64>,
+    /// Lessons of which it lacks something that is here.
+    pub missing_lessons: u64,
+    /// About how many bytes that is.
+    pub bytes: u64,
+}
+
+/// The schools that a stick may be for.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct CourierTargets {
+    /// In the order of the alliance.
+    pub items: Vec<CourierTarget>,
+}
+
+/// What is plugged into the hub.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct Drives {
+    /// Sticks and disks.
+    pub items: Vec<Drive>,
+}
+
+/// An export to be made.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExportToMake {
+    /// Hubs that it is for, 1 to 256.
+    to: Vec<String>,
+    /// At most so many bytes, 8 MiB at least; none for as much as fits.
+    #[serde(default)]
+    bytes_max: Option<u64>,
+    /// A stick's folder on the hub; none to download it with a browser (at most 16 schools).
+    #[serde(default)]
+    folder: Option<String>,
+}
+
+/// A hub that an export is for.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct ExportTarget {
+    /// 64 hex characters.
+    pub hub_id: String,
+    /// Its name; empty if it is no member any more.
+    pub school: String,
+}
+
+/// An export.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct CourierExport {
+    /// Its number.
+    pub id: i64,
+    /// How far it is.
+    pub state: JobState,
+    /// For whom.
+    pub to: Vec<ExportTarget>,
+    /// Where; none if it is downloaded.
+    pub folder: Option<String>,
+    /// Bytes written of what is planned.
+    pub done_bytes: u64,
+    /// Bytes planned.
+    pub total_bytes: u64,
+    /// Lessons on the stick.
+    pub lessons: Vec<CarriedLesson>,
+    /// Files to download, once it is done.
+    pub files: Vec<ExportedFile>,
+    /// Qualities of lessons for which there was no room.
+    pub left_out: u64,
+    /// Entries of documents: comments and the like.
+    pub envelopes: u64,
+    /// Bytes of lessons.
+    pub payload_bytes: u64,
+    /// Bytes that they take on the stick.
+    pub stick_bytes: u64,
+    /// What this hub could not read on the stick.
+    pub refused: Vec<RefusedFile>,
+    /// What else is worth knowing, English sentences.
+    pub notes: Vec<String>,
+    /// Why it failed.
+    pub error: Option<JobFailure>,
+    /// Unix milliseconds.
+    pub created_at: i64,
+    /// Unix milliseconds.
+    pub finished_at: Option<i64>,
+}
+
+/// An import to be made.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ImportToMake {
+    /// A stick's folder on the hub, or a `.yxc` file.
+    folder: String,
+}
+
+/// What an import brought.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct Accepted {
+    /// Entries of documents that are new here.
+    pub envelopes: u64,
+    /// Tracks of lessons that are whole now and were not before.
+    pub blobs: u64,
+    /// Lessons that more of is here now.
+    pub lessons: u64,
+    /// New bytes of lessons.
+    pub bytes: u64,
+}
+
+/// An import.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct CourierImport {
+    /// Its number.
+    pub id: i64,
+    /// How far it is.
+    pub state: JobState,
+    /// From where; none if it came through a browser.
+    pub folder: Option<String>,
+    /// Bytes read of what is for this school.
+    pub done_bytes: u64,
+    /// Bytes for this school.
+    pub total_bytes: u64,
+    /// What is new here.
+    pub accepted: Accepted,
+    /// The lessons that more of is here now.
+    pub lessons: Vec<CarriedLesson>,
+    /// What was not taken, and why; nothing else has changed by it.
+    pub refused: Vec<RefusedFile>,
+    /// What became of this school's receipt.
+    pub receipt: Option<ReceiptLeft>,
+    /// What else is worth knowing, English sentences.
+    pub notes: Vec<String>,
+    /// Why it failed.
+    pub error: Option<JobFailure>,
+    /// Unix milliseconds.
+    pub created_at: i64,
+    /// Unix milliseconds.
+    pub finished_at: Option<i64>,
+}
+
+/// Exports.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct CourierExports {
+    /// Newest first, at most 50.
+    pub items: Vec<CourierExport>,
+}
+
+/// Imports.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct CourierImports {
+    /// Newest first, at most 50.
+    pub items: Vec<CourierImport>,
+}
+
+/// Lists the schools that a stick may be for, with what each is known to lack.
+#[utoipa::path(get, path = "/courier/targets", tag = "courier", responses(
+    (status = 200, body = CourierTargets), (status = 404, body = Problem),
+))]
+async fn targets(State(app): State<App>, _: Teacher) -> Result<Json<CourierTargets>, ApiError> {
+    let view = app.sync.courier_view().await.ok_or_else(ApiError::no_alliance)?;
+    let membership = app.sync.membership().ok_or_else(ApiError::no_alliance)?;
+    let me = app.sync.hub_id();
+    let found = app.db.read(move |db| -> rusqlite::Result<_> {
+        let others = membership.hubs.iter().filter(|member| member.hub != me);
+        let target = |member: &yingxue_sync_core::event::MemberView| {
+            let receipt = receipts::of(db, &member.hub)?;
+            let lack = needs::lack(db, &view, receipt.as_ref())?;
+            let written_at = receipt.map(|receipt| receipt.written_at_wall_ms);
+            Ok(CourierTarget {
+                hub_id: member.hub.to_string(),
+                school: member.school.clone(),
+                last_receipt_at: written_at.map(|at| i64::try_from(at).unwrap_or(i64::MAX)),
+                missing_lessons: lack.lessons,
+                bytes: lack.bytes,
+            })
+        };
+        others.map(target).collect::<rusqlite::Result<Vec<_>>>()
+    });
+    Ok(Json(CourierTargets { items: found.await? }))
+}
+
+/// Lists sticks and disks that are plugged into the hub.
+#[utoipa::path(get, path = "/courier/drives", tag = "courier", responses(
+    (status = 200, body = Drives), (status = 403, body = Problem),
+))]
+async fn list_drives(_: Teacher) -> Result<Json<Drives>, ApiError> {
+    // A stick that hangs must not hold up others.
+    let items = tokio::task::spawn_blocking(drives::list).await.map_err(ApiError::internal)?;
+    Ok(Json(Drives { items }))
+}
+
+/// Lists exports.
+#[utoipa::path(get, path = "/courier/exports", tag = "courier", responses(
+    (status = 200, body = CourierExports), (status = 403, body = Problem),
+))]
+async fn exports(State(app): State<App>, _: Teacher) -> Result<Json<CourierExports>, ApiError> {
+    let rows = app.db.read(|db| table::recent(db, Kind::Export, RECENT_MAX)).await?;
+    let items = rows.into_iter().map(|row| shown_export(&app, row)).collect();
+    Ok(Json(CourierExports { items }))
+}
+
+/// Begins an export; it goes on after a restart of the hub.
+#[utoipa::path(post, path = "/courier/exports", tag = "courier", request_body = ExportToMake,
+    responses((status = 202, body = CourierExport), (status = 404, body = Problem),
+        (status = 409, body = Problem), (status = 422, body = Problem)))]
+async fn export(
+    State(app): State<App>,
+    teacher: Teacher,
+    Body(asked): Body<ExportToMake>,
+) -> Result<(StatusCode, Json<CourierExport>), ApiError> {
+    let targets = targets_of(&app, &asked)?;
+    if asked.bytes_max.is_some_and(|bytes| bytes < BYTES_MAX_MIN) {
+        let allowed = format!("{BYTES_MAX_MIN} bytes at least");
+        return Err(ApiError::invalid_input("bytes_max", allowed));
+    }
+    let folder = match asked.folder {
+        Some(folder) => Some(checked_folder(&app, &teacher, folder).await?),
+        None => None,
+    };
+    let bytes_max = asked.bytes_max.map(|bytes| bytes.min(i64::MAX as u64));
+    let parcel = ParcelId(u32::from_le_bytes(random()));
+    let job =
+        NewJob { kind: Kind::Export, folder, upload_id: None, targets, bytes_max, parcel };
+    let row = enqueue(&app, job).await?;
+    Ok((StatusCode::ACCEPTED, Json(shown_export(&app, row))))
+}
+
+fn targets_of(app: &App, asked: &ExportToMake) -> Result<Vec<HubId>, ApiError> {
+    let membership = app.sync.membership().ok_or_else(ApiError::no_alliance)?;
+    let targets_max = if asked.folder.is_some() { TARGETS_MAX } else { FILES_MAX };
+    if asked.to.is_empty() || asked.to.len() > targets_max {
+        return Err(ApiError::invalid_input("to", format!("1 to {targets_max} schools")));
+    }
+    let mut targets = Vec::new();
+    for hub in &asked.to {
+        let hub: HubId = hub
+            .parse()
+            .map_err(|_| ApiError::invalid_input("to", "hub ids of 64 hexadecimal characters"))?;
+        let is_member = membership.hubs.iter().any(|member| member.hub == hub);
+        if !is_member || hub == app.sync.hub_id() {
+            return Err(ApiError::invalid_input("to", "other schools of the alliance"));
+        }
+        if !targets.contains(&hub) {
+            targets.push(hub);
+        }
+    }
+    Ok(targets)
+}
+
+async fn checked_folder(app: &App, teacher: &Teacher, folder: String) -> Result<String, ApiError> {
+    let (app, user) = (app.clone(), teacher.user().clone());
+    tokio::task::spawn_blocking(move || drives::check(&app, &user, &folder))
+        .await
+        .map_err(ApiError::internal)?
+}
+
+/// Shows an export.
+#[utoipa::path(get, path = "/courier/exports/{id}", tag = "courier", params(("id" = i64, Path)),
+    responses((status = 200, body = CourierExport), (status = 404, body = Problem)))]
+async fn show_export(
+    State(app): State<App>,
+    _: Teacher,
+    Path(id): Path<i64>,
+) -> Result<Json<CourierExport>, ApiError> {
+    let row = find(&app, id, Kind::Export).await?;
+    Ok(Json(shown_export(&app, row)))
+}
+
+/// Cancels an export; what is on the stick stays and is whole. Of one that is done, the files for
+/// browsers are removed.
+#[utoipa::path(delete, path = "/courier/exports/{id}", tag = "courier",
+    params(("id" = i64, Path)), responses((status = 204), (status = 404, body = Problem)))]
+async fn cancel_export(
+    State(app): State<App>,
+    _: Teacher,
+    Path(id): Path<i64>,
+) -> Result<StatusCode, ApiError> {
+    let row = find(&app, id, Kind::Export).await?;
+    let is_over = !matches!(row.state, JobState::Queued | JobState::Running);
+    if is_over && row.folder.is_none() {
+        files::discard(&app, id).await;
+    }
+    cancel(&app, row).await
+}
+
+/// Sends a file of an export, or a part of it.
+#[utoipa::path(get, path = "/courier/exports/{id}/files/{name}", tag = "courier",
+    params(("id" = i64, Path), ("name" = String, Path)),
+    responses((status = 200, description = "the file; 206 of a range"),
+        (status = 404, body = Problem)))]
+async fn download(
+    State(app): State<App>,
+    _: Teacher,
+    Path((id, name)): Path<(i64, String)>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let row = find(&app, id, Kind::Export).await?;
+    let file = row.report.files.iter().find(|file| file.name == name);
+    let file = file.filter(|_| row.state == JobState::Done).ok_or_else(ApiError::not_found)?;
+    let hub: HubId = file.hub_id.parse().map_err(|_| ApiError::not_found())?;
+    files::serve(&app, id, &hub, &name, &headers).await
+}
+
+/// Lists imports.
+#[utoipa::path(get, path = "/courier/imports", tag = "courier", responses(
+    (status = 200, body = CourierImports), (status = 403, body = Problem),
+))]
+async fn imports(State(app): State<App>, _: Teacher) -> Result<Json<CourierImports>, ApiError> {
+    let rows = app.db.read(|db| table::recent(db, Kind::Import, RECENT_MAX)).await?;
+    let items = rows.into_iter().map(|row| shown_import(&app, row)).collect();
+    Ok(Json(CourierImports { items }))
+}
+
+/// Begins an import; it goes on after a restart of the hub. A `.yxc` file comes as an upload with
+/// the metadata `kind courier` instead.
+#[utoipa::path(post, path = "/courier/imports", tag = "courier", request_body = ImportToMake,
+    responses((status = 202, body = CourierImport), (status = 404, body = Problem),
+        (status = 409, body = Problem), (status = 422, body = Problem)))]
+async fn import(
+    State(app): State<App>,
+    teacher: Teacher,
+    Body(asked): Body<ImportToMake>,
+) -> Result<(StatusCode, Json<CourierImport>), ApiError> {
+    app.sync.membership().ok_or_else(ApiError::no_alliance)?;
+    let folder = Some(checked_folder(&app, &teacher, asked.folder).await?);
+    let (targets, parcel) = (Vec::new(), ParcelId(0));
+    let kind = Kind::Import;
+    let job = NewJob { kind, folder, upload_id: None, targets, bytes_max: None, parcel };
+    let row = enqueue(&app, job).await?;
+    Ok((StatusCode::ACCEPTED, Json(shown_import(&app, row))))
+}
+
+/// Shows an import.
+#[utoipa::path(get, path = "/courier/imports/{id}", tag = "courier", params(("id" = i64, Path)),
+    responses((status = 200, body = CourierImport), (status = 404, body = Problem)))]
+async fn show_import(
+    State(app): State<App>,
+    _: Teacher,
+    Path(id): Path<i64>,
+) -> Result<Json<CourierImport>, ApiError> {
+    let row = find(&app, id, Kind::Import).await?;
+    Ok(Json(shown_import(&app, row)))
+}
+
+/// Cancels an import; what was taken stays.
+#[utoipa::path(delete, path = "/courier/imports/{id}", tag = "courier",
+    params(("id" = i64, Path)), responses((status = 204), (status = 404, body = Problem)))]
+async fn cancel_import(
+    State(app): State<App>,
+    _: Teacher,
+    Path(id): Path<i64>,
+) -> Result<StatusCode, ApiError> {
+    let row = find(&app, id, Kind::Import).await?;
+    cancel(&app, row).await
+}
+
+async fn enqueue(app: &App, job: NewJob) -> Result<Row, ApiError> {
+    let row = app
+        .db
+        .write(move |tx| -> Result<Row, ApiError> {
+            let id = table::insert(tx, &job, OPEN_MAX)?;
+            table::find(tx, id)?.ok_or_else(ApiError::not_found)
+        })
+        .await?;
+    app.courier.wake();
+    app.events.publish(HubEvent::Courier {});
+    Ok(row)
+}
+
+async fn find(app: &App, id: i64, kind: Kind) -> Result<Row, ApiError> {
+    let row = app.db.read(move |db| table::find(db, id)).await?;
+    row.filter(|row| row.kind == kind).ok_or_else(ApiError::not_found)
+}
+
+async fn cancel(app: &App, row: Row) -> Result<StatusCode, ApiError> {
+    match row.state {
+        JobState::Running => app.courier.cancel(row.id),
+        JobState::Queued => {
+            let cancelled = Row { state: JobState::Cancelled, ..row };
+            app.db.write(move |tx| table::finish(tx, &cancelled)).await?;
+            app.events.publish(HubEvent::Courier {});
+        }
+        _ => {}
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn shown_export(app: &App, row: Row) -> CourierExport {
+    let (done_bytes, total_bytes) = app.courier.progress(&row);
+    let membership = app.sync.membership();
+    let school = |hub: &HubId| {
+        let members = membership.iter().flat_map(|membership| &membership.hubs);
+        let school = members.filter(|member| member.hub == *hub).map(|m| m.school.clone()).next();
+        ExportTarget { hub_id: hub.to_string(), school: school.unwrap_or_default() }
+    };
+    CourierExport {
+        id: row.id,
+        state: row.state,
+        to: row.targets.iter().map(school).collect(),
+        folder: row.folder,
+        done_bytes,
+        total_bytes,
+        lessons: row.report.lessons,
+        files: row.report.files,
+        left_out: row.report.left_out,
+        envelopes: row.report.envelopes,
+        payload_bytes: row.report.payload_bytes,
+        stick_bytes: row.report.stick_bytes,
+        refused: row.report.refused,
+        notes: row.report.notes,
+        error: row.error,
+        created_at: row.created_at,
+        finished_at: row.finished_at,
+    }
+}
+
+fn shown_import(app: &App, row: Row) -> CourierImport {
+    let (done_bytes, total_bytes) = app.courier.progress(&row);
+    CourierImport {
+        id: row.id,
+        state: row.state,
+        folder: row.folder,
+        done_bytes,
+        total_bytes,
+        accepted: Accepted {
+            envelopes: row.report.envelopes,
+            blobs: row.report.blobs,
+            lessons: row.report.lessons.len() as u64,
+            bytes: row.report.payload_bytes,
+        },
+        lessons: row.report.lessons,
+        refused: row.report.refused,
+        receipt: row.report.receipt,
+        notes: row.report.notes,
+        error: row.error,
+        created_at: row.created_at,
+        finished_at: row.finished_at,
+    }
+}
