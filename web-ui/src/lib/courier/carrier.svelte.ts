@@ -13,11 +13,11 @@ export class Carrier {
   isPaused = $state(false);
   problem = $state<Problem | null>(null);
   #upload: Upload | null = null;
-  #import_id: string | null = null;
+  #import_id = 0;
 
   constructor(
     readonly file: File,
-    private readonly arrived: (import_id: string) => void | Promise<void>,
+    private readonly arrived: (import_id: number) => void | Promise<void>,
   ) {}
 
   /** Sends, from where an earlier try of the same file ended. */
@@ -32,7 +32,7 @@ export class Carrier {
       metadata: { filename: this.file.name, kind: 'courier' },
       onProgress: (sent) => void (this.sent = sent),
       onAfterResponse: (_, answer) => {
-        this.#import_id = answer.getHeader('Yingxue-Courier') ?? this.#import_id;
+        this.#import_id = Number(answer.getHeader('Yingxue-Import') ?? this.#import_id);
       },
       onSuccess: () => void (this.#import_id && this.arrived(this.#import_id)),
       onError: (failure) => {

@@ -10,9 +10,9 @@ export function isRunning(state: CourierState): boolean {
 }
 
 /** Asks again while a job runs; answers how to stop, for an effect to call. */
-export function follow<Job extends { id: string; state: CourierState }>(
+export function follow<Job extends { id: number; state: CourierState }>(
   job: Job | null,
-  ask: (id: string) => Promise<Job>,
+  ask: (id: number) => Promise<Job>,
   show: (job: Job) => void,
   fail: (why: unknown) => void,
 ): () => void {
@@ -42,8 +42,8 @@ const key = (side: string) => `yingxue.courier.${side}`;
 
 /** The job of this browser, found again after a reload. */
 export const kept = {
-  get: (side: 'export' | 'import') => read(key(side)),
-  set: (side: 'export' | 'import', id: string) => write(key(side), id),
+  get: (side: 'export' | 'import') => Number(read(key(side)) ?? 0),
+  set: (side: 'export' | 'import', id: number) => write(key(side), String(id)),
   clear: (side: 'export' | 'import') => write(key(side), null),
 };
 

@@ -1,4 +1,5 @@
 import type { CourierImport } from '$lib/api/courier';
+import { Problem, problemWords } from '$lib/api/problem';
 import { m } from '$lib/paraglide/messages';
 
 /** What came in, in words; nothing new is no mistake. */
@@ -25,4 +26,27 @@ const WHY: Record<string, () => string> = {
 /** Why a file was not taken, and what to do; a reason newer than this page in the hub's words. */
 export function refusedWords({ code, why }: { code?: string; why: string }): string {
   return WHY[code ?? '']?.() ?? why;
+}
+
+const FAILURES: Record<string, () => string> = {
+  stick_missing: m.stick_missing,
+  stick_empty: m.stick_empty,
+  stick_read_only: m.drive_locked,
+  stick_full: m.stick_full,
+  stick_gone: m.stick_gone,
+  courier_damaged: m.refused_damaged,
+};
+
+/** Why an export or import ended early, and what to do. */
+export function courierFailure(error: { code: string; detail: string }): string {
+  return FAILURES[error.code]?.() ?? problemWords(new Problem(error.code, 422, error.detail));
+}
+
+/** What became of the receipt, and what to do with the stick. */
+export function receiptWords(receipt: NonNullable<CourierImport['receipt']>): string {
+  return {
+    written: m.import_receipt,
+    kept: m.receipt_kept,
+    with_next_export: m.receipt_with_next_export,
+  }[receipt]();
 }
