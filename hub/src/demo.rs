@@ -6,6 +6,7 @@
 mod hubs;
 mod set_up;
 mod table;
+mod timetable;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -176,8 +176,7 @@ async fn withdraw(
     let _turn = app.timetable.take().await;
     let mut plan = own(&app, &id).await?;
     plan.is_withdrawn = true;
-    save(&app, teacher.user(), plan).await?;
-    Ok(StatusCode::NO_CONTENT)
+    save(&app, teacher.user(), plan).await.map(|_| StatusCode::NO_CONTENT)
 }
 
 async fn own(app: &App, id: &str) -> Result<Plan, ApiError> {

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use super::hubs::{Hub, last_lines};
-use super::{LOGINS, table};
+use super::{LOGINS, table, timetable};
 use crate::accounts::Role;
 use crate::cli::client::HubClient;
 use crate::cli::upload::{Lesson, upload};
@@ -30,6 +30,7 @@ pub(super) fn run(plans: &[Hub], lesson: &Path) -> Result<()> {
     }
     make_alliance(plans, &hubs)?;
     add_lesson(&hubs[0], lesson)?;
+    timetable::make(plans, &hubs)?;
     table::print(plans);
     println!("READY {}", HubClient::at(&plans[0].url()).get("/demo")?);
     Ok(())

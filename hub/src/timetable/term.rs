@@ -308,7 +308,8 @@ impl FromStr for ClockTime {
         let mut parts = text.trim().split([':', '：']);
         let mut number = |max: u16| -> Result<u16, &'static str> {
             let digits = parts.next().ok_or(ALLOWED)?;
-            let is_number = (1..=2).contains(&digits.len()) && digits.is_ascii();
+            let is_digits = digits.bytes().all(|b| b.is_ascii_digit());
+            let is_number = is_digits && (1..=2).contains(&digits.len());
             let value: u16 = digits.parse().ok().filter(|_| is_number).ok_or(ALLOWED)?;
             if value <= max { Ok(value) } else { Err(ALLOWED) }
         };

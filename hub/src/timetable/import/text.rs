@@ -26,13 +26,21 @@ pub fn table(text: &str) -> Table {
     for record in reader.records() {
         // The text is UTF-8, and any length is allowed: no record fails.
         let Ok(record) = record else { continue };
-        let line = record.position().map_or(0, |position| position.line());
-        let number = u32::try_from(line).unwrap_or(u32::MAX);
+        let number = record.position().map_or(0, |begin| line_of(text, begin));
         if !maker.push("", number, record.iter().map(str::to_owned)) {
             break;
         }
     }
     maker.finish()
+}
+
+/// Gives the line of a row, which begins after empty lines that the reader has skipped.
+fn line_of(text: &str, begin: &csv::Position) -> u32 {
+    let at = usize::try_from(begin.byte()).unwrap_or(usize::MAX);
+    let before = text.as_bytes().get(at..).unwrap_or_default();
+    let skipped = before.iter().take_while(|byte| matches!(byte, b'\r' | b'\n'));
+    let lines = skipped.filter(|byte| **byte == b'\n').count() as u64;
+    u32::try_from(begin.line().saturating_add(lines)).unwrap_or(u32::MAX)
 }
 
 /// Finds the separator that the first lines have most of.
