@@ -29,11 +29,14 @@ mod taker;
 pub use report::{CarriedLesson, Report};
 pub use routes::routes;
 
+/// Bytes of a segment: what a stick that is pulled out costs, three seconds of writing.
+const SEGMENT_BYTES: u64 = 64 << 20;
+
 /// What is written to sticks and read from them now.
-#[derive(Default)]
 pub struct Courier {
     wake: Notify,
     live: Mutex<BTreeMap<i64, Arc<Live>>>,
+    segment_bytes: AtomicU64,
 }
 
 /// How far a job is that runs.
@@ -42,6 +45,16 @@ struct Live {
     done_bytes: AtomicU64,
     total_bytes: AtomicU64,
     is_cancelled: AtomicBool,
+    /// Looks until a test stops it in the middle; 0 never does.
+    #[cfg(test)]
+    looks_left: AtomicU64,
+}
+
+impl Default for Courier {
+    fn default() -> Self {
+        let segment_bytes = AtomicU64::new(SEGMENT_BYTES);
+        Self { wake: Notify::new(), live: Mutex::default(), segment_bytes }
+    }
 }
 
 impl Courier {
@@ -88,6 +101,12 @@ impl Live {
 
     /// Says whether to stop: somebody has cancelled, or the hub stops.
     fn stops(&self, app: &App) -> bool {
+        #[cfg(test)]
+        if self.looks_left.load(Ordering::Relaxed) > 0
+            && self.looks_left.fetch_sub(1, Ordering::Relaxed) == 1
+        {
+            self.is_cancelled.store(true, Ordering::Relaxed);
+        }
         self.is_cancelled.load(Ordering::Relaxed) || app.shutdown.is_on()
     }
 }

@@ -36,6 +36,7 @@ const TUS_MAX_SIZE: HeaderName = HeaderName::from_static("tus-max-size");
 const UPLOAD_LENGTH: HeaderName = HeaderName::from_static("upload-length");
 const UPLOAD_OFFSET: HeaderName = HeaderName::from_static("upload-offset");
 const UPLOAD_METADATA: HeaderName = HeaderName::from_static("upload-metadata");
+const YINGXUE_IMPORT: HeaderName = HeaderName::from_static("yingxue-import");
 const YINGXUE_LESSON: HeaderName = HeaderName::from_static("yingxue-lesson");
 const VERSION: HeaderValue = HeaderValue::from_static("1.0.0");
 const OFFSET_TYPE: &str = "application/offset+octet-stream";
@@ -53,6 +54,8 @@ pub struct Upload {
     pub length: u64,
     /// The lesson that it has become.
     pub lesson_id: Option<String>,
+    /// The import that it has become, if a courier brought it.
+    pub import_id: Option<i64>,
     /// Unix milliseconds.
     pub created_at: i64,
 }
@@ -113,7 +116,8 @@ async fn options(State(app): State<App>) -> (StatusCode, HeaderMap) {
         ("Tus-Resumable" = String, Header, description = "1.0.0"),
         ("Upload-Length" = u64, Header, description = "bytes in all"),
         ("Upload-Metadata" = Option<String>, Header,
-            description = "filename, title, subject, grade, teacher, each with base64 UTF-8"),
+            description = "filename, title, subject, grade, teacher, kind (lesson or courier), \
+                each with base64 UTF-8"),
     ),
     responses(
         (status = 201, description = "Location, Upload-Offset"),
@@ -175,7 +179,7 @@ async fn offset(
     let upload = own(&app, &teacher, &id).await?.upload;
     let mut headers = offset_headers(upload.offset, Some(upload.length));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    add_lesson(&mut headers, upload.lesson_id.as_deref());
+    add_outcome(&mut headers, &upload);
     Ok(headers)
 }
 
@@ -184,7 +188,8 @@ async fn offset(
     params(("id" = String, Path), ("Upload-Offset" = u64, Header)),
     request_body(content_type = "application/offset+octet-stream", content = Vec<u8>),
     responses(
-        (status = 204, description = "Upload-Offset; Yingxue-Lesson when complete"),
+        (status = 204, description = "Upload-Offset; Yingxue-Lesson or Yingxue-Import when \
+            complete"),
         (status = 404, body = Problem), (status = 409, body = Problem),
         (status = 413, body = Problem), (status = 415, body = Problem),
         (status = 507, body = Problem),
@@ -208,13 +213,13 @@ async fn append(
     if row.upload.offset != offset {
         return Err(ApiError::upload_offset_mismatch(row.upload.offset));
     }
-    if row.upload.lesson_id.is_none() {
+    if !row.upload.is_complete() {
         let author = teacher.user().pseudonym.clone();
         receive::receive(&app, row, author, body, turn).await?;
     }
     let upload = own(&app, &teacher, &id).await?.upload;
     let mut answer = offset_headers(upload.offset, None);
-    add_lesson(&mut answer, upload.lesson_id.as_deref());
+    add_outcome(&mut answer, &upload);
     Ok((StatusCode::NO_CONTENT, answer))
 }
 
@@ -228,7 +233,7 @@ async fn remove(
 ) -> Result<(StatusCode, HeaderMap), ApiError> {
     own(&app, &teacher, &id).await?;
     let _turn = app.uploads.take(&id).await?;
-    if own(&app, &teacher, &id).await?.upload.lesson_id.is_some() {
+    if own(&app, &teacher, &id).await?.upload.is_complete() {
         return Err(ApiError::conflict("This upload is complete; delete the lesson instead."));
     }
     let file = path(&app, &id);
@@ -270,7 +275,16 @@ fn offset_headers(offset: u64, length: Option<u64>) -> HeaderMap {
     headers
 }
 
-fn add_lesson(headers: &mut HeaderMap, lesson_id: Option<&str>) {
+impl Upload {
+    /// Says whether it has become something.
+    fn is_complete(&self) -> bool {
+        self.lesson_id.is_some() || self.import_id.is_some()
+    }
+}
+
+fn add_outcome(headers: &mut HeaderMap, upload: &Upload) {
+    upload.import_id.map(|id| headers.insert(YINGXUE_IMPORT, id.into()));
+    let lesson_id = upload.lesson_id.as_deref();
     let value = lesson_id.map(|id| HeaderValue::try_from(id).expect("a lesson's id is hex"));
     value.map(|value| headers.insert(YINGXUE_LESSON, value));
 }

@@ -7,7 +7,7 @@ use rusqlite::params;
 use yingxue_sync_core::courier::{Frame, Manifest, ParcelId, VERSION, View, batch_of};
 use yingxue_sync_core::id::HubId;
 use yingxue_sync_core::wire::BATCH_BYTES;
-use yingxue_sync_io::courier::{Stick, StickError, YXC_BYTES_MAX, yxc_head};
+use yingxue_sync_io::courier::{Parcel, Stick, StickError, YXC_BYTES_MAX, yxc_head};
 
 use super::contents::{Contents, Stretch};
 use super::needs::{self, Group, Item, Part, Target};
@@ -95,10 +95,10 @@ impl Export<'_> {
         receipts::collect(self.app, &stick, report)?;
         let mut targets = self.targets(hubs)?;
         let empty = self.empty_manifest(parcel, &targets);
-        self.look_at_own_parcels(&stick, &mut targets, &empty).map_err(failed)?;
+        let kept = self.look_at_own_parcels(&stick, &mut targets, &empty).map_err(failed)?;
         let groups = self.app.db.read_blocking(|db| needs::groups(db, self.view, &targets));
         let groups = groups.map_err(crate::problem::ApiError::from)?;
-        let writer = stick.write_parcel(self.app.sync.keys(), empty).map_err(failed)?;
+        let writer = stick.write_parcel(self.app.sync.keys(), empty, kept).map_err(failed)?;
         let free = stick.free_bytes().map_err(failed)?.saturating_sub(self.reserve_bytes);
         let on_stick = writer.manifest().total_bytes();
         let asked = self.bytes_max.map_or(u64::MAX, |max| max.saturating_sub(on_stick));
@@ -144,41 +144,71 @@ impl Export<'_> {
         Ok(targets)
     }
 
-    /// Takes note of what lies on the stick already; parcels that all have taken go.
+    /// Takes note of what lies on the stick already and is whole. Parcels that all have taken go,
+    /// and damaged ones, whose contents are written anew. Gives how many segments of the current
+    /// parcel are whole.
     fn look_at_own_parcels(
         &self,
         stick: &Stick,
         targets: &mut [Target],
         current: &Manifest,
-    ) -> Result<(), StickError> {
-        let me = self.app.sync.hub_id();
+    ) -> Result<usize, StickError> {
+        let mut kept = 0;
         for (id, parcel) in stick.parcels()? {
-            let Ok(parcel) = parcel else { continue };
-            let manifest = parcel.manifest();
-            if manifest.author != me || manifest.alliance != self.view.alliance {
-                continue;
-            }
             let is_current = id == current.parcel;
-            if !is_current && self.is_taken_by_all(manifest) {
-                stick.remove_parcel(id)?;
+            let Ok(parcel) = parcel else {
+                let is_ours = self.app.db.read_blocking(|db| table::is_own_parcel(db, id));
+                if is_ours.unwrap_or(false) && !is_current {
+                    stick.remove_parcel(id)?;
+                }
+                continue;
+            };
+            let manifest = parcel.manifest();
+            let is_ours = manifest.author == current.author;
+            if !is_ours || manifest.alliance != current.alliance {
+                continue;
             }
             if is_current && !manifest.is_same_parcel(current) {
                 // Membership has changed since; it begins anew.
                 continue;
             }
-            for segment in &manifest.segments {
-                let known = self
-                    .app
-                    .db
-                    .read_blocking(|db| table::contents_of(db, id, &segment.hash))
-                    .unwrap_or_default();
-                let Some(contents) = known else { continue };
-                for target in targets.iter_mut().filter(|t| manifest.is_for(segment, &t.hub)) {
-                    target.there.extend(contents.clone());
-                }
+            let whole = self.count_whole(&parcel)?;
+            let is_damaged = whole < manifest.segments.len();
+            if !is_current && (is_damaged || self.is_taken_by_all(manifest)) {
+                stick.remove_parcel(id)?;
+                continue;
+            }
+            if is_current {
+                kept = whole;
+            }
+            self.count_in(manifest, whole, targets);
+        }
+        Ok(kept)
+    }
+
+    /// Counts the segments of a parcel before the first that is damaged.
+    fn count_whole(&self, parcel: &Parcel) -> Result<usize, StickError> {
+        for number in 0..parcel.manifest().segments.len() {
+            match parcel.check(number, &|| self.live.stops(self.app)) {
+                Ok(()) => {}
+                Err(StickError::Cancelled) => return Err(StickError::Cancelled),
+                Err(error) if error.is_stick_failing() => return Err(error),
+                Err(_) => return Ok(number),
             }
         }
-        Ok(())
+        Ok(parcel.manifest().segments.len())
+    }
+
+    fn count_in(&self, manifest: &Manifest, whole: usize, targets: &mut [Target]) {
+        for segment in &manifest.segments[..whole] {
+            let read = |db: &_| table::contents_of(db, manifest.parcel, &segment.hash);
+            let Some(contents) = self.app.db.read_blocking(read).unwrap_or_default() else {
+                continue;
+            };
+            for target in targets.iter_mut().filter(|t| manifest.is_for(segment, &t.hub)) {
+                target.there.extend(contents.clone());
+            }
+        }
     }
 
     fn is_taken_by_all(&self, manifest: &Manifest) -> bool {

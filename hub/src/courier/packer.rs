@@ -1,5 +1,7 @@
 //! Writes frames into segments of a parcel, and remembers what is in each.
 
+use std::sync::atomic::Ordering;
+
 use yingxue_sync_core::courier::Frame;
 use yingxue_sync_core::id::BlobId;
 use yingxue_sync_io::courier::{ParcelWriter, SegmentWriter, StickError};
@@ -7,9 +9,6 @@ use yingxue_sync_io::courier::{ParcelWriter, SegmentWriter, StickError};
 use super::contents::Contents;
 use super::{Live, table};
 use crate::app::App;
-
-/// Bytes of a segment: what a stick that is pulled out costs, three seconds of writing.
-const SEGMENT_BYTES: u64 = 64 << 20;
 
 /// A parcel that is being written.
 pub(super) struct Packer<'a> {
@@ -68,7 +67,7 @@ impl<'a> Packer<'a> {
             open.blob = Some(*blob);
         }
         self.live.add(open.segment.plain_bytes() - before);
-        if open.segment.plain_bytes() >= SEGMENT_BYTES {
+        if open.segment.plain_bytes() >= self.app.courier.segment_bytes.load(Ordering::Relaxed) {
             self.end_segment()?;
         }
         Ok(())

@@ -97,7 +97,7 @@ async fn keep(app: &App, row: Row) {
     app.events.publish(HubEvent::Courier {});
 }
 
-fn work(app: &App, row: &Row, live: &Live) -> (Report, Result<(), JobError>) {
+pub(super) fn work(app: &App, row: &Row, live: &Live) -> (Report, Result<(), JobError>) {
     let runtime = Handle::current();
     let Some(view) = runtime.block_on(app.sync.courier_view()) else {
         let words = "This school belongs to no alliance yet; found one or join one.";

@@ -44,6 +44,8 @@ pub(crate) const FORGET_SEGMENTS: &str = "delete from courier_segments where at_
     at_ms from courier_segments order by at_ms desc limit 1 offset ?1)";
 pub(crate) const SELECT_SEGMENT: &str =
     "select contents from courier_segments where parcel = ?1 and hash = ?2";
+pub(crate) const IS_OWN_PARCEL: &str =
+    "select exists (select 1 from courier_jobs where kind = 'export' and parcel = ?1)";
 pub(crate) const REMEMBER_TAKEN: &str =
     "insert or replace into courier_taken (hash, blobs, at_ms) values (?1, ?2, ?3)";
 pub(crate) const FORGET_TAKEN: &str = "delete from courier_taken where at_ms < (select at_ms \
@@ -122,6 +124,14 @@ pub(crate) fn insert(tx: &Transaction<'_>, job: &NewJob, open_max: u32) -> Resul
     Ok(tx.last_insert_rowid())
 }
 
+/// Enqueues the import of an upload that is complete.
+pub(crate) fn insert_upload(tx: &Transaction<'_>, upload_id: &str) -> Result<i64, ApiError> {
+    let upload_id = Some(upload_id.to_owned());
+    let (kind, targets, parcel) = (Kind::Import, Vec::new(), ParcelId(0));
+    let job = NewJob { kind, folder: None, upload_id, targets, bytes_max: None, parcel };
+    insert(tx, &job, u32::MAX)
+}
+
 pub(crate) fn find(db: &Connection, id: i64) -> rusqlite::Result<Option<Row>> {
     db.prepare_cached(&with_columns(SELECT_ONE))?.query_row([id], row_of).optional()
 }
@@ -192,6 +202,11 @@ pub(super) fn contents_of(
         .query_row(params![parcel.0, hash.as_bytes()], |row| row.get::<_, Vec<u8>>(0))
         .optional()?;
     Ok(found.map(|bytes| Contents::decode(&bytes)))
+}
+
+/// Says whether this hub wrote a parcel.
+pub(super) fn is_own_parcel(db: &Connection, parcel: ParcelId) -> rusqlite::Result<bool> {
+    db.prepare_cached(IS_OWN_PARCEL)?.query_row([parcel.0], |row| row.get(0))
 }
 
 /// Remembers that all of a segment was taken, and which blobs are in it.

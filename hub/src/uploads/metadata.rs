@@ -18,6 +18,8 @@ pub(super) struct Metadata {
     pub subject: String,
     pub grade: String,
     pub teacher: String,
+    /// True if it is what a courier brought, and no lesson.
+    pub is_courier: bool,
 }
 
 /// Reads the header; what is missing gets a default, what is wrong is refused.
@@ -30,8 +32,8 @@ pub(super) fn parse(header: Option<&HeaderValue>) -> Result<Metadata, ApiError> 
         return Err(malformed());
     }
     let text = std::str::from_utf8(bytes).map_err(|_| malformed())?;
-    let mut values = [const { String::new() }; 5];
-    let names = ["filename", "title", "subject", "grade", "teacher"];
+    let mut values = [const { String::new() }; 6];
+    let names = ["filename", "title", "subject", "grade", "teacher", "kind"];
     for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
         let (name, encoded) = pair.split_once(' ').unwrap_or((pair, ""));
         let value = decode_base64(encoded.trim()).and_then(|bytes| String::from_utf8(bytes).ok());
@@ -43,7 +45,7 @@ pub(super) fn parse(header: Option<&HeaderValue>) -> Result<Metadata, ApiError> 
     check(values)
 }
 
-fn check([filename, title, subject, grade, teacher]: [String; 5]) -> Result<Metadata, ApiError> {
+fn check([filename, title, subject, grade, teacher, kind]: [String; 6]) -> Result<Metadata, ApiError> {
     let filename = Some(bounds::line(&filename, FILENAME_CHARS_MAX)).filter(|n| !n.is_empty());
     let filename = filename.unwrap_or_else(|| "lesson".to_owned());
     let title = if title.trim().is_empty() { title_of(&filename) } else { title };
@@ -63,8 +65,13 @@ fn check([filename, title, subject, grade, teacher]: [String; 5]) -> Result<Meta
         let allowed = format!("at most {TEACHER_CHARS_MAX} characters, no line breaks");
         return Err(ApiError::invalid_input("teacher", allowed));
     }
+    let is_courier = match kind.as_str() {
+        "" | "lesson" => false,
+        "courier" => true,
+        _ => return Err(ApiError::invalid_input("kind", "lesson, or courier")),
+    };
     let (title, teacher) = (title.trim().to_owned(), teacher.trim().to_owned());
-    Ok(Metadata { filename, title, subject, grade, teacher })
+    Ok(Metadata { filename, title, subject, grade, teacher, is_courier })
 }
 
 /// Takes the title from the file's name: its last part, without the extension.
@@ -150,6 +157,7 @@ mod tests {
             ("subject", "alchemy"),
             ("grade", "13"),
             ("teacher", &long[..31]),
+            ("kind", "potion"),
         ] {
             assert_eq!(parse_pairs(&[(field, value)]).unwrap_err().params["field"], field);
         }

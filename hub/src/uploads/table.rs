@@ -5,28 +5,36 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use super::Upload;
 use super::metadata::Metadata;
 use crate::app::{hex, now_ms, random};
+use crate::courier;
 use crate::jobs::{self, ImportJob, Job, JobKind};
 use crate::problem::ApiError;
 
 const COLUMNS: &str = "lower(hex(id)), lower(hex(user_id)), filename, title, subject, grade, \
     teacher, length, offset_bytes, \
-    iif(lesson_id is null, null, lower(hex(lesson_id))), created_at";
+    iif(lesson_id is null, null, lower(hex(lesson_id))), created_at, is_courier, courier_import";
 pub(crate) const SELECT_ONE: &str = "select {columns} from uploads where id = unhex(?1)";
 pub(crate) const SELECT_UNFINISHED_OF: &str = "select {columns} from uploads \
-    where user_id = unhex(?1) and lesson_id is null order by created_at desc, id";
-pub(crate) const SELECT_UNFINISHED: &str = "select {columns} from uploads where lesson_id is null";
+    where user_id = unhex(?1) and lesson_id is null and courier_import is null \
+    order by created_at desc, id";
+pub(crate) const SELECT_UNFINISHED: &str = "select {columns} from uploads \
+    where lesson_id is null and courier_import is null";
 pub(crate) const SELECT_STALE: &str = "select {columns} from uploads where touched_at < ?1 \
     and not exists (select 1 from jobs where jobs.lesson_id = uploads.lesson_id \
-        and jobs.state in ('queued', 'running'))";
+        and jobs.state in ('queued', 'running')) \
+    and not exists (select 1 from courier_jobs where courier_jobs.upload_id = uploads.id \
+        and courier_jobs.state in ('queued', 'running'))";
 pub(crate) const COUNT_UNFINISHED: &str =
-    "select count(*) from uploads where user_id = unhex(?1) and lesson_id is null";
+    "select count(*) from uploads \
+    where user_id = unhex(?1) and lesson_id is null and courier_import is null";
 pub(crate) const INSERT: &str = "insert into uploads (id, user_id, filename, title, subject, \
-    grade, teacher, length, created_at, touched_at) \
-    values (unhex(?1), unhex(?2), ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9)";
+    grade, teacher, length, created_at, touched_at, is_courier) \
+    values (unhex(?1), unhex(?2), ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10)";
 pub(crate) const ADVANCE: &str =
     "update uploads set offset_bytes = ?2, touched_at = ?3 where id = unhex(?1)";
 pub(crate) const COMPLETE: &str = "update uploads set offset_bytes = length, \
     lesson_id = unhex(?2), touched_at = ?3 where id = unhex(?1) and lesson_id is null";
+pub(crate) const COMPLETE_COURIER: &str = "update uploads set offset_bytes = length, \
+    courier_import = ?2, touched_at = ?3 where id = unhex(?1) and courier_import is null";
 pub(crate) const DELETE: &str = "delete from uploads where id = unhex(?1)";
 pub(crate) const SELECT_IDS: &str = "select lower(hex(id)) from uploads";
 
@@ -39,6 +47,7 @@ pub(crate) struct Row {
     pub subject: String,
     pub grade: String,
     pub teacher: String,
+    pub is_courier: bool,
 }
 
 impl Row {
@@ -49,6 +58,7 @@ impl Row {
             offset: 0,
             length,
             lesson_id: None,
+            import_id: None,
             created_at: now_ms(),
         };
         Self {
@@ -58,6 +68,7 @@ impl Row {
             subject: metadata.subject,
             grade: metadata.grade,
             teacher: metadata.teacher,
+            is_courier: metadata.is_courier,
         }
     }
 }
@@ -80,6 +91,7 @@ pub(super) fn insert(tx: &Transaction<'_>, row: &Row, unfinished_max: u32) -> Re
         row.teacher,
         as_i64(upload.length),
         upload.created_at,
+        row.is_courier,
     ])?;
     Ok(())
 }
@@ -108,6 +120,16 @@ pub(super) fn complete(tx: &Transaction<'_>, row: &Row, author: &str) -> Result<
         author: author.to_owned(),
     };
     jobs::enqueue(tx, JobKind::Import, &lesson_id, &import)
+}
+
+/// Completes the upload of what a courier brought: its import and offset in one transaction.
+pub(super) fn complete_courier(tx: &Transaction<'_>, row: &Row) -> Result<(), ApiError> {
+    let import_id = courier::table::insert_upload(tx, &row.upload.id)?;
+    let completed = params![row.upload.id, import_id, now_ms()];
+    if tx.prepare_cached(COMPLETE_COURIER)?.execute(completed)? == 0 {
+        return Err(ApiError::conflict("This upload is complete or deleted already."));
+    }
+    Ok(())
 }
 
 pub(super) fn delete(tx: &Transaction<'_>, id: &str) -> Result<(), ApiError> {
@@ -153,6 +175,7 @@ fn row_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         offset: row.get::<_, i64>(8)?.unsigned_abs(),
         lesson_id: row.get(9)?,
         created_at: row.get(10)?,
+        import_id: row.get(12)?,
     };
     Ok(Row {
         upload,
@@ -161,6 +184,7 @@ fn row_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         subject: row.get(4)?,
         grade: row.get(5)?,
         teacher: row.get(6)?,
+        is_courier: row.get(11)?,
     })
 }
 

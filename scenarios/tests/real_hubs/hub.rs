@@ -215,7 +215,7 @@ impl Drop for Hub {
 }
 
 /// Finds the program: `YINGXUE_BIN`, or the one that cargo has built last.
-fn program() -> PathBuf {
+pub fn program() -> PathBuf {
     let built = || {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());

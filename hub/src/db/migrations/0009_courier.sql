@@ -61,3 +61,8 @@ create table courier_parcels (
     at_ms  integer not null,           -- milliseconds since 1970
     primary key (author, parcel)
 ) strict, without rowid;
+
+-- An upload with is_courier = 1 is no lesson but a file that a courier brought; courier_import is
+-- the import that it has become.
+alter table uploads add column is_courier integer not null default 0;
+alter table uploads add column courier_import integer;

@@ -562,4 +562,37 @@ mod tests {
         let actions = fetches.holding(A, blob, Some(&manifest().encode()), &[0b11]);
         assert!(matches!(actions[..], [Action::Close(A, _)]));
     }
+
+    #[test]
+    fn what_a_courier_brought_is_not_asked_for_again() {
+        let (mut fetches, blob) = fetching(&[A]);
+        let asked = requests(&fetches.ask(NOW, |_| 1));
+        assert_eq!(asked, [(A, 0, 0, false)]);
+        fetches.carried(NOW, blob, &[0], false);
+        let late = fetches.piece_data(NOW, A, blob, (0, 0), &content()[..1_000]);
+        assert_eq!(late, []);
+        assert_eq!(requests(&fetches.ask(NOW, |_| 1 << 20)), [(A, 1, 0, false)]);
+        let actions = fetches.carried(NOW, blob, &[1], true);
+        assert!(actions.contains(&Action::Event(Event::BlobComplete { blob })), "{actions:?}");
+        assert_eq!(fetches.wanted(), 0);
+    }
+
+    #[test]
+    fn a_blob_that_nobody_holds_is_looked_at_again_when_a_courier_brought_some() {
+        let mut fetches = Fetches::new(HubId([9; 32]));
+        let (blob, collection) = (manifest().blob_id(), CollectionId("lessons".into()));
+        fetches.set_wants(vec![Want { blob, collection, priority: 0, deadline_wall_ms: None }]);
+        fetches.loaded(NOW, blob, &StoredBlob::default());
+        assert_eq!(fetches.carried(NOW, blob, &[1], false), [Action::Load(blob)]);
+        let stored = StoredBlob {
+            manifest: Some(manifest().encode()),
+            bitmap: vec![0b10],
+            collections: vec![],
+        };
+        fetches.loaded(NOW, blob, &stored);
+        fetches.reserved(NOW, blob, Ok(()));
+        fetches.contact_up(A);
+        fetches.holding(A, blob, None, &[0b11]);
+        assert_eq!(requests(&fetches.ask(NOW, |_| 1 << 20)), [(A, 0, 0, false)]);
+    }
 }

@@ -159,16 +159,19 @@ pub struct ParcelWriter {
 }
 
 impl ParcelWriter {
-    /// Goes on with a parcel in a folder, or begins it; what is there and not in the manifest
-    /// goes.
-    pub(super) fn new(folder: Folder, keys: &Keys, empty: Manifest) -> Result<Self, StickError> {
+    /// Goes on with a parcel in a folder after its first `kept` segments, or begins it; what is
+    /// there and not in the manifest goes.
+    pub(super) fn new(
+        folder: Folder,
+        keys: &Keys,
+        empty: Manifest,
+        kept: usize,
+    ) -> Result<Self, StickError> {
         let found = Parcel::of_folder(folder.reopen()?).ok().flatten();
         let mut manifest = empty;
         if let Some(parcel) = found.filter(|parcel| parcel.manifest().is_same_parcel(&manifest)) {
-            let is_there = |number: &usize| parcel.open(*number).is_ok();
-            let count = parcel.manifest().segments.len();
-            let whole = (0..count).take_while(is_there).count();
-            manifest.segments = parcel.manifest().segments[..whole].to_vec();
+            manifest.segments.clone_from(&parcel.manifest().segments);
+            manifest.segments.truncate(kept);
         }
         let writer = Self { folder, keys: keys.clone(), manifest };
         writer.remove_others()?;

@@ -83,14 +83,20 @@ impl Stick {
         Ok(parcels)
     }
 
-    /// Goes on with a parcel of ours, or begins it; `empty` is its manifest without segments.
+    /// Goes on with a parcel of ours after its first `kept` segments, which were looked at, or
+    /// begins it; `empty` is its manifest without segments.
     ///
     /// # Errors
     /// If the stick is full, gone or read-only.
-    pub fn write_parcel(&self, keys: &Keys, empty: Manifest) -> Result<ParcelWriter, StickError> {
+    pub fn write_parcel(
+        &self,
+        keys: &Keys,
+        empty: Manifest,
+        kept: usize,
+    ) -> Result<ParcelWriter, StickError> {
         let outbox = self.root.make_folder(OUTBOX)?;
         let folder = outbox.make_folder(&empty.parcel.folder())?;
-        ParcelWriter::new(folder, keys, empty)
+        ParcelWriter::new(folder, keys, empty, kept)
     }
 
     /// Removes a parcel of ours; files that are not of our making stay, and their folder.
