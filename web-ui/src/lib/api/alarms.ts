@@ -1,14 +1,14 @@
 import { get, send } from './client';
 
-export const ALARM_KINDS = ['fork', 'equivocation', 'restored', 'wrong_piece', 'damage'] as const;
-export type AlarmKind = (typeof ALARM_KINDS)[number];
+export type AlarmKind = 'fork' | 'equivocation' | 'restored' | 'wrong_piece' | 'damage';
 
 /** Something that a person has to know about, kept until somebody has seen it. */
 export interface Alarm {
-  id: string;
+  id: number;
   at: number;
   kind: AlarmKind;
   school: string | null;
+  /** Which sentence says it. */
   text_code: string;
   params: Record<string, unknown>;
   is_seen: boolean;
@@ -16,6 +16,8 @@ export interface Alarm {
 
 /** The calls about alarms. */
 export const alarms = {
-  list: () => get<{ items: Alarm[] }>('/alarms'),
-  see: (alarm: string) => send<void>('POST', `/alarms/${encodeURIComponent(alarm)}/seen`),
+  list: () => get<{ items: Alarm[]; is_in_doubt: boolean }>('/alarms'),
+  see: (alarm: number) => send<void>('POST', `/alarms/${alarm}/seen`),
+  /** Writes on, although no other hub gave back what this one wrote before it was restored. */
+  endDoubt: () => send<void>('POST', '/alarms/doubt/end'),
 };

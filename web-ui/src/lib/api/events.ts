@@ -8,6 +8,8 @@ export const EVENT_NAMES = [
   'alliance',
   'link',
   'timetable',
+  'night',
+  'alarm',
 ] as const;
 export type EventName = (typeof EVENT_NAMES)[number] | 'again';
 

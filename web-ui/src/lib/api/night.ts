@@ -19,7 +19,8 @@ export interface NightWarning {
   slot_id: string;
   reason: Reason | null;
   next_step: NextStep;
-  probability_percent: number;
+  /** None where nothing can be said. */
+  probability: number | null;
 }
 
 /** What the plan believes about one lesson. */
@@ -29,7 +30,7 @@ export interface PlanLine {
   tier: TierName;
   from_school: string | null;
   by: number | null;
-  probability_percent: number;
+  probability: number;
   why: string;
 }
 
@@ -44,21 +45,36 @@ export interface Night {
   number_for_support: string;
   is_online: boolean;
   window: { from: TimeOfDay; to: TimeOfDay; is_open: boolean };
+  /** What may be fetched now. */
+  allowance: 'open' | 'window' | 'class' | 'paused' | 'budget';
   plan: PlanLine[];
 }
 
-/** What one school says of one of its days. */
-export interface MapSchool {
-  hub_id: string;
-  school: string;
-  date: Day | null;
+/** What a school says of one of its days. */
+export interface MapDay {
+  date: Day;
   ready: number;
   ready_at: number;
   not_ready: number;
-  written_at: number | null;
+  written_at: number;
+  lessons: { lesson_id: string | null; state: string; tier: TierName | null }[];
+}
+
+/** A school of the alliance, as far as its news has come. */
+export interface MapSchool {
+  hub_id: string;
+  school: string;
+  is_lead: boolean;
+  /** The newest first. */
+  days: MapDay[];
   last_seen_at: number | null;
-  link: { state: 'connected' | 'trying' | 'offline' } | null;
-  lessons: { lesson_id: string; title: string | null; state: string; tier: TierName | null }[];
+  link: {
+    is_up: boolean;
+    receive_bytes_per_s: number;
+    send_bytes_per_s: number;
+    usual_bytes_per_s: number | null;
+    rtt_ms: number | null;
+  };
 }
 
 export interface Scrub {
@@ -66,7 +82,13 @@ export interface Scrub {
   checked_bytes: number;
   total_bytes: number;
   last_finished_at: number | null;
-  damaged: { lesson_id: string | null; title: string | null }[];
+  damaged: {
+    lesson_id: string | null;
+    title: string;
+    pieces: number;
+    found_at: number;
+    mended_at: number | null;
+  }[];
 }
 
 /** The calls about tonight and tomorrow. */
@@ -76,7 +98,7 @@ export const night = {
   pause: (until: number) => send<void>('POST', '/night/pause', { until }),
   goOn: () => send<void>('DELETE', '/night/pause'),
   slipUrl: (date: Day, lang: string) => `/api/v1/night/slip${query({ date, lang })}`,
-  map: () => get<{ items: MapSchool[] }>('/night/map'),
+  map: () => get<MapSchool[]>('/night/map'),
   scrub: () => get<Scrub>('/night/scrub'),
   startScrub: () => send<void>('POST', '/night/scrub'),
 };

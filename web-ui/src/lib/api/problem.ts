@@ -34,6 +34,7 @@ export const PROBLEM_WORDS: Record<string, Words> = {
   lead_unreachable: m.problem_lead_unreachable,
   last_admin: m.problem_last_admin,
   conflict: m.problem_conflict,
+  timetable_unreadable: m.problem_timetable_unreadable,
   internal: m.problem_internal,
 };
 

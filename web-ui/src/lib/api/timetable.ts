@@ -146,8 +146,8 @@ export type NextStep =
 
 export interface Forecast {
   complete_at: number | null;
-  /** How sure that is, 0 to 100. */
-  probability_percent: number;
+  /** How sure that is, 0 to 1. */
+  probability: number;
   tier: TierName;
 }
 
@@ -249,11 +249,12 @@ export interface ImportColumn {
 }
 
 export interface ImportProblem {
+  sheet: string;
   row: number | null;
   column: number | null;
   code: string;
   what: string;
-  value: string | null;
+  value: string;
 }
 
 export interface Import {
@@ -265,18 +266,33 @@ export interface Import {
   header_row: number | null;
   columns: ImportColumn[];
   preview: {
-    term: { name: string | null; cycle_weeks: number };
-    slots: Slot[];
-    classes: SchoolClass[];
+    name: string | null;
+    cycle_weeks: number;
     periods: Period[];
+    has_times: boolean;
+    classes: { name: string; grade: string; pupils: number }[];
+    slots: DraftSlot[];
     problems: ImportProblem[];
   };
+}
+
+/** A lesson as a file has it; its class is named, not yet known. */
+export interface DraftSlot {
+  class: string;
+  weekday: number;
+  period: number;
+  weeks: number[];
+  subject: string;
+  lead: string;
+  tutor: string;
+  room: string;
+  mode: Mode;
 }
 
 /** How a file is to be read; all of it is said each time. */
 export interface ImportChoice {
   layout?: Layout;
-  columns?: Record<string, string | null>;
+  columns?: Record<string, string>;
   class_name?: string;
 }
 
@@ -309,7 +325,7 @@ export const timetable = {
     sendFile<Import>(`/timetable/imports${query({ filename: file.name })}`, file),
   match: (import_id: string, body: ImportChoice) =>
     send<Import>('POST', `/timetable/imports/${id(import_id)}`, body),
-  apply: (import_id: string, body: ImportChoice & ImportTarget) =>
+  apply: (import_id: string, body: { mapping: ImportChoice } & ImportTarget) =>
     send<Changed & { undo_id: string }>(
       'POST',
       `/timetable/imports/${id(import_id)}/apply`,

@@ -9,14 +9,28 @@ const HOUR = 3_600_000;
 const school = (name: string, counts: number[], age_h: number | null): MapSchool => ({
   hub_id: name,
   school: name,
-  date: '2026-11-23',
-  ready: counts[0] ?? 0,
-  ready_at: counts[1] ?? 0,
-  not_ready: counts[2] ?? 0,
-  written_at: age_h === null ? null : NOW - age_h * HOUR,
+  is_lead: false,
+  days:
+    age_h === null
+      ? []
+      : [
+          {
+            date: '2026-11-23',
+            ready: counts[0] ?? 0,
+            ready_at: counts[1] ?? 0,
+            not_ready: counts[2] ?? 0,
+            written_at: NOW - age_h * HOUR,
+            lessons: [],
+          },
+        ],
   last_seen_at: null,
-  link: null,
-  lessons: [],
+  link: {
+    is_up: false,
+    receive_bytes_per_s: 0,
+    send_bytes_per_s: 0,
+    usual_bytes_per_s: null,
+    rtt_ms: null,
+  },
 });
 
 beforeAll(() => overwriteGetLocale(() => 'zh'));

@@ -1,16 +1,14 @@
 import { m } from '$lib/paraglide/messages';
 
 const WHY: Record<string, () => string> = {
-  floor_first: m.why_floor_first,
-  upgrade: m.why_upgrade,
-  pinned: m.why_pinned,
-  rest: m.why_rest,
-  no_holder: m.why_no_holder,
-  no_link: m.why_no_link,
-  too_slow: m.why_too_slow,
+  next: m.why_next,
+  in_turn: m.why_in_turn,
   window: m.why_window,
+  no_contact: m.why_no_contact,
+  no_holder: m.why_no_holder,
   budget: m.why_budget,
-  disk_full: m.why_disk_full,
+  too_much: m.why_too_much,
+  paused: m.why_paused,
 };
 
 /** Why the plan puts a lesson where it is, or leaves it out. */

@@ -14,6 +14,8 @@ describe('columns of a file', () => {
     expect(missingRoles(grid, 'grid', '四(2)班')).toEqual([]);
     expect(missingRoles(grid, 'grid', '')).toEqual(['class']);
     expect(missingRoles({ 1: 'start' }, 'grid', 'x')).toEqual(['weekday']);
+    const byClass = { 1: 'weekday', 2: 'period', 3: 'lessons', 4: 'lessons' };
+    expect(missingRoles(byClass, 'grid', '')).toEqual([]);
   });
 
   it('never hold one thing twice', () => {
@@ -23,6 +25,6 @@ describe('columns of a file', () => {
   it('may hold nothing, more than once, and the hub is told so', () => {
     const none = withRole(roles, 3, '');
     expect(none).toEqual({ 1: 'weekday', 2: 'period', 3: '', 4: '' });
-    expect(columnsOf(none)).toEqual({ 1: 'weekday', 2: 'period', 3: null, 4: null });
+    expect(columnsOf(none)).toEqual({ 1: 'weekday', 2: 'period', 3: 'ignored', 4: 'ignored' });
   });
 });

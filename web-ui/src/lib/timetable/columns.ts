@@ -14,6 +14,7 @@ export const COLUMN_ROLES: Record<string, () => string> = {
   tutor: m.field_tutor,
   room: m.field_room,
   mode: m.field_mode,
+  lessons: m.column_lessons,
   grade: m.field_grade,
   pupils: m.field_pupils,
 };
@@ -23,36 +24,41 @@ export const DAY_ROLES = [
   'monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday',
 ] as const;
 
+/** A column that counts for nothing. */
+const IGNORED = 'ignored';
+
 export type Roles = Record<number, string>;
 
 /** Without these there is no lesson to place; a class may be named for the whole file. */
 export function missingRoles(roles: Roles, layout: Layout, class_name: string): string[] {
   const taken = new Set(Object.values(roles));
-  const hasDay = DAY_ROLES.some((role) => taken.has(role));
+  const isByClass = taken.has('lessons');
+  const hasDay = isByClass ? taken.has('weekday') : DAY_ROLES.some((role) => taken.has(role));
   const lacks = [
     layout === 'list' && !taken.has('weekday') ? 'weekday' : '',
     layout === 'grid' && !hasDay ? 'weekday' : '',
     taken.has('period') || taken.has('start') ? '' : 'period',
     layout === 'list' && !taken.has('subject') ? 'subject' : '',
-    taken.has('class') || class_name !== '' ? '' : 'class',
+    isByClass || taken.has('class') || class_name !== '' ? '' : 'class',
   ];
   return lacks.filter(Boolean);
 }
 
 /** What the hub guessed, to begin with. */
 export function guessedRoles(read: Import): Roles {
-  return Object.fromEntries(read.columns.map((one) => [one.index, one.guess ?? '']));
+  return Object.fromEntries(read.columns.map((one) => [one.index, one.guess && one.guess !== IGNORED ? one.guess : '']));
 }
 
-/** A role belongs to one column: choosing it again takes it from the other. */
+/** A role belongs to one column: chosen again, it is taken from the other. Only lessons may stand
+ * in many columns, one for each class. */
 export function withRole(roles: Roles, index: number, role: string): Roles {
   const others = Object.entries(roles).map(([key, value]) =>
-    value === role && role !== '' ? [key, ''] : [key, value],
+    value === role && role !== '' && role !== 'lessons' ? [key, ''] : [key, value],
   );
   return { ...Object.fromEntries(others), [index]: role } as Roles;
 }
 
 /** As the hub is told. */
-export function columnsOf(roles: Roles): Record<string, string | null> {
-  return Object.fromEntries(Object.entries(roles).map(([key, role]) => [key, role || null]));
+export function columnsOf(roles: Roles): Record<string, string> {
+  return Object.fromEntries(Object.entries(roles).map(([key, role]) => [key, role || IGNORED]));
 }
