@@ -38,7 +38,7 @@ type Said = Pick<Alarm, 'kind' | 'text_code' | 'params' | 'school'>;
 /** An alarm as sentences; one that is newer than this page in the hub's own words. */
 export function alarmWords({ kind, text_code, params, school }: Said): AlarmWords {
   const words = KINDS[kind] ?? { title: m.alarm_other, next: m.alarm_other_next };
-  const named = { school: school ?? m.this_school(), count: String(params.entries ?? '') };
+  const named = { school: school ?? m.our_school(), count: String(params.entries ?? '') };
   const what = WHAT[text_code]?.(named) ?? String(params.text ?? text_code);
   return { title: words.title(), what, next: words.next() };
 }

@@ -71,7 +71,9 @@ export function linkWords(school: MapSchool, language: string, now: number): str
 }
 
 export function lessonsWords(school: MapSchool): string {
-  const { ready = 0, ready_at = 0, not_ready = 0 } = dayTold(school) ?? {};
+  const day = dayTold(school);
+  if (!day) return '';
+  const { ready, ready_at, not_ready } = day;
   const total = ready + ready_at + not_ready;
   return total === 0 ? m.no_remote() : m.ready_of({ ready, total });
 }

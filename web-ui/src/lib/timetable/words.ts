@@ -108,10 +108,11 @@ export function exceptionWords(kind: ExceptionKind): string {
 
 export function conflictWords(conflict: Conflict, term: Term, language: string): string {
   const { kind, name, date, weekday, period, weeks } = conflict;
-  const weeks_said = weeksWords(weeks, term.cycle_weeks);
-  const day = date ? dayWords(date, language) : weekdayWords(weekday, language) + weeks_said;
+  const day = date
+    ? [dayWords(date, language)]
+    : [weekdayWords(weekday, language), weeksWords(weeks, term.cycle_weeks)];
   const named = term.periods.find((one) => one.no === period) ?? { no: period, name: '' };
-  const time = `${day} ${periodWords(named)}`;
+  const time = [...day, periodWords(named)].filter(Boolean).join(' ');
   return { room: m.conflict_room, class: m.conflict_class, teacher: m.conflict_teacher }[kind]({
     time,
     name,
