@@ -12,7 +12,7 @@ use serde_json::json;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use yingxue_sync_core::event::{MembershipView, Refusal};
-use yingxue_sync_core::id::HubId;
+use yingxue_sync_core::id::{Hash, HubId};
 
 use crate::accounts::{Admin, Anyone};
 use crate::app::{App, now_ms};
@@ -29,6 +29,14 @@ const INVITATION_CHARS_MAX: usize = 8_192;
 /// Side of the QR code in pixels; it is drawn as vectors and scales.
 const QR_PIXELS: u32 = 240;
 
+/// The key that an alliance trusts, from its paper. Used once, and not kept.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RootKey {
+    /// 64 hex characters.
+    root_key: String,
+}
+
 /// The routes of this slice.
 pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -36,6 +44,7 @@ pub fn routes() -> OpenApiRouter<App> {
         .routes(routes!(invite))
         .routes(routes!(join))
         .routes(routes!(revoke))
+        .routes(routes!(hand_over))
 }
 
 /// The alliance as this hub knows it.
@@ -211,6 +220,20 @@ async fn revoke(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Makes this hub the registrar, by the root key.
+#[utoipa::path(post, path = "/alliance/hand-over", tag = "alliance",
+    request_body = RootKey, responses((status = 200, body = Alliance),
+        (status = 404, body = Problem), (status = 422, body = Problem)))]
+async fn hand_over(
+    State(app): State<App>,
+    _: Admin,
+    Body(asked): Body<RootKey>,
+) -> Result<Json<Alliance>, ApiError> {
+    let root: Hash = asked.root_key.trim().parse().map_err(|_| ApiError::wrong_root_key())?;
+    app.sync.take_over(root.0).await.map_err(refused)?;
+    view(&app).await.map(Json)
+}
+
 /// Says a refusal of the node as the API says it.
 pub(crate) fn refused(refusal: Refusal) -> ApiError {
     match refusal {
@@ -229,6 +252,8 @@ pub(crate) fn refused(refusal: Refusal) -> ApiError {
             format!("The alliance does not allow this: {reason}."),
         )
         .with_params(json!({ "reason": reason })),
+        Refusal::InDoubt => ApiError::in_doubt(),
+        Refusal::NotRootKey => ApiError::wrong_root_key(),
         Refusal::NoSpace => ApiError::disk_full(None),
         Refusal::Store(reason) => ApiError::internal(reason),
     }

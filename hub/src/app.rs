@@ -24,8 +24,8 @@ use crate::playing::{self, Playing};
 use crate::problem::ApiError;
 use crate::setup::School;
 use crate::{
-    accounts, alliance, comments, contacts, courier, demo_link, events, health, jobs, lessons,
-    media, offers, openapi, setup, timeline, timetable, uploads, web,
+    accounts, alarms, alliance, comments, contacts, courier, demo_link, events, health, jobs,
+    lessons, media, offers, openapi, setup, timeline, timetable, uploads, web,
 };
 
 mod guard;
@@ -207,6 +207,7 @@ pub fn api_routes() -> OpenApiRouter<App> {
         .merge(offers::routes())
         .merge(contacts::routes())
         .merge(courier::routes())
+        .merge(alarms::routes())
         .merge(demo_link::routes())
         .merge(events::routes());
     OpenApiRouter::with_openapi(openapi::description()).nest("/api/v1", slices)

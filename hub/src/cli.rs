@@ -12,6 +12,7 @@ use crate::serve::{ServeOptions, serve};
 use client::HubClient;
 
 mod add;
+mod alliance;
 pub(crate) mod client;
 mod courier;
 mod doctor;
@@ -60,6 +61,9 @@ enum Command {
         #[command(flatten)]
         hub: DataDir,
     },
+    /// The alliance's root key, its registrar, and a hub that was restored
+    #[command(subcommand)]
+    Alliance(alliance::AllianceCommand),
     /// Logins of this school
     #[command(subcommand)]
     User(UserCommand),
@@ -171,6 +175,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Invite { valid_hours, hub } => invite(&hub.client()?, valid_hours)?,
         Command::Join { invitation, hub } => join(&hub.client()?, &invitation)?,
         Command::Found { name, hub } => found(&hub.client()?, &name)?,
+        Command::Alliance(command) => alliance::run(&command)?,
         Command::Members { hub } => members(&hub.client()?.get("/alliance")?),
         Command::User(UserCommand::Add { login, name, role, password, hub }) => {
             add_user(&hub.client()?, &login, name.as_deref(), role, password)?;
@@ -336,6 +341,9 @@ mod tests {
             "yingxue courier export /media/usb --for 山村小学 --max-bytes 30GB",
             "yingxue courier export /media/usb --all",
             "yingxue courier import /media/usb",
+            "yingxue alliance root-key",
+            "yingxue alliance hand-over --root-key f",
+            "yingxue alliance write-anyway",
             "yingxue media check lesson.mp4",
         ] {
             Cli::try_parse_from(line.split(' ')).unwrap();

@@ -23,6 +23,7 @@ mod receipts;
 mod report;
 mod routes;
 pub mod runner;
+mod shown;
 pub(crate) mod table;
 mod taker;
 

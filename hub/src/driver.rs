@@ -22,7 +22,7 @@ use yingxue_sync_io::transport::{Transport, TransportConfig};
 use crate::config::SyncConfig;
 use crate::db::Db;
 use crate::events::EventBus;
-use crate::store::{Notice, Store, lost};
+use crate::store::{Notice, Store, identity, lost};
 use news::News;
 
 pub mod history;
@@ -109,6 +109,7 @@ pub struct SyncHandle {
     mailbox: mpsc::Sender<Ask>,
     membership: watch::Receiver<Option<Arc<MembershipView>>>,
     is_online: watch::Receiver<bool>,
+    is_in_doubt: watch::Receiver<bool>,
     addresses: watch::Receiver<Vec<String>>,
     hub: HubId,
     keys: Arc<Keys>,
@@ -127,13 +128,16 @@ pub async fn start(
     events: EventBus,
 ) -> Result<SyncHandle, StartError> {
     let secret = key_file::load_or_create(&config.data_dir.join("hub.key"))?;
+    let hub = yingxue_sync_core::hub_of(&secret);
     let files = BlobFiles::open(config.data_dir.join("blobs"), FREE_BYTES_MIN)
         .map_err(|e| StartError::Store(e.to_string()))?;
     let files = Arc::new(files);
     let news = Arc::new(News::new(db.clone(), events));
     let (store, restored) = {
         let (db, files, told) = (db.clone(), Arc::clone(&files), Arc::clone(&news));
+        let data_dir = config.data_dir.clone();
         let opened = tokio::task::spawn_blocking(move || {
+            identity::check(&db, &data_dir, hub).map_err(StartError::Store)?;
             open_store(db, files, move |notice| told.tell(notice))
         });
         opened.await.map_err(|e| StartError::Store(e.to_string()))??
@@ -159,21 +163,23 @@ pub async fn start(
     let (mailbox, asks) = mpsc::channel(MAILBOX_MAX);
     let (membership, membership_seen) = watch::channel(node.membership().map(Arc::new));
     let (is_online, is_online_seen) = watch::channel(true);
+    let (is_in_doubt, is_in_doubt_seen) = watch::channel(node.is_in_doubt());
     let (addresses, addresses_seen) = watch::channel(Vec::new());
     let handle = SyncHandle {
         mailbox,
         membership: membership_seen,
         is_online: is_online_seen,
+        is_in_doubt: is_in_doubt_seen,
         addresses: addresses_seen,
         hub: node.hub_id(),
         keys: Arc::new(Keys::of(&secret)),
-        data_dir: Arc::new(config.data_dir),
+        data_dir: Arc::new(config.data_dir.clone()),
         files,
         news: Arc::clone(&news),
     };
-    let watches = run::Watches { membership, is_online, addresses };
+    let watches = run::Watches { membership, is_online, is_in_doubt, addresses };
     let edge = run::Edge { transport, contacts, store, asks };
-    let driver = run::Driver::new(node, edge, watches, news, db, config.sync.announce);
+    let driver = run::Driver::new(node, edge, watches, news, db, config);
     tokio::spawn(driver.run(handle.clone()));
     Ok(handle)
 }
@@ -204,6 +210,21 @@ impl SyncHandle {
     /// Gives who belongs to the alliance, or none if this hub belongs to none.
     pub fn membership(&self) -> Option<Arc<MembershipView>> {
         self.membership.borrow().clone()
+    }
+
+    /// Says whether this hub was restored or copied and writes nothing yet.
+    pub fn is_in_doubt(&self) -> bool {
+        *self.is_in_doubt.borrow()
+    }
+
+    /// Writes on although nobody has said what this hub wrote before it was restored.
+    pub async fn end_doubt(&self) -> Result<(), Refusal> {
+        self.done(move |request| Command::EndDoubt { request }).await
+    }
+
+    /// Makes this hub the registrar, by the alliance's root key.
+    pub async fn take_over(&self, root_secret: [u8; 32]) -> Result<(), Refusal> {
+        self.done(move |request| Command::TakeOver { request, root_secret }).await
     }
 
     /// Watches the membership; the value changes when it is durable.

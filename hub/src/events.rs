@@ -49,6 +49,8 @@ pub enum HubEvent {
     Contact {},
     /// An export to a stick or an import from one moved on. Not told to pupils.
     Courier {},
+    /// Something has to be looked at, or was. Not told to pupils.
+    Alarm {},
     /// Something about the alliance changed.
     Alliance {},
     /// A timetable or a plan of lessons changed.
@@ -69,6 +71,7 @@ impl HubEvent {
             Self::Job(_) => "job",
             Self::Contact {} => "contact",
             Self::Courier {} => "courier",
+            Self::Alarm {} => "alarm",
             Self::Alliance {} => "alliance",
             Self::Timetable {} => "timetable",
             Self::Link { .. } => "link",
@@ -109,7 +112,7 @@ pub fn routes() -> OpenApiRouter<App> {
 /// Streams what changes on this hub.
 #[utoipa::path(get, path = "/events", tag = "events", responses(
     (status = 200, content_type = "text/event-stream",
-        description = "event: lesson, comment, progress, job, contact, alliance, timetable, link, resync"),
+        description = "event: lesson, comment, progress, job, contact, courier, alarm, alliance, timetable, link, resync"),
     (status = 401, body = crate::problem::Problem),
 ))]
 async fn listen(
@@ -133,7 +136,12 @@ async fn listen(
 async fn next(receiver: &mut broadcast::Receiver<HubEvent>, is_pupil: bool) -> Option<Event> {
     loop {
         match receiver.recv().await {
-            Ok(HubEvent::Job(_) | HubEvent::Contact {} | HubEvent::Courier {}) if is_pupil => {}
+            Ok(
+                HubEvent::Job(_)
+                | HubEvent::Contact {}
+                | HubEvent::Courier {}
+                | HubEvent::Alarm {},
+            ) if is_pupil => {}
             Ok(event) => {
                 let data = serde_json::to_string(&event).expect("events are plain JSON");
                 return Some(Event::default().event(event.name()).data(data));

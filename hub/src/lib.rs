@@ -28,6 +28,7 @@ pub mod driver;
 pub mod store;
 // slices
 pub mod accounts;
+pub mod alarms;
 pub mod alliance;
 pub mod catalog;
 pub mod comments;

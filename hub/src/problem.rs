@@ -89,6 +89,12 @@ fixed_errors! {
     /// Its time is over.
     invitation_expired => UNPROCESSABLE_ENTITY,
         "This invitation has expired; ask the lead school for a new one.";
+    /// The hub was restored, and others may hold what it wrote after that.
+    in_doubt => SERVICE_UNAVAILABLE, "This hub was restored or copied and waits for another hub to \
+        give back what it wrote; connect it, or say: yingxue alliance write-anyway.";
+    /// The secret is not the alliance's root key.
+    wrong_root_key => UNPROCESSABLE_ENTITY,
+        "This is not the alliance's root key: 64 characters of 0-9 and a-f, from its paper.";
     /// The last administrator cannot be deleted or lose the role.
     last_admin => CONFLICT, "The last administrator stays; make another one first.";
 }

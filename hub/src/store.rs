@@ -19,6 +19,8 @@ use yingxue_sync_io::blob_files::{BlobFileError, BlobFiles};
 use crate::db::{self, Db};
 
 pub mod blobs;
+mod disputed;
+pub mod identity;
 mod journals;
 pub mod lost;
 
@@ -67,7 +69,7 @@ enum Change {
     Pieces { blob: BlobId, pieces: Vec<u32>, manifest: Arc<Manifest> },
 }
 
-type Answered = (StoreId, Result<(), StoreError>, Option<Notice>);
+type Answered = (StoreId, Result<StoreValue, StoreError>, Vec<Notice>);
 
 impl Store {
     /// Makes a store over an open database and the folder of blobs.
@@ -221,11 +223,8 @@ impl Store {
         });
         match answered {
             Ok(answered) => {
-                answered.iter().filter_map(|(_, _, notice)| *notice).for_each(notify);
-                let reply = |(id, result, _): Answered| StoreReply {
-                    id,
-                    result: result.map(|()| StoreValue::Done),
-                };
+                answered.iter().flat_map(|(_, _, notices)| notices).copied().for_each(notify);
+                let reply = |(id, result, _): Answered| StoreReply { id, result };
                 answered.into_iter().map(reply).collect()
             }
             Err(error) => {
@@ -313,6 +312,9 @@ fn is_read(op: &StoreOp) -> bool {
     matches!(
         op,
         StoreOp::ReadEnvelopes { .. }
+            | StoreOp::ReadDisputed { .. }
+            | StoreOp::ListEnvelopes { .. }
+            | StoreOp::ReadPlaces { .. }
             | StoreOp::LoadDoc { .. }
             | StoreOp::LoadBlob { .. }
             | StoreOp::ReadPiece { .. }
@@ -330,16 +332,16 @@ fn apply_one(
 ) -> rusqlite::Result<Answered> {
     let change = match change {
         Ok(change) => change,
-        Err(error) => return Ok((id, Err(error), None)),
+        Err(error) => return Ok((id, Err(error), Vec::new())),
     };
     tx.prepare_cached("savepoint op")?.execute([])?;
     let result = match change {
         Change::Rows(op) => journals::write(tx, op),
         Change::Reserved { blob, bytes, manifest } => {
-            blobs::reserve(tx, &blob, &bytes, &manifest).map(|()| None)
+            blobs::reserve(tx, &blob, &bytes, &manifest).map(|()| (StoreValue::Done, Vec::new()))
         }
         Change::Pieces { blob, pieces, manifest } => blobs::mark(tx, &blob, &pieces, &manifest)
-            .map(|is_complete| Some(Notice::Pieces { blob, is_complete })),
+            .map(|is_complete| (StoreValue::Done, vec![Notice::Pieces { blob, is_complete }])),
     };
     if tx.is_autocommit() {
         return Err(result.err().unwrap_or(rusqlite::Error::UnwindingPanic));
@@ -349,8 +351,8 @@ fn apply_one(
     }
     tx.prepare_cached("release op")?.execute([])?;
     Ok(match result {
-        Ok(notice) => (id, Ok(()), notice),
-        Err(error) => (id, Err(failed(error)), None),
+        Ok((value, notices)) => (id, Ok(value), notices),
+        Err(error) => (id, Err(failed(error)), Vec::new()),
     })
 }
 

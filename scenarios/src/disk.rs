@@ -11,7 +11,7 @@ use yingxue_sync_core::event::{
     StoreValue, StoredBlob,
 };
 use yingxue_sync_core::id::{BlobId, CollectionId, DocId, Hash, HubId};
-use yingxue_sync_core::journal::SignedEnvelope;
+use yingxue_sync_core::journal::{ASIDE_MAX, SignedEnvelope};
 
 /// Everything that one hub keeps.
 #[derive(Debug, Clone, Default)]
@@ -28,6 +28,14 @@ pub struct Disk {
     pub docs: BTreeMap<(CollectionId, DocId), StoredDoc>,
     /// Blobs.
     pub blobs: BTreeMap<BlobId, BlobFile>,
+    /// Envelopes that do not count, by collection, author, `seq` and hash.
+    pub aside: BTreeMap<(CollectionId, HubId, u64, Hash), Arc<EnvelopeRecord>>,
+    /// Epochs that contradict one that is here.
+    pub epochs_aside: BTreeSet<(u64, Arc<[u8]>)>,
+    /// Random; another one after each restore or copy that was noticed.
+    pub store_id: [u8; 16],
+    /// Whether the driver has noticed that the disk was restored, and others were not asked since.
+    pub is_in_doubt: bool,
 }
 
 /// A document: its snapshot, what it lacks, and its projection.
@@ -79,6 +87,21 @@ pub enum Write {
     Invitation(InvitationRecord),
     /// See [`StoreOp::AppendEnvelopes`].
     Envelopes { envelopes: Vec<Arc<EnvelopeRecord>>, fingerprint: [u8; 16] },
+    /// See [`StoreOp::SetAside`].
+    Aside(Vec<Arc<EnvelopeRecord>>),
+    /// See [`StoreOp::Rejudge`].
+    Rejudge {
+        collection: CollectionId,
+        cuts: Vec<(HubId, u64)>,
+        accepted: Vec<Arc<EnvelopeRecord>>,
+        fingerprint: [u8; 16],
+    },
+    /// See [`StoreOp::Mend`].
+    Mend { collection: CollectionId, envelopes: Vec<Arc<EnvelopeRecord>>, fingerprint: [u8; 16] },
+    /// See [`StoreOp::SetEpochAside`].
+    EpochAside { n: u64, bytes: Arc<[u8]> },
+    /// See [`StoreOp::PutDoubt`].
+    Doubt(bool),
     /// See [`StoreOp::SaveDoc`].
     Doc { key: (CollectionId, DocId), doc: StoredDoc, applied: BTreeSet<(HubId, u64)> },
     /// See [`StoreOp::ReserveBlob`].
@@ -89,7 +112,14 @@ pub enum Write {
 
 impl Disk {
     /// Carries out a write; refuses without changing anything.
-    pub fn apply(&mut self, write: &Write) -> Result<(), StoreError> {
+    pub fn apply(&mut self, write: &Write) -> Result<StoreValue, StoreError> {
+        if let Write::Rejudge { collection, cuts, accepted, fingerprint } = write {
+            return self.rejudge(collection, cuts, accepted, fingerprint).map(StoreValue::Docs);
+        }
+        self.put(write).map(|()| StoreValue::Done)
+    }
+
+    fn put(&mut self, write: &Write) -> Result<(), StoreError> {
         match write {
             Write::Epoch { n, bytes, used_invitation } => {
                 self.put_epoch(*n, bytes, *used_invitation)
@@ -110,6 +140,30 @@ impl Disk {
                 Ok(())
             }
             Write::Pieces { blob, pieces } => self.write_pieces(blob, pieces),
+            Write::Aside(envelopes) => {
+                envelopes.iter().for_each(|envelope| self.set_aside(envelope));
+                Ok(())
+            }
+            Write::Mend { collection, envelopes, fingerprint } => {
+                for envelope in envelopes {
+                    let key = (collection.clone(), envelope.author);
+                    self.journals.entry(key).or_default().insert(envelope.seq, envelope.clone());
+                    let doc = self.docs.entry((collection.clone(), envelope.doc)).or_default();
+                    doc.pending.retain(|it| (it.author, it.seq) != (envelope.author, envelope.seq));
+                    doc.pending.push(envelope.clone());
+                }
+                self.fingerprints.insert(collection.clone(), *fingerprint);
+                Ok(())
+            }
+            Write::EpochAside { n, bytes } => {
+                self.epochs_aside.insert((*n, bytes.clone()));
+                Ok(())
+            }
+            Write::Doubt(is_in_doubt) => {
+                self.is_in_doubt = *is_in_doubt;
+                Ok(())
+            }
+            Write::Rejudge { .. } => Err(StoreError::Failed("answered with documents".into())),
         }
     }
 
@@ -124,6 +178,8 @@ impl Disk {
         }
         match self.epochs.get(n as usize) {
             Some(held) if held == bytes => return Ok(()),
+            // The root key has delegated anew.
+            Some(_) => self.epochs.truncate(n as usize),
             None if n == self.epochs.len() as u64 => {}
             _ => return Err(StoreError::Failed(format!("epoch {n} of {}", self.epochs.len()))),
         }
@@ -162,6 +218,55 @@ impl Disk {
         Ok(())
     }
 
+    fn set_aside(&mut self, envelope: &Arc<EnvelopeRecord>) {
+        let it = envelope;
+        let of_author = |(key, _): &(&(CollectionId, HubId, u64, Hash), _)| {
+            key.0 == it.collection && key.1 == it.author
+        };
+        if self.aside.iter().filter(of_author).count() < ASIDE_MAX {
+            let key = (it.collection.clone(), it.author, it.seq, it.hash);
+            self.aside.insert(key, envelope.clone());
+        }
+    }
+
+    fn rejudge(
+        &mut self,
+        collection: &CollectionId,
+        cuts: &[(HubId, u64)],
+        accepted: &[Arc<EnvelopeRecord>],
+        fingerprint: &[u8; 16],
+    ) -> Result<Vec<DocId>, StoreError> {
+        let mut unmade = BTreeSet::new();
+        for (author, keep) in cuts {
+            let key = (collection.clone(), *author);
+            let journal = self.journals.entry(key.clone()).or_default();
+            for envelope in journal.split_off(&(keep + 1)).into_values() {
+                unmade.insert(envelope.doc);
+                self.set_aside(&envelope);
+            }
+            if self.journals.get(&key).is_some_and(BTreeMap::is_empty) {
+                self.journals.remove(&key);
+            }
+        }
+        for doc in &unmade {
+            let key = (collection.clone(), *doc);
+            let journals = self.journals.iter().filter(|((c, _), _)| c == collection);
+            let envelopes = journals.flat_map(|(_, journal)| journal.values());
+            let pending: Vec<_> = envelopes.filter(|it| it.doc == *doc).cloned().collect();
+            match pending.is_empty() {
+                true => drop(self.docs.remove(&key)),
+                false => drop(self.docs.insert(key, StoredDoc { pending, ..StoredDoc::default() })),
+            }
+        }
+        for it in accepted {
+            self.aside.remove(&(collection.clone(), it.author, it.seq, it.hash));
+            unmade.insert(it.doc);
+        }
+        self.append(accepted, fingerprint)?;
+        self.fingerprints.insert(collection.clone(), *fingerprint);
+        Ok(unmade.into_iter().collect())
+    }
+
     fn save_doc(
         &mut self,
         key: &(CollectionId, DocId),
@@ -194,6 +299,24 @@ impl Disk {
             StoreOp::ReadEnvelopes { collection, author, from_seq, bytes_max } => {
                 let key = (collection.clone(), *author);
                 Some(Ok(StoreValue::Envelopes(self.envelopes(&key, *from_seq, *bytes_max))))
+            }
+            StoreOp::ReadDisputed { collection, tails } => {
+                Some(Ok(self.disputed(collection, tails)))
+            }
+            StoreOp::ListEnvelopes { collection, is_verified } => {
+                let journals = self.journals.iter().filter(|((c, _), _)| c == collection);
+                let all = journals.flat_map(|(_, journal)| journal.values());
+                let is_right =
+                    |it: &EnvelopeRecord| *blake3::hash(&it.bytes).as_bytes() == it.hash.0;
+                let all = all.filter(|it| !is_verified || is_right(it));
+                Some(Ok(StoreValue::Places(all.map(|it| (it.author, it.seq, it.hash)).collect())))
+            }
+            StoreOp::ReadPlaces { collection, places } => {
+                let read = |(author, seq): &(HubId, u64)| {
+                    self.journals.get(&(collection.clone(), *author))?.get(seq)
+                };
+                let found = places.iter().filter_map(read).map(|it| it.bytes.clone());
+                Some(Ok(StoreValue::Envelopes(found.collect())))
             }
             StoreOp::LoadDoc { collection, doc } => {
                 let doc = self.docs.get(&(collection.clone(), *doc)).cloned().unwrap_or_default();
@@ -232,6 +355,23 @@ impl Disk {
         found
     }
 
+    fn disputed(&self, collection: &CollectionId, tails: &[(HubId, u64)]) -> StoreValue {
+        let journals = self.journals.iter().filter(|((c, _), _)| c == collection);
+        let all: Vec<_> = journals.flat_map(|(_, journal)| journal.values()).collect();
+        let aside = self.aside.iter().filter(|((c, ..), _)| c == collection);
+        let aside: Vec<_> = aside.map(|(_, envelope)| envelope).collect();
+        let in_tail = |it: &EnvelopeRecord| {
+            tails.iter().any(|(author, from)| *author == it.author && it.seq >= *from)
+        };
+        let tail = all.iter().filter(|it| in_tail(it));
+        let docs: BTreeSet<DocId> = tail.chain(&aside).map(|it| it.doc).collect();
+        let kept = all.iter().filter(|it| docs.contains(&it.doc) || in_tail(it));
+        StoreValue::Disputed {
+            kept: kept.map(|it| it.bytes.clone()).collect(),
+            aside: aside.iter().map(|it| it.bytes.clone()).collect(),
+        }
+    }
+
     fn stored_blob(&self, blob: &BlobId) -> StoredBlob {
         let names = self.docs.iter().filter(|(_, doc)| doc.blobs.contains_key(blob));
         let collections: BTreeSet<_> = names.map(|((collection, _), _)| collection).collect();
@@ -256,6 +396,10 @@ impl Disk {
                 .map(|(key, _)| key.clone())
                 .collect(),
             invitations: self.invitations.values().cloned().collect(),
+            aside: self.aside.values().map(|it| (it.collection.clone(), it.doc)).collect(),
+            has_epochs_aside: !self.epochs_aside.is_empty(),
+            store_id: self.store_id,
+            is_in_doubt: self.is_in_doubt,
         }
     }
 

@@ -22,6 +22,8 @@ pub struct Weather {
     pub clock_jumps: u64,
     /// Disks that are full for a while.
     pub full_disks: u64,
+    /// Backups that are made, and put back some time later.
+    pub restores: u64,
 }
 
 /// Longest outage: longer than the node's own time-outs, so that they are seen too.
@@ -60,6 +62,17 @@ pub fn plan(world: &mut World, hubs: &[HubIndex], weather: &Weather) {
         at(&mut rng, Action::CutPower { hub, for_ms });
     }
     plan_outages(world, hubs, weather, &mut rng);
+    plan_restores(world, hubs, weather, &mut rng);
+}
+
+fn plan_restores(world: &mut World, hubs: &[HubIndex], weather: &Weather, rng: &mut Rng) {
+    for _ in 0..weather.restores {
+        let hub = hubs[rng.index(hubs.len())];
+        let made_ms = rng.below(weather.span_ms);
+        let restored_ms = rng.between(made_ms, weather.span_ms);
+        world.plan(made_ms, Action::BackUp { hub });
+        world.plan(restored_ms, Action::Restore { hub, is_noticed: true });
+    }
 }
 
 fn plan_outages(world: &mut World, hubs: &[HubIndex], weather: &Weather, rng: &mut Rng) {

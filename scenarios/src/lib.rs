@@ -19,6 +19,8 @@ pub mod disk;
 pub mod fault;
 pub mod link;
 pub mod logged;
+pub mod province;
+pub mod reconnect;
 pub mod rng;
 pub mod seed;
 pub mod store;

@@ -45,7 +45,9 @@ pub enum Landed {
 pub struct SimStore {
     given: Disk,
     durable: Disk,
-    unanswered: VecDeque<(StoreId, Write)>,
+    unanswered: VecDeque<(StoreId, Write, StoreValue)>,
+    /// Values of writes that are durable already and not answered yet.
+    late: BTreeMap<StoreId, StoreValue>,
     reads: BTreeMap<StoreId, Result<StoreValue, StoreError>>,
     refused: BTreeMap<StoreId, StoreError>,
     free_bytes: Option<u64>,
@@ -75,11 +77,11 @@ impl SimStore {
         }
         let outcome = self.write_of(request.op, pool).and_then(|write| {
             self.take_space(&write)?;
-            self.given.apply(&write)?;
-            Ok(write)
+            let value = self.given.apply(&write)?;
+            Ok((write, value))
         });
         match outcome {
-            Ok(write) => self.unanswered.push_back((request.id, write)),
+            Ok((write, value)) => self.unanswered.push_back((request.id, write, value)),
             Err(error) => drop(self.refused.insert(request.id, error)),
         }
         rng.between(WRITE_MS_MIN, WRITE_MS_MAX)
@@ -93,13 +95,15 @@ impl SimStore {
         if let Some(error) = self.refused.remove(&id) {
             return StoreReply { id, result: Err(error) };
         }
-        if self.unanswered.iter().any(|(unanswered, _)| *unanswered == id) {
-            while let Some((landed, write)) = self.unanswered.pop_front() {
-                self.durable.apply(&write).expect("it was applied to what was given");
-                if landed == id {
-                    break;
-                }
+        if let Some(value) = self.late.remove(&id) {
+            return StoreReply { id, result: Ok(value) };
+        }
+        while let Some((landed, write, value)) = self.unanswered.pop_front() {
+            self.durable.apply(&write).expect("it was applied to what was given");
+            if landed == id {
+                return StoreReply { id, result: Ok(value) };
             }
+            self.late.insert(landed, value);
         }
         StoreReply { id, result: Ok(StoreValue::Done) }
     }
@@ -111,12 +115,25 @@ impl SimStore {
             Landed::All => self.unanswered.len(),
             Landed::Some => rng.index(self.unanswered.len() + 1),
         };
-        for (_, write) in self.unanswered.drain(..).take(keep) {
+        for (_, write, _) in self.unanswered.drain(..).take(keep) {
             self.durable.apply(&write).expect("it was applied to what was given");
         }
         self.given = self.durable.clone();
         self.reads.clear();
         self.refused.clear();
+        self.late.clear();
+    }
+
+    /// Puts another disk in the place of this one, as a backup does that is restored.
+    pub fn replace(&mut self, disk: Disk) {
+        let free_bytes = self.free_bytes;
+        *self = Self { given: disk.clone(), durable: disk, free_bytes, ..Self::default() };
+    }
+
+    /// Changes both disks by hand: what was given, and what is durable.
+    pub fn meddle(&mut self, mut change: impl FnMut(&mut Disk)) {
+        change(&mut self.given);
+        change(&mut self.durable);
     }
 
     /// Puts a blob made here on the disk, durable at once, as an import job does.
@@ -151,6 +168,35 @@ impl SimStore {
         true
     }
 
+    /// Deletes a blob.
+    pub fn evict(&mut self, blob: &BlobId) {
+        for disk in [&mut self.given, &mut self.durable] {
+            disk.blobs.remove(blob);
+        }
+        let is_of_it = |write: &Write| match write {
+            Write::Blob { blob: of, .. } | Write::Pieces { blob: of, .. } => of == blob,
+            _ => false,
+        };
+        self.unanswered.retain(|(_, write)| !is_of_it(write));
+    }
+
+    /// Reads a blob again: drops the pieces whose bytes are not what its manifest says, and
+    /// returns how many.
+    pub fn reread(&mut self, blob: &BlobId) -> usize {
+        let Some(file) = self.durable.blobs.get(blob) else { return 0 };
+        let Ok(manifest) = decode(&file.manifest) else { return 0 };
+        let is_wrong = |(piece, bytes): (&u32, &Arc<[u8]>)| {
+            (!manifest.verifies(*piece, bytes)).then_some(*piece)
+        };
+        let wrong: Vec<u32> = file.pieces.iter().filter_map(is_wrong).collect();
+        for disk in [&mut self.given, &mut self.durable] {
+            if let Some(file) = disk.blobs.get_mut(blob) {
+                wrong.iter().for_each(|piece| drop(file.pieces.remove(piece)));
+            }
+        }
+        wrong.len()
+    }
+
     fn write_of(&self, op: StoreOp, pool: &mut PiecePool) -> Result<Write, StoreError> {
         Ok(match op {
             StoreOp::PutEpoch { n, bytes, used_invitation } => {
@@ -161,6 +207,22 @@ impl SimStore {
                 envelopes: envelopes.into_iter().map(Arc::new).collect(),
                 fingerprint,
             },
+            StoreOp::SetAside { envelopes } => {
+                Write::Aside(envelopes.into_iter().map(Arc::new).collect())
+            }
+            StoreOp::Rejudge { collection, cuts, accepted, fingerprint } => Write::Rejudge {
+                collection,
+                cuts,
+                accepted: accepted.into_iter().map(Arc::new).collect(),
+                fingerprint,
+            },
+            StoreOp::Mend { collection, envelopes, fingerprint } => Write::Mend {
+                collection,
+                envelopes: envelopes.into_iter().map(Arc::new).collect(),
+                fingerprint,
+            },
+            StoreOp::SetEpochAside { n, bytes } => Write::EpochAside { n, bytes: bytes.into() },
+            StoreOp::PutDoubt { is_in_doubt } => Write::Doubt(is_in_doubt),
             StoreOp::SaveDoc { collection, doc, snapshot, applied } => Write::Doc {
                 key: (collection, doc),
                 doc: projected(snapshot)?,
@@ -184,8 +246,12 @@ impl SimStore {
         };
         let needed = match write {
             Write::Epoch { bytes, .. } => bytes.len() as u64,
-            Write::Invitation(_) => 64,
-            Write::Envelopes { envelopes, .. } => {
+            Write::Invitation(_) | Write::Doubt(_) => 64,
+            Write::EpochAside { bytes, .. } => bytes.len() as u64,
+            Write::Aside(envelopes)
+            | Write::Envelopes { envelopes, .. }
+            | Write::Mend { envelopes, .. }
+            | Write::Rejudge { accepted: envelopes, .. } => {
                 envelopes.iter().map(|envelope| envelope.bytes.len() as u64).sum()
             }
             Write::Doc { doc, .. } => doc.snapshot.as_ref().map_or(0, |s| s.len() as u64),

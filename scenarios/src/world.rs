@@ -84,10 +84,29 @@ pub enum Action {
     SkewClock { hub: HubIndex, skew_ms: i64 },
     /// Leaves so many bytes on a hub's disk, or enough for ever.
     SetFreeBytes { hub: HubIndex, free_bytes: Option<u64> },
+    /// Keeps a copy of a hub's disk.
+    BackUp { hub: HubIndex },
+    /// Cuts the power and puts the copy back, if there is one; the driver notices it, or not.
+    Restore { hub: HubIndex, is_noticed: bool },
+    /// Lets a registrar take a hub out.
+    Revoke { by: HubIndex, hub: HubIndex },
     /// Lets a hub's people write something in one of the world's documents.
     Write { hub: HubIndex, doc: u8 },
     /// Adds a blob made by a hub, and names it in a document.
     AddBlob { hub: HubIndex, piece_bytes: Vec<u32> },
+    /// Lets a hub's line to everybody go up or down.
+    SetLine { hub: HubIndex, is_up: bool },
+    /// Flips one bit of one piece on a hub's disk, if it holds any.
+    RotSomething { hub: HubIndex },
+}
+
+/// How closely a world looks at what must hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scrutiny {
+    /// At every event and every few seconds.
+    EachEvent,
+    /// Only where its scenario looks: a province has a hundred million events.
+    OnDemand,
 }
 
 /// See the [module](self).
@@ -98,6 +117,8 @@ pub struct World {
     pub hubs: Vec<SimHub>,
     /// What was asked of hubs and what they answered.
     pub ledger: Ledger,
+    /// Whether a hub may write two entries at one place, because its disk goes back in time.
+    pub may_fork: bool,
     /// What happened, for people.
     pub trace: Trace,
     now_us: u64,
@@ -108,16 +129,23 @@ pub struct World {
     path_default: (u64, u64),
     connections: Vec<Connection>,
     pool: PiecePool,
+    scrutiny: Scrutiny,
 }
 
 impl World {
     /// Makes an empty world.
     pub fn new(seed: u64) -> Self {
+        Self::with_scrutiny(seed, Scrutiny::EachEvent)
+    }
+
+    /// Makes an empty world that is looked at as closely as asked.
+    pub fn with_scrutiny(seed: u64, scrutiny: Scrutiny) -> Self {
         logged::listen();
         let mut world = Self {
             rng: Rng::new(seed),
             hubs: Vec::new(),
             ledger: Ledger::default(),
+            may_fork: false,
             trace: Trace::from_environment(),
             now_us: 0,
             heap: BTreeMap::new(),
@@ -127,8 +155,11 @@ impl World {
             path_default: PATH_DEFAULT,
             connections: Vec::new(),
             pool: PiecePool::new(),
+            scrutiny,
         };
-        world.survey();
+        if scrutiny == Scrutiny::EachEvent {
+            world.survey();
+        }
         world
     }
 
@@ -181,11 +212,19 @@ impl World {
                 self.hubs[hub].skew_ms = skew_ms;
                 self.tell_clock(hub);
             }
+            Action::Revoke { by, hub } => {
+                let id = self.hubs[hub].id;
+                self.command(by, |request| Command::Revoke { request, hub: id });
+            }
+            Action::BackUp { hub } => self.back_up(hub),
+            Action::Restore { hub, is_noticed } => self.restore_backup(hub, is_noticed),
             Action::SetFreeBytes { hub, free_bytes } => {
                 self.hubs[hub].store.set_free_bytes(free_bytes);
             }
             Action::Write { hub, doc } => drop(self.write(hub, doc)),
             Action::AddBlob { hub, piece_bytes } => drop(self.add_blob(hub, &piece_bytes, 0)),
+            Action::SetLine { hub, is_up } => self.set_line(hub, is_up),
+            Action::RotSomething { hub } => self.rot_something(hub),
         }
     }
 
@@ -297,7 +336,9 @@ impl World {
 
     fn survey(&mut self) {
         check::queues_bounded(self);
-        check::journals_unforked(self);
+        if !self.may_fork {
+            check::journals_unforked(self);
+        }
         self.happen(self.now_us + SURVEY_PERIOD_MS * 1000, Happening::Survey);
     }
 

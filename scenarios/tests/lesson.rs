@@ -91,3 +91,29 @@ fn three_hubs_that_die_half_way_do_not_keep_the_others_from_it() {
     check::pieces_right(&world, &alive);
     assert_few_copies(&world, lesson_bytes, COPIES_MAX_IF_HUBS_DIE);
 }
+
+/// A link that breaks again and again, each time after it has brought something: hubs that wait
+/// longer after each break, as they do with one that does not get on, would wait for minutes.
+#[test]
+fn a_link_that_breaks_after_it_brought_something_is_used_again_at_once() {
+    const BREAKS: u64 = 10;
+    const PIECES: u64 = 60;
+    /// A dial, the handshake and the greeting take four delays of 50 ms, a lost race some more.
+    const AGAIN_MS_MAX: u64 = 1_500;
+    let mut world = World::new(11);
+    world.describe_path(0, 1, 500_000, 50);
+    world.add_alliance(Access::LAN, &[Access::LAN]);
+    let blob = world.add_blob(0, &[200_000; PIECES as usize], 0);
+    let held =
+        |world: &World| check::verified_bytes(world.hubs[1].store.durable(), &blob).unwrap_or(0);
+    for n in 1..=BREAKS {
+        let some = n * PIECES / (BREAKS + 1) * 200_000;
+        world.must_reach("more of it is here", 30_000, |world| held(world) >= some);
+        let contact = world.hubs[1].open_contacts()[0];
+        world.close(1, contact);
+        world.must_reach("they met again", AGAIN_MS_MAX, |world| {
+            world.hubs[1].open_contacts().iter().any(|open| *open != contact)
+        });
+    }
+    world.must_reach("the lesson is here", 30_000, |world| check::all_blobs_whole(world, &[1]));
+}

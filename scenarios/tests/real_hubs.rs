@@ -15,7 +15,7 @@ use yingxue_scenarios::seed;
 #[path = "real_hubs/hub.rs"]
 mod hub;
 
-use hub::{Deadline, Hub};
+use hub::{Deadline, Hub, Place};
 
 /// Requests that carry the upload; the cut is after one of them.
 const PARTS: usize = 12;
@@ -42,7 +42,7 @@ fn three_hubs_that_are_killed_at_any_moment_end_with_the_same() {
 fn run(seed: u64) {
     let folder = tempfile::tempdir().unwrap();
     let deadline = Deadline::begin();
-    let start = |name| Hub::start_new(name, folder.path(), deadline);
+    let start = |name| Hub::start_new(name, folder.path(), deadline, Place::on_loopback());
     let hubs = ["lead", "east", "west"].map(start).into();
     let mut story = Story { hubs, rng: Rng::new(seed), deadline };
     story.ally();

@@ -59,6 +59,7 @@ fn questions(world: &World) -> Vec<Message> {
             epoch: view.epoch,
             epoch_hash: Hash([0; 32]),
             addresses: vec![],
+            store_id: [0; 16],
             collections: vec![(collection.clone(), [0; 16])],
         }),
         Message::Credit { granted_bytes: u64::MAX },

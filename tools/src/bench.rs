@@ -7,8 +7,9 @@ mod link;
 mod load;
 mod media;
 mod nginx;
+mod night;
 mod process;
-mod seed;
+pub mod seed;
 
 use std::path::PathBuf;
 
@@ -22,6 +23,8 @@ pub enum Bench {
     Hub(HubArgs),
     /// The making of lessons: sizes, quality, CPU time, memory, what a crash costs, seeking
     Media(media::MediaArgs),
+    /// Two hubs over links that are slow, far, lossy and cut; needs root
+    Night(night::NightArgs),
     /// One import, as `bench media` starts it to weigh it
     #[command(hide = true)]
     MediaImport(media::import::ImportArgs),
@@ -65,6 +68,7 @@ pub fn run(bench: &Bench) -> Result<()> {
     match bench {
         Bench::Hub(args) => hub::run(args),
         Bench::Media(args) => media::run(args),
+        Bench::Night(args) => night::run(args),
         Bench::MediaImport(args) => media::import::run(args),
     }
 }

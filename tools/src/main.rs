@@ -5,6 +5,7 @@
 mod bench;
 mod demo_lesson;
 mod licences;
+mod linkem;
 mod tidy;
 
 use std::path::PathBuf;
@@ -32,6 +33,8 @@ enum Command {
         #[arg(long, default_value = ".")]
         root: PathBuf,
     },
+    /// Joins two network namespaces by a link that is slow, far, lossy or cut; needs root
+    Linkem(linkem::LinkemArgs),
     /// Measures
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::DemoLesson { out } => demo_lesson::make(&out).map(|()| ExitCode::SUCCESS),
         Command::Tidy { root } => tidy::run(&root),
+        Command::Linkem(args) => linkem::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Bench(bench) => bench::run(&bench).map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| {

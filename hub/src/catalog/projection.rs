@@ -62,6 +62,38 @@ pub fn project(
     }
 }
 
+/// Removes the rows of a document of which no envelope counts any more; says what it was.
+///
+/// # Errors
+/// Only if the database fails.
+pub fn forget(
+    db: &Connection,
+    collection: &CollectionId,
+    doc: &DocId,
+) -> rusqlite::Result<Projected> {
+    if collection.0 != super::COLLECTION {
+        return Ok(Projected::Nothing);
+    }
+    for sql in [
+        "delete from lesson_tracks where lesson = ?1",
+        "delete from lesson_posters where lesson = ?1",
+        "delete from lesson_outlines where lesson = ?1",
+        "delete from lessons where lesson = ?1 and is_published = 1",
+    ] {
+        db.prepare_cached(sql)?.execute([doc.as_bytes()])?;
+    }
+    // A thread is found by its lesson only: those whose thread is gone.
+    let mut lessons = db.prepare_cached("select distinct lesson from comments")?;
+    let lessons = lessons.query_map([], |row| row.get(0).map(DocId))?;
+    for lesson in lessons.collect::<rusqlite::Result<Vec<_>>>()? {
+        if super::thread_of(&lesson) == *doc {
+            remove_others(db, &lesson, &BTreeSet::new())?;
+            return Ok(Projected::Thread(lesson));
+        }
+    }
+    Ok(Projected::Lesson(*doc))
+}
+
 /// Makes every row again if an older hub has made them. Call it before anything reads them.
 ///
 /// # Errors

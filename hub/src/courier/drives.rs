@@ -39,6 +39,13 @@ pub struct Drive {
     pub has_courier: bool,
 }
 
+/// What is plugged into the hub.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct Drives {
+    /// Sticks and disks.
+    pub items: Vec<Drive>,
+}
+
 /// Lists what is plugged in.
 pub(super) fn list() -> Vec<Drive> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();

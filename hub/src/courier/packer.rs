@@ -19,6 +19,8 @@ pub(super) struct Packer<'a> {
     keys: Vec<[u8; 32]>,
     open: Option<Open>,
     written_bytes: u64,
+    /// A write has failed: what the open segment holds cannot be told.
+    is_broken: bool,
 }
 
 struct Open {
@@ -31,7 +33,7 @@ struct Open {
 impl<'a> Packer<'a> {
     pub(super) fn new(app: &'a App, live: &'a Live, writer: ParcelWriter) -> Self {
         let written_bytes = writer.manifest().total_bytes();
-        Self { app, live, writer, group: 0, keys: Vec::new(), open: None, written_bytes }
+        Self { app, live, writer, group: 0, keys: Vec::new(), open: None, written_bytes, is_broken: false }
     }
 
     /// Goes on for another group of hubs.
@@ -61,7 +63,9 @@ impl<'a> Packer<'a> {
         }
         let Some(open) = &mut self.open else { return Ok(()) };
         let before = open.segment.plain_bytes();
-        open.segment.write(frame)?;
+        let written = open.segment.write(frame);
+        self.is_broken |= written.is_err();
+        written?;
         note(&mut open.contents);
         if let Frame::Blob { blob, .. } = frame {
             open.blob = Some(*blob);
@@ -90,15 +94,20 @@ impl<'a> Packer<'a> {
         Ok(())
     }
 
-    /// Ends the parcel. What was cut off in the middle of a segment is removed.
+    /// Ends the parcel; gives the bytes of its segments. A segment in which a write has failed is
+    /// removed, others count.
     pub(super) fn finish(mut self, is_finished: bool) -> Result<u64, StickError> {
-        if is_finished {
-            self.end_segment()?;
-        } else {
+        let mut is_whole = is_finished && !self.is_broken;
+        if self.is_broken {
             self.open = None;
             self.writer.give_up();
         }
-        self.writer.finish(is_finished)?;
+        match self.end_segment() {
+            Ok(()) => {}
+            Err(StickError::Full) => is_whole = false,
+            Err(error) => return Err(error),
+        }
+        self.writer.finish(is_whole)?;
         Ok(self.written_bytes)
     }
 }

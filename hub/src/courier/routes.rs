@@ -4,20 +4,23 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use yingxue_sync_core::courier::ParcelId;
 use yingxue_sync_core::id::HubId;
 
-use super::drives::{self, Drive};
-use super::report::{CarriedLesson, ExportedFile, ReceiptLeft, RefusedFile};
+use super::drives::{self, Drives};
+use super::shown::{
+    CourierExport, CourierExports, CourierImport, CourierImports, CourierTarget, CourierTargets,
+    shown_export, shown_import,
+};
 use super::table::{self, Kind, NewJob, Row};
 use super::{files, needs, receipts};
 use crate::accounts::Teacher;
 use crate::app::{App, random};
 use crate::events::HubEvent;
-use crate::jobs::{JobFailure, JobState};
+use crate::jobs::JobState;
 use crate::problem::{ApiError, Body, Problem};
 
 /// Exports and imports that may wait and run.
@@ -43,35 +46,6 @@ pub fn routes() -> OpenApiRouter<App> {
         .routes(routes!(show_import, cancel_import))
 }
 
-/// A school that a stick may be for.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub struct CourierTarget {
-    /// 64 hex characters.
-    pub hub_id: String,
-    /// Its name.
-    pub school: String,
-    /// Unix milliseconds by its own clock; none if it never said what it holds.
-    pub last_receipt_at: Option<i64>,
-    /// Lessons of which it lacks something that is here.
-    pub missing_lessons: u64,
-    /// About how many bytes that is.
-    pub bytes: u64,
-}
-
-/// The schools that a stick may be for.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub struct CourierTargets {
-    /// In the order of the alliance.
-    pub items: Vec<CourierTarget>,
-}
-
-/// What is plugged into the hub.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub struct Drives {
-    /// Sticks and disks.
-    pub items: Vec<Drive>,
-}
-
 /// An export to be made.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -86,118 +60,12 @@ pub struct ExportToMake {
     folder: Option<String>,
 }
 
-/// A hub that an export is for.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub struct ExportTarget {
-    /// 64 hex characters.
-    pub hub_id: String,
-    /// Its name; empty if it is no member any more.
-    pub school: String,
-}
-
-/// An export.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub struct CourierExport {
-    /// Its number.
-    pub id: i64,
-    /// How far it is.
-    pub state: JobState,
-    /// For whom.
-    pub to: Vec<ExportTarget>,
-    /// Where; none if it is downloaded.
-    pub folder: Option<String>,
-    /// Bytes written of what is planned.
-    pub done_bytes: u64,
-    /// Bytes planned.
-    pub total_bytes: u64,
-    /// Lessons on the stick.
-    pub lessons: Vec<CarriedLesson>,
-    /// Files to download, once it is done.
-    pub files: Vec<ExportedFile>,
-    /// Qualities of lessons for which there was no room.
-    pub left_out: u64,
-    /// Entries of documents: comments and the like.
-    pub envelopes: u64,
-    /// Bytes of lessons.
-    pub payload_bytes: u64,
-    /// Bytes that they take on the stick.
-    pub stick_bytes: u64,
-    /// What this hub could not read on the stick.
-    pub refused: Vec<RefusedFile>,
-    /// What else is worth knowing, English sentences.
-    pub notes: Vec<String>,
-    /// Why it failed.
-    pub error: Option<JobFailure>,
-    /// Unix milliseconds.
-    pub created_at: i64,
-    /// Unix milliseconds.
-    pub finished_at: Option<i64>,
-}
-
 /// An import to be made.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ImportToMake {
     /// A stick's folder on the hub, or a `.yxc` file.
     folder: String,
-}
-
-/// What an import brought.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub struct Accepted {
-    /// Entries of documents that are new here.
-    pub envelopes: u64,
-    /// Tracks of lessons that are whole now and were not before.
-    pub blobs: u64,
-    /// Lessons that more of is here now.
-    pub lessons: u64,
-    /// New bytes of lessons.
-    pub bytes: u64,
-}
-
-/// An import.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub struct CourierImport {
-    /// Its number.
-    pub id: i64,
-    /// How far it is.
-    pub state: JobState,
-    /// From where; none if it came through a browser.
-    pub folder: Option<String>,
-    /// Bytes read of what is for this school.
-    pub done_bytes: u64,
-    /// Bytes for this school.
-    pub total_bytes: u64,
-    /// What is new here.
-    pub accepted: Accepted,
-    /// The lessons that more of is here now.
-    pub lessons: Vec<CarriedLesson>,
-    /// What was not taken, and why; nothing else has changed by it.
-    pub refused: Vec<RefusedFile>,
-    /// What became of this school's receipt.
-    pub receipt: Option<ReceiptLeft>,
-    /// What else is worth knowing, English sentences.
-    pub notes: Vec<String>,
-    /// Why it failed.
-    pub error: Option<JobFailure>,
-    /// Unix milliseconds.
-    pub created_at: i64,
-    /// Unix milliseconds.
-    pub finished_at: Option<i64>,
-}
-
-/// Exports.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub struct CourierExports {
-    /// Newest first, at most 50.
-    pub items: Vec<CourierExport>,
-}
-
-/// Imports.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub struct CourierImports {
-    /// Newest first, at most 50.
-    pub items: Vec<CourierImport>,
 }
 
 /// Lists the schools that a stick may be for, with what each is known to lack.
@@ -431,57 +299,4 @@ async fn cancel(app: &App, row: Row) -> Result<StatusCode, ApiError> {
         _ => {}
     }
     Ok(StatusCode::NO_CONTENT)
-}
-
-fn shown_export(app: &App, row: Row) -> CourierExport {
-    let (done_bytes, total_bytes) = app.courier.progress(&row);
-    let membership = app.sync.membership();
-    let school = |hub: &HubId| {
-        let members = membership.iter().flat_map(|membership| &membership.hubs);
-        let school = members.filter(|member| member.hub == *hub).map(|m| m.school.clone()).next();
-        ExportTarget { hub_id: hub.to_string(), school: school.unwrap_or_default() }
-    };
-    CourierExport {
-        id: row.id,
-        state: row.state,
-        to: row.targets.iter().map(school).collect(),
-        folder: row.folder,
-        done_bytes,
-        total_bytes,
-        lessons: row.report.lessons,
-        files: row.report.files,
-        left_out: row.report.left_out,
-        envelopes: row.report.envelopes,
-        payload_bytes: row.report.payload_bytes,
-        stick_bytes: row.report.stick_bytes,
-        refused: row.report.refused,
-        notes: row.report.notes,
-        error: row.error,
-        created_at: row.created_at,
-        finished_at: row.finished_at,
-    }
-}
-
-fn shown_import(app: &App, row: Row) -> CourierImport {
-    let (done_bytes, total_bytes) = app.courier.progress(&row);
-    CourierImport {
-        id: row.id,
-        state: row.state,
-        folder: row.folder,
-        done_bytes,
-        total_bytes,
-        accepted: Accepted {
-            envelopes: row.report.envelopes,
-            blobs: row.report.blobs,
-            lessons: row.report.lessons.len() as u64,
-            bytes: row.report.payload_bytes,
-        },
-        lessons: row.report.lessons,
-        refused: row.report.refused,
-        receipt: row.report.receipt,
-        notes: row.report.notes,
-        error: row.error,
-        created_at: row.created_at,
-        finished_at: row.finished_at,
-    }
 }

@@ -297,3 +297,178 @@ fn flip(folder: &Path, chance: &mut Chance) -> bool {
     fs::write(file, bytes).unwrap();
     true
 }
+
+/// Gives all that an import may change: journals, epochs, held bytes.
+fn state_of(hub: &TrialHub) -> String {
+    const STATE: &str = "select (select count(*) from envelopes) || ' ' || \
+        (select count(*) from epochs) || ' ' || \
+        (select coalesce(sum(verified_bytes), 0) || ' ' || count(*) from blobs)";
+    hub.app.db.read_blocking(|db| db.query_row(STATE, [], |row| row.get(0))).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_parcel_of_another_alliance_is_refused_with_words_and_nothing_has_changed() {
+    let (ours, others) = (schools().await, schools().await);
+    add_lesson(&others.lead, 1).await;
+    let stick = ours.stick(0);
+    others.export(&stick, 1).await;
+    let before = state_of(&ours.village);
+    let report = ours.import(&stick).await;
+    assert_eq!(report.refused.len(), 1);
+    assert_eq!(report.refused[0].why, "it is of another alliance");
+    assert_eq!(report.refused[0].file, "outbox/00000001/manifest");
+    assert_eq!(state_of(&ours.village), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_hub_that_was_taken_out_nothing_is_taken() {
+    let schools = schools().await;
+    add_lesson(&schools.village, 1).await;
+    let stick = schools.stick(0);
+    let to = schools.lead.app.sync.hub_id();
+    run(&schools.village, export_to(&stick, to, 1), 0).await.1.unwrap();
+    schools.lead.app.sync.revoke(schools.village.app.sync.hub_id()).await.unwrap();
+    let before = state_of(&schools.lead);
+    let (report, outcome) = run(&schools.lead, import_from(&stick), 0).await;
+    outcome.unwrap();
+    let words = "the hub that wrote it does not belong to the alliance";
+    assert_eq!(report.refused[0].why, words, "{report:?}");
+    assert_eq!(state_of(&schools.lead), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_who_claims_a_later_epoch_brings_nothing() {
+    use yingxue_sync_core::courier::{Frame, Keys, Manifest, VERSION};
+    let schools = schools().await;
+    let village = &schools.village;
+    let (stick, stranger) = (schools.stick(0), Keys::of(&[99; 32]));
+    let manifest = Manifest {
+        version: VERSION,
+        alliance: village.app.sync.membership().unwrap().alliance,
+        author: stranger.hub(),
+        epoch: u64::MAX,
+        parcel: ParcelId(1),
+        written_at_wall_ms: u64::MAX,
+        is_finished: true,
+        groups: vec![vec![village.app.sync.hub_id()]],
+        segments: vec![],
+    };
+    let opened = yingxue_sync_io::courier::Stick::open_or_make(&stick).unwrap();
+    let mut writer = opened.write_parcel(&stranger, manifest, 0).unwrap();
+    let piece = Frame::Piece { blob: BlobId([1; 32]), piece: 0, bytes: vec![1; 1_000] };
+    for frames in [vec![Frame::Epochs(vec![vec![0; 100]])], vec![piece; 300]] {
+        let mut segment =
+            writer.begin(0, &[village.app.sync.keys().x25519_public()]).unwrap();
+        frames.iter().for_each(|frame| segment.write(frame).unwrap());
+        writer.end(segment).unwrap();
+    }
+    let before = state_of(village);
+    let report = schools.import(&stick).await;
+    assert_eq!(report.refused.len(), 2, "{report:?}");
+    assert!(report.refused[0].why.contains("epoch"), "{report:?}");
+    assert!(report.refused[1].why.contains("does not belong"), "{report:?}");
+    assert_eq!(state_of(village), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_schools_share_a_stick_and_a_small_one_holds_the_floor_first() {
+    let schools = schools().await;
+    for n in 1..=3 {
+        add_lesson(&schools.lead, n).await;
+    }
+    let stick = schools.stick(0);
+    let to = schools.village.app.sync.hub_id();
+    let small = NewJob { bytes_max: Some(140_000), ..export_to(&stick, to, 1) };
+    let (report, outcome) = run(&schools.lead, small, 0).await;
+    outcome.unwrap();
+    assert_eq!(report.left_out, 3, "sound fits, originals do not: {report:?}");
+    let imported = schools.import(&stick).await;
+    assert_eq!((imported.lessons.len(), imported.blobs), (3, 3), "{imported:?}");
+    let rest = schools.export(&stick, 2).await;
+    assert_eq!((rest.blobs, rest.left_out), (3, 0));
+    assert_eq!(schools.import(&stick).await.blobs, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_for_a_browser_is_downloaded_in_parts_and_uploaded_elsewhere() {
+    let schools = schools().await;
+    let (_, blobs) = add_lesson(&schools.lead, 1).await;
+    let [lead, village] = [&schools.lead, &schools.village];
+    for hub in [lead, village] {
+        tokio::spawn(runner::run(hub.app.clone()));
+    }
+    let [lead_admin, admin] = [lead.log_in("admin").await, village.log_in("admin").await];
+    let to = json!({"to": [village.app.sync.hub_id().to_string()]});
+    let begun = lead.post("/api/v1/courier/exports", &lead_admin, to).await;
+    assert_eq!(begun.outcome(), "202");
+    let path = format!("/api/v1/courier/exports/{}", begun.json()["id"]);
+    let export = ended(lead, &path, &lead_admin).await;
+    assert_eq!(export["state"], "done", "{export}");
+    let file = &export["files"][0];
+    let (url, bytes) = (file["url"].as_str().unwrap(), file["bytes"].as_u64().unwrap());
+    let mut whole = Vec::new();
+    for range in [format!("bytes=0-{}", bytes / 2), format!("bytes={}-", bytes / 2 + 1)] {
+        let request = crate::app::trial::request(axum::http::Method::GET, url, &lead_admin);
+        let part = lead.send(request.header("range", range), axum::body::Body::empty()).await;
+        assert_eq!(part.status, 206);
+        whole.extend(part.bytes);
+    }
+    assert_eq!(whole.len() as u64, bytes);
+
+    let kind = crate::web::encode_base64(b"courier");
+    let request = crate::app::trial::request(axum::http::Method::POST, "/api/v1/uploads", &admin)
+        .header("tus-resumable", "1.0.0")
+        .header("upload-length", bytes)
+        .header("upload-metadata", format!("kind {kind}"));
+    let created = village.send(request, axum::body::Body::empty()).await;
+    let request = crate::app::trial::request(
+        axum::http::Method::PATCH,
+        created.header("location"),
+        &admin,
+    )
+    .header("tus-resumable", "1.0.0")
+    .header("content-type", "application/offset+octet-stream")
+    .header("upload-offset", 0);
+    let done = village.send(request, axum::body::Body::from(whole)).await;
+    assert_eq!(done.status, 204);
+    let path = format!("/api/v1/courier/imports/{}", done.header("yingxue-import"));
+    let import = ended(village, &path, &admin).await;
+    assert_eq!((&import["state"], &import["accepted"]["blobs"]), (&json!("done"), &json!(2)));
+    assert_eq!(import["receipt"], "with_next_export");
+    assert!(are_whole(village, &blobs));
+}
+
+async fn ended(hub: &TrialHub, path: &str, who: &str) -> serde_json::Value {
+    let mut events = hub.app.events.subscribe();
+    loop {
+        let job = hub.get(path, who).await.json();
+        if job["state"] != "queued" && job["state"] != "running" {
+            return job;
+        }
+        let next = tokio::time::timeout(std::time::Duration::from_secs(60), events.recv());
+        next.await.expect("it ends within a minute").unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_teacher_names_sticks_alone_and_nobody_the_hubs_own_folder() {
+    let schools = schools().await;
+    let lead = &schools.lead;
+    let admin = lead.log_in("admin").await;
+    let teacher = lead.log_in_new(&admin, "chen", "teacher").await;
+    let pupil = lead.log_in_new(&admin, "xiaoming", "pupil").await;
+    let (stick, own) = (schools.stick(0), lead.dir.path().join("blobs"));
+    let import = |folder: &Path| json!({"folder": folder.to_str().unwrap()});
+    let url = "/api/v1/courier/imports";
+    assert_eq!(lead.post(url, &pupil, import(&stick)).await.outcome(), "403 not_allowed");
+    assert_eq!(lead.post(url, &teacher, import(&stick)).await.outcome(), "422 invalid_input");
+    assert_eq!(lead.post(url, &admin, import(&stick)).await.outcome(), "202");
+    assert_eq!(lead.post(url, &admin, import(&own)).await.outcome(), "422 invalid_input");
+    let relative = lead.post(url, &admin, json!({"folder": "../usb"})).await;
+    assert_eq!(relative.outcome(), "422 invalid_input");
+    let nobody = json!({"to": ["00".repeat(32)], "folder": stick.to_str().unwrap()});
+    let refused = lead.post("/api/v1/courier/exports", &admin, nobody).await;
+    assert_eq!(refused.outcome(), "422 invalid_input");
+    let targets = lead.get("/api/v1/courier/targets", &teacher).await.json();
+    assert_eq!(targets["items"].as_array().unwrap().len(), 1);
+}

@@ -30,6 +30,7 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!("0006_media_tiers"),
     migration!("0007_timetable"),
     migration!("0009_courier"),
+    migration!("0010_trust"),
 ];
 
 /// Brings the database to the newest version.

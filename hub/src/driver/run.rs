@@ -7,16 +7,19 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
-use yingxue_sync_core::event::{Command, Event, Input, MembershipView, Output, Refusal, RequestId};
+use yingxue_sync_core::event::{
+    Alarm, Command, Event, Input, MembershipView, Output, Refusal, RequestId,
+};
 use yingxue_sync_core::id::{BlobId, HubId};
 use yingxue_sync_core::{Node, Time};
 use yingxue_sync_io::transport::{Transport, TransportEvent};
 
 use super::news::{self, News};
-use super::{Answer, Ask, ContactsView, Reply, SyncHandle, history};
+use super::{Answer, Ask, ContactsView, DriverConfig, Reply, SyncHandle, history};
+use crate::alarms;
 use crate::db::Db;
 use crate::events::HubEvent;
-use crate::store::StoreThread;
+use crate::store::{StoreThread, identity};
 
 /// How often the node hears the wall clock; it shows times and lets invitations expire.
 const CLOCK_EVERY: Duration = Duration::from_secs(60);
@@ -39,6 +42,7 @@ pub(super) struct Edge {
 pub(super) struct Watches {
     pub(super) membership: watch::Sender<Option<Arc<MembershipView>>>,
     pub(super) is_online: watch::Sender<bool>,
+    pub(super) is_in_doubt: watch::Sender<bool>,
     pub(super) addresses: watch::Sender<Vec<String>>,
 }
 
@@ -49,7 +53,7 @@ pub(super) struct Driver {
     watches: Watches,
     news: Arc<News>,
     db: Db,
-    announce: Vec<String>,
+    config: DriverConfig,
     started: Instant,
     next_request: RequestId,
     waiting: BTreeMap<RequestId, Reply<Result<Answer, Refusal>>>,
@@ -65,7 +69,7 @@ impl Driver {
         watches: Watches,
         news: Arc<News>,
         db: Db,
-        announce: Vec<String>,
+        config: DriverConfig,
     ) -> Self {
         Self {
             node,
@@ -73,7 +77,7 @@ impl Driver {
             watches,
             news,
             db,
-            announce,
+            config,
             started: Instant::now(),
             next_request: 1,
             waiting: BTreeMap::new(),
@@ -105,7 +109,10 @@ impl Driver {
                     let now = self.now();
                     self.node.handle_timeout(now);
                 }
-                _ = clock.tick() => self.input(Input::Clock { wall_ms: wall_ms() }),
+                _ = clock.tick() => {
+                    self.input(Input::Clock { wall_ms: wall_ms() });
+                    self.note_identity();
+                }
             }
             self.take_what_is_ready();
         }
@@ -163,7 +170,11 @@ impl Driver {
     /// Tells the node where others find this hub: what the configuration says, or what is seen.
     fn tell_addresses(&mut self) {
         let seen = self.edge.transport.listen_addresses();
-        let told = if self.announce.is_empty() { seen.clone() } else { self.announce.clone() };
+        let told = if self.config.sync.announce.is_empty() {
+            seen.clone()
+        } else {
+            self.config.sync.announce.clone()
+        };
         self.input(Input::Command(Command::SetAddresses(told)));
         self.watches.addresses.send_replace(seen);
     }
@@ -200,9 +211,15 @@ impl Driver {
         }
     }
 
-    async fn stop(self, reply: Reply<()>) {
+    async fn stop(mut self, reply: Reply<()>) {
         self.edge.transport.shutdown().await;
         drop(self.edge.store);
+        let (db, dir, hub) = (self.db.clone(), self.config.data_dir.clone(), self.node.hub_id());
+        let noted = tokio::task::spawn_blocking(move || identity::note(&db, &dir, hub)).await;
+        if !matches!(noted, Ok(Ok(()))) {
+            tracing::warn!("the file beside the database cannot be written");
+        }
+        self.tasks.abort_all();
         let _ = reply.send(()); // nobody may be waiting any more
     }
 
@@ -256,7 +273,12 @@ impl Driver {
                 tracing::info!(hub = %hub.short(), reason, "parted from another school's hub");
                 self.remember(history::Entry::left(hub, reason, received_bytes, sent_bytes));
             }
-            Event::Alarm { text } => tracing::warn!("{text}"),
+            // The node has logged it.
+            Event::Alarm(alarm) => self.keep_alarm(alarm),
+            Event::DoubtChanged { is_in_doubt } => {
+                self.watches.is_in_doubt.send_replace(is_in_doubt);
+                self.news.publish(HubEvent::Alarm {});
+            }
         }
     }
 
@@ -272,6 +294,27 @@ impl Driver {
             // Nobody may be waiting any more.
             drop(reply.send(answer));
         }
+    }
+
+    fn keep_alarm(&mut self, alarm: Alarm) {
+        let (db, news) = (self.db.clone(), Arc::clone(&self.news));
+        let at_ms = i64::try_from(wall_ms()).unwrap_or(i64::MAX);
+        self.tasks.spawn(async move {
+            if let Err(error) = db.write(move |tx| alarms::keep(tx, &alarm, at_ms)).await {
+                tracing::warn!(%error, "an alarm cannot be kept");
+            }
+            news.publish(HubEvent::Alarm {});
+        });
+    }
+
+    /// Notes beside the database how much this hub has written; an older database is found out.
+    fn note_identity(&mut self) {
+        let (db, dir, hub) = (self.db.clone(), self.config.data_dir.clone(), self.node.hub_id());
+        self.tasks.spawn_blocking(move || {
+            if let Err(error) = identity::note(&db, &dir, hub) {
+                tracing::warn!(error, "the file beside the database cannot be written");
+            }
+        });
     }
 
     fn remember(&mut self, entry: history::Entry) {

@@ -273,3 +273,88 @@ async fn an_invitation_works_once_and_a_revoked_hub_is_out() {
     let is_out = || async { lead.sync.contacts().await.contacts.is_empty() };
     lead.until_asked("parting", is_out).await;
 }
+
+impl Hub {
+    /// Stops the hub, puts a copy of its database back, and starts it again.
+    async fn restored_from(self, backup: &Path) -> Self {
+        let address = self.sync.watch_addresses().borrow()[0].clone();
+        let port = address.rsplit('/').next().unwrap().parse().unwrap();
+        self.sync.shutdown().await;
+        drop((self.db, self.events, self.sync));
+        let path = self.dir.path().join("hub.sqlite");
+        for end in ["", "-wal", "-shm"] {
+            let _ = std::fs::remove_file(format!("{}{end}", path.display())); // may be folded
+        }
+        std::fs::copy(backup, &path).unwrap();
+        Self::open(self.dir, port).await
+    }
+
+    async fn back_up(&self) -> std::path::PathBuf {
+        let target = self.dir.path().join("backup.sqlite");
+        let name = target.display().to_string();
+        // As `yingxue backup` will: a copy that SQLite makes while the hub runs.
+        self.db.read(move |db| db.execute("vacuum into ?1", [name])).await.unwrap();
+        target
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hub_whose_backup_was_put_back_writes_nothing_before_it_has_its_journal_again() {
+    let (lead, member) = pair().await;
+    lead.add_lesson(&[]).await;
+    member.until("lesson", has_lesson).await;
+    let backup = member.back_up().await;
+    member.comment(1, "甲").await;
+    member.comment(2, "乙").await;
+    lead.until("comments at the lead", has_two_comments).await;
+    lead.sync.set_online(false).await;
+    let member = member.restored_from(&backup).await;
+    assert!(member.sync.is_in_doubt());
+    let edits = vec![yingxue_sync_core::event::DocEdit::Put {
+        path: vec!["title".into()],
+        value: yingxue_sync_core::event::DocValue::Str("光".into()),
+    }];
+    let refused = member.sync.edit_doc(collection(), LESSON, "t1".to_owned(), edits).await;
+    assert_eq!(refused, Err(Refusal::InDoubt));
+    member.until("alarm", |db| {
+        let sql = "select count(*) = 1 from alarms where text_code = 'restored'";
+        db.query_row(sql, [], |row| row.get(0))
+    });
+    lead.sync.set_online(true).await;
+    member.until("its own comments", has_two_comments).await;
+    member.until_asked("end of doubt", || async { !member.sync.is_in_doubt() }).await;
+    member.comment(3, "丙").await;
+    let has_three =
+        |db: &Connection| db.query_row("select count(*) = 3 from comments", [], |row| row.get(0));
+    lead.until("the new comment", has_three).await;
+    let member = member.restarted().await;
+    assert!(!member.sync.is_in_doubt(), "the end of doubt is durable");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_school_wrote_past_its_revocation_leaves_the_library_of_who_had_it() {
+    let (lead, bad) = pair().await;
+    let member = Hub::new().await;
+    let text = lead.sync.invite(super::run::wall_ms() + 3_600_000).await.unwrap();
+    member.sync.join(text, "三小".to_owned()).await.unwrap();
+    let knows = || async { bad.sync.membership().unwrap().hubs.len() == 3 };
+    bad.until_asked("the third school", knows).await;
+    lead.sync.set_online(false).await;
+    bad.add_lesson(&[]).await;
+    bad.comment(1, "甲").await;
+    bad.comment(2, "乙").await;
+    member.until("lesson", has_lesson).await;
+    member.until("comments", has_two_comments).await;
+    lead.sync.revoke(bad.sync.hub_id()).await.unwrap();
+    lead.sync.set_online(true).await;
+    let is_empty = |db: &Connection| {
+        let sql =
+            "select not exists (select 1 from lessons) and not exists (select 1 from comments)";
+        db.query_row(sql, [], |row| row.get(0))
+    };
+    member.until("no lesson", is_empty).await;
+    let kept = |db: &Connection| {
+        db.query_row("select count(*) = 3 from envelopes_aside", [], |row| row.get(0))
+    };
+    assert!(member.db.read(kept).await.unwrap(), "the evidence is kept");
+}

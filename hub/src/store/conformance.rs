@@ -31,6 +31,10 @@ pub(super) fn check_all<S: Executor>(fresh: impl Fn() -> S) {
     pieces_come_back_and_others_are_missing(fresh());
     a_blob_that_is_reserved_again_keeps_its_pieces(fresh());
     what_is_not_there_is_said_to_be_missing(fresh());
+    a_cut_journal_is_shorter_and_what_is_cut_off_is_kept(fresh());
+    what_was_set_aside_is_taken_back(fresh());
+    evidence_and_doubt_come_back(fresh());
+    a_hole_is_filled_and_what_is_damaged_replaced(fresh());
 }
 
 fn an_empty_store_restores_nothing<S: Executor>(store: S) {
@@ -151,6 +155,114 @@ fn what_is_not_there_is_said_to_be_missing<S: Executor>(mut store: S) {
     let doc = store.carry_out(StoreOp::LoadDoc { collection: lessons(), doc: DocId([1; 16]) });
     let Ok(StoreValue::Doc { snapshot: None, pending }) = doc else { panic!("{doc:?}") };
     assert!(pending.is_empty());
+}
+
+fn a_cut_journal_is_shorter_and_what_is_cut_off_is_kept<S: Executor>(mut store: S) {
+    // Two authors in one document, and one of them alone in another.
+    let bad: Vec<_> = (1..=4).map(|seq| envelope(1, seq, if seq == 4 { 2 } else { 1 })).collect();
+    let good = envelope(2, 1, 1);
+    done(store.carry_out(append(&bad, [1; 16])));
+    done(store.carry_out(append(std::slice::from_ref(&good), [2; 16])));
+    for doc in [1, 2] {
+        let applied = (1..=4).map(|seq| (bad[0].author, seq)).chain([(good.author, 1)]).collect();
+        let snapshot = Doc::load(None).unwrap().save();
+        let (collection, doc) = (lessons(), DocId([doc; 16]));
+        done(store.carry_out(StoreOp::SaveDoc { collection, doc, snapshot, applied }));
+    }
+    let cuts = vec![(bad[0].author, 2)];
+    let unmade = store.carry_out(rejudge(cuts, vec![], [3; 16]));
+    let Ok(StoreValue::Docs(docs)) = unmade else { panic!("{unmade:?}") };
+    assert_eq!(docs, [DocId([1; 16]), DocId([2; 16])]);
+    let mut store = store.reopened();
+    assert_eq!(journal(&mut store, &bad[0].author, 1, usize::MAX).len(), 2);
+    let restored = store.restore();
+    let head = restored.heads.iter().find(|head| head.author == bad[0].author).unwrap();
+    assert_eq!((head.seq, head.hash), (2, bad[1].hash));
+    assert_eq!(restored.fingerprints, [(lessons(), [3; 16])]);
+    assert_eq!(restored.unapplied, [(lessons(), DocId([1; 16]))], "to be made again");
+    let aside: Vec<_> = [1, 2].map(|doc| (lessons(), DocId([doc; 16]))).into();
+    assert_eq!(restored.aside, aside);
+    let doc = DocId([1; 16]);
+    let loaded = store.carry_out(StoreOp::LoadDoc { collection: lessons(), doc });
+    let Ok(StoreValue::Doc { snapshot: None, pending }) = loaded else { panic!("{loaded:?}") };
+    assert_eq!(pending, [&bad[0], &bad[1], &good].map(|it| it.bytes.clone()));
+    let (kept, aside) = disputed(&mut store, vec![(bad[0].author, 2)]);
+    assert_eq!(kept, [&bad[0], &bad[1], &good].map(|it| it.bytes.clone()));
+    assert_eq!(aside, [&bad[2], &bad[3]].map(|it| it.bytes.clone()));
+    let none = vec![(bad[0].author, 0)];
+    assert!(store.carry_out(rejudge(none, vec![], [4; 16])).is_ok());
+    assert_eq!(store.restore().heads.len(), 1, "a journal without entries has no head");
+}
+
+fn what_was_set_aside_is_taken_back<S: Executor>(mut store: S) {
+    let entries: Vec<_> = (1..=3).map(|seq| envelope(1, seq, 1)).collect();
+    done(store.carry_out(append(&entries[..1], [1; 16])));
+    for _ in 0..2 {
+        done(store.carry_out(StoreOp::SetAside { envelopes: entries[1..].to_vec() }));
+    }
+    let back = store.carry_out(rejudge(vec![], vec![entries[1].clone()], [2; 16]));
+    assert!(matches!(&back, Ok(StoreValue::Docs(docs)) if *docs == [DocId([1; 16])]), "{back:?}");
+    let mut store = store.reopened();
+    assert_eq!(journal(&mut store, &entries[0].author, 2, 0), [entries[1].bytes.clone()]);
+    assert_eq!(store.restore().heads[0].seq, 2);
+    assert_eq!(disputed(&mut store, vec![]).1, [entries[2].bytes.clone()]);
+    let listed =
+        store.carry_out(StoreOp::ListEnvelopes { collection: lessons(), is_verified: true });
+    let Ok(StoreValue::Places(places)) = listed else { panic!("{listed:?}") };
+    let all = entries[..2].iter().map(|it| (it.author, it.seq, it.hash));
+    assert_eq!(places, all.collect::<Vec<_>>());
+    let places = vec![(entries[0].author, 2), (entries[0].author, 9)];
+    let read = store.carry_out(StoreOp::ReadPlaces { collection: lessons(), places });
+    let Ok(StoreValue::Envelopes(read)) = read else { panic!("{read:?}") };
+    assert_eq!(read, [entries[1].bytes.clone()]);
+}
+
+fn a_hole_is_filled_and_what_is_damaged_replaced<S: Executor>(mut store: S) {
+    let right: Vec<_> = (1..=3).map(|seq| envelope(1, seq, 1)).collect();
+    let damaged = EnvelopeRecord { bytes: vec![0; 70], ..right[1].clone() };
+    let held = [right[0].clone(), damaged, right[2].clone()];
+    done(store.carry_out(append(&held, [1; 16])));
+    let list = |store: &mut S| {
+        let op = StoreOp::ListEnvelopes { collection: lessons(), is_verified: true };
+        match store.carry_out(op) {
+            Ok(StoreValue::Places(places)) => places.len(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(list(&mut store), 2);
+    let envelopes = vec![right[1].clone()];
+    let mend = StoreOp::Mend { collection: lessons(), envelopes, fingerprint: [2; 16] };
+    done(store.carry_out(mend));
+    let mut store = store.reopened();
+    assert_eq!(list(&mut store), 3);
+    let bytes: Vec<_> = right.iter().map(|it| it.bytes.clone()).collect();
+    assert_eq!(journal(&mut store, &right[0].author, 1, usize::MAX), bytes);
+    assert_eq!(store.restore().fingerprints, [(lessons(), [2; 16])]);
+}
+
+fn evidence_and_doubt_come_back<S: Executor>(mut store: S) {
+    assert!(!store.restore().has_epochs_aside && !store.restore().is_in_doubt);
+    done(store.carry_out(StoreOp::SetEpochAside { n: 3, bytes: vec![7] }));
+    done(store.carry_out(StoreOp::PutDoubt { is_in_doubt: true }));
+    let mut store = store.reopened();
+    assert!(store.restore().has_epochs_aside && store.restore().is_in_doubt);
+    done(store.carry_out(StoreOp::PutDoubt { is_in_doubt: false }));
+    assert!(!store.reopened().restore().is_in_doubt);
+}
+
+fn rejudge(
+    cuts: Vec<(HubId, u64)>,
+    accepted: Vec<EnvelopeRecord>,
+    fingerprint: [u8; 16],
+) -> StoreOp {
+    StoreOp::Rejudge { collection: lessons(), cuts, accepted, fingerprint }
+}
+
+fn disputed<S: Executor>(store: &mut S, tails: Vec<(HubId, u64)>) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+    match store.carry_out(StoreOp::ReadDisputed { collection: lessons(), tails }) {
+        Ok(StoreValue::Disputed { kept, aside }) => (kept, aside),
+        other => panic!("{other:?}"),
+    }
 }
 
 fn done(result: Result<StoreValue, StoreError>) {

@@ -7,7 +7,7 @@ use yingxue_sync_core::event::{
 use yingxue_sync_core::id::{CollectionId, DocId, Hash, HubId};
 use yingxue_sync_core::journal::SignedEnvelope;
 
-use super::Notice;
+use super::{Notice, disputed};
 use crate::catalog::projection::{self, Projected};
 
 /// Reads what the node has to know at start: rows per journal, not per envelope.
@@ -27,6 +27,12 @@ pub(super) fn restore(db: &Connection) -> rusqlite::Result<Restored> {
             "select distinct collection, doc from envelopes where is_applied = 0",
             |row| Ok((CollectionId(row.get(0)?), DocId(row.get(1)?))),
         )?,
+        aside: rows(db, "select distinct collection, doc from envelopes_aside", |row| {
+            Ok((CollectionId(row.get(0)?), DocId(row.get(1)?)))
+        })?,
+        has_epochs_aside: db.query_row("select exists (select 1 from epochs_aside)", [], bit)?,
+        store_id: identity(db, "store_id", |row| row.get(0))?.unwrap_or_default(),
+        is_in_doubt: identity(db, "is_in_doubt", bit)?.unwrap_or(false),
         invitations: rows(
             db,
             "select secret_hash, expires_wall_ms, used_by from invitations",
@@ -39,6 +45,18 @@ pub(super) fn restore(db: &Connection) -> rusqlite::Result<Restored> {
             },
         )?,
     })
+}
+
+fn bit(row: &rusqlite::Row<'_>) -> rusqlite::Result<bool> {
+    row.get(0)
+}
+
+fn identity<T>(
+    db: &Connection,
+    column: &str,
+    read: impl FnOnce(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Option<T>> {
+    db.query_row(&format!("select {column} from store_identity"), [], read).optional()
 }
 
 fn head_of_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<JournalHead> {
@@ -61,14 +79,42 @@ pub(super) fn read(db: &Connection, op: &StoreOp) -> rusqlite::Result<StoreValue
         StoreOp::ReadEnvelopes { collection, author, from_seq, bytes_max } => {
             read_envelopes(db, collection, author, *from_seq, *bytes_max)
         }
+        StoreOp::ReadDisputed { collection, tails } => disputed::read(db, collection, tails),
+        StoreOp::ListEnvelopes { collection, is_verified } => {
+            disputed::list(db, collection, *is_verified)
+        }
+        StoreOp::ReadPlaces { collection, places } => disputed::read_places(db, collection, places),
         StoreOp::LoadDoc { collection, doc } => load_doc(db, collection, doc),
         _ => unreachable!("the store sends only reads of journals and documents here"),
     }
 }
 
+/// What a write gives back, and what is told when it is durable.
+pub(super) type Written = (StoreValue, Vec<Notice>);
+
 /// Carries out a write of journals or documents.
-pub(super) fn write(tx: &Transaction<'_>, op: StoreOp) -> rusqlite::Result<Option<Notice>> {
+pub(super) fn write(tx: &Transaction<'_>, op: StoreOp) -> rusqlite::Result<Written> {
     match op {
+        StoreOp::Rejudge { collection, cuts, accepted, fingerprint } => {
+            let (docs, gone) = disputed::rejudge(tx, &collection, &cuts, &accepted, &fingerprint)?;
+            Ok((StoreValue::Docs(docs), gone.into_iter().filter_map(notice_of).collect()))
+        }
+        op => put(tx, op).map(|notice| (StoreValue::Done, notice.into_iter().collect())),
+    }
+}
+
+fn put(tx: &Transaction<'_>, op: StoreOp) -> rusqlite::Result<Option<Notice>> {
+    match op {
+        StoreOp::SetAside { envelopes } => disputed::set_aside(tx, &envelopes).map(|()| None),
+        StoreOp::SetEpochAside { n, bytes } => {
+            disputed::set_epoch_aside(tx, n, &bytes).map(|()| None)
+        }
+        StoreOp::Mend { collection, envelopes, fingerprint } => {
+            disputed::mend(tx, &collection, &envelopes, &fingerprint).map(|()| None)
+        }
+        StoreOp::PutDoubt { is_in_doubt } => {
+            tx.execute("update store_identity set is_in_doubt = ?1", [is_in_doubt]).map(|_| None)
+        }
         StoreOp::PutEpoch { n, bytes, used_invitation } => {
             put_epoch(tx, n, &bytes)?;
             if let Some((secret_hash, hub)) = used_invitation {
@@ -155,15 +201,13 @@ fn put_invitation(tx: &Transaction<'_>, invitation: &InvitationRecord) -> rusqli
     Ok(())
 }
 
-fn append(
+pub(super) fn append(
     tx: &Transaction<'_>,
     envelopes: &[EnvelopeRecord],
     fingerprint: &[u8; 16],
 ) -> rusqlite::Result<()> {
     const INSERT: &str = "insert or ignore into envelopes \
          (collection, author, seq, hash, doc, bytes) values (?1, ?2, ?3, ?4, ?5, ?6)";
-    const FINGERPRINT: &str = "insert into collection_fingerprints (collection, fingerprint) \
-         values (?1, ?2) on conflict (collection) do update set fingerprint = ?2";
     for envelope in envelopes {
         tx.prepare_cached(INSERT)?.execute(params![
             envelope.collection.0,
@@ -176,9 +220,19 @@ fn append(
         advance_head(tx, envelope)?;
     }
     if let Some(first) = envelopes.first() {
-        tx.prepare_cached(FINGERPRINT)?.execute(params![first.collection.0, fingerprint])?;
+        put_fingerprint(tx, &first.collection, fingerprint)?;
     }
     Ok(())
+}
+
+pub(super) fn put_fingerprint(
+    tx: &Transaction<'_>,
+    collection: &CollectionId,
+    fingerprint: &[u8; 16],
+) -> rusqlite::Result<()> {
+    const PUT: &str = "insert into collection_fingerprints (collection, fingerprint) \
+         values (?1, ?2) on conflict (collection) do update set fingerprint = ?2";
+    tx.prepare_cached(PUT)?.execute(params![collection.0, fingerprint]).map(drop)
 }
 
 fn advance_head(tx: &Transaction<'_>, envelope: &EnvelopeRecord) -> rusqlite::Result<()> {
@@ -204,10 +258,14 @@ fn save_doc(
     for (author, seq) in applied {
         tx.prepare_cached(APPLIED)?.execute(params![collection.0, author.as_bytes(), seq])?;
     }
-    Ok(match projection::project(tx, collection, doc, snapshot)? {
+    projection::project(tx, collection, doc, snapshot).map(notice_of)
+}
+
+fn notice_of(projected: Projected) -> Option<Notice> {
+    match projected {
         Projected::Lesson(lesson) => Some(Notice::Lesson(lesson)),
         Projected::Thread(lesson) => Some(Notice::Thread(lesson)),
         Projected::Timetable => Some(Notice::Timetable),
         Projected::Nothing => None,
-    })
+    }
 }

@@ -5,6 +5,7 @@ use yingxue_sync_core::blob::Manifest;
 use yingxue_sync_core::event::{
     Restored, StoreError, StoreOp, StoreReply, StoreRequest, StoreValue,
 };
+use yingxue_sync_core::id::HubId;
 use yingxue_sync_io::blob_files::BlobFiles;
 
 use super::conformance::{self, Executor};
@@ -19,6 +20,7 @@ struct OnDisk {
 impl OnDisk {
     fn open(dir: TempDir) -> Self {
         let db = Db::open(&dir.path().join("hub.sqlite")).unwrap();
+        super::identity::check(&db, dir.path(), HubId([0; 32])).unwrap();
         let files = BlobFiles::open(dir.path().join("blobs"), 0).unwrap();
         Self { store: Store::new(db, Arc::new(files)), dir }
     }

@@ -10,6 +10,7 @@ use yingxue_sync_core::membership::LESSONS;
 
 use super::ledger::{Answer, Written};
 use super::{HubIndex, World};
+use crate::disk::Disk;
 use crate::link::Access;
 use crate::store::BLOB_KEY_PREFIX;
 
@@ -127,6 +128,41 @@ impl World {
 
     /// Puts a blob of random pieces on a hub's disk and names it in a document.
     pub fn add_blob(&mut self, hub: HubIndex, piece_bytes: &[u32], priority: u32) -> BlobId {
+        let blob = self.plant_blob(hub, piece_bytes);
+        self.name_blobs(hub, doc_of(u8::MAX), &[(blob, priority)]);
+        blob
+    }
+
+    /// Publishes a lesson: blobs of random pieces on a hub's disk, named by one document with
+    /// their places as priorities.
+    pub fn publish(&mut self, hub: HubIndex, doc: DocId, tracks: &[Vec<u32>]) -> Vec<BlobId> {
+        let blobs: Vec<BlobId> = tracks.iter().map(|track| self.plant_blob(hub, track)).collect();
+        let named: Vec<(BlobId, u32)> = blobs.iter().copied().zip(0..).collect();
+        self.name_blobs(hub, doc, &named);
+        blobs
+    }
+
+    /// Takes a blob off every disk, as hubs do with what they need no more.
+    pub fn evict(&mut self, blob: &BlobId) {
+        let pooled = self.pool.range((*blob, 0)..=(*blob, u32::MAX)).map(|(key, _)| *key);
+        let pooled: Vec<_> = pooled.collect();
+        pooled.iter().for_each(|key| drop(self.pool.remove(key)));
+        self.hubs.iter_mut().for_each(|hub| hub.store.evict(blob));
+    }
+
+    /// Flips a bit of one piece, drawn by the seed, that a hub holds.
+    pub(super) fn rot_something(&mut self, hub: HubIndex) {
+        let held = |(blob, file): (&BlobId, &crate::disk::BlobFile)| {
+            file.pieces.keys().map(|piece| (*blob, *piece)).collect::<Vec<_>>()
+        };
+        let held: Vec<_> = self.hubs[hub].store.durable().blobs.iter().flat_map(held).collect();
+        if !held.is_empty() {
+            let (blob, piece) = held[self.rng.index(held.len())];
+            self.hubs[hub].store.rot(blob, piece, &mut self.rng);
+        }
+    }
+
+    fn plant_blob(&mut self, hub: HubIndex, piece_bytes: &[u32]) -> BlobId {
         let total: u32 = piece_bytes.iter().sum();
         let content = self.rng.bytes(total as usize);
         let info = self.rng.bytes(16);
@@ -143,23 +179,29 @@ impl World {
         self.hubs[hub].store.plant(&manifest, &pieces);
         self.ledger.blobs.push((hub, blob));
         self.tell(hub, Input::Command(Command::BlobAdded(blob)));
-        self.name_blob(hub, blob, priority);
         blob
     }
 
-    fn name_blob(&mut self, hub: HubIndex, blob: BlobId, priority: u32) {
-        let key = format!("{BLOB_KEY_PREFIX}{blob}");
-        let edits = vec![put(&key, DocValue::Int(i64::from(priority)))];
-        self.edit(hub, doc_of(u8::MAX), edits, Vec::new(), String::new());
+    fn name_blobs(&mut self, hub: HubIndex, doc: DocId, blobs: &[(BlobId, u32)]) {
+        let name = |(blob, priority): &(BlobId, u32)| {
+            put(&format!("{BLOB_KEY_PREFIX}{blob}"), DocValue::Int(i64::from(*priority)))
+        };
+        let edits = blobs.iter().map(name).collect();
+        self.edit(hub, doc, edits, Vec::new(), String::new());
     }
 
     /// Gives what a hub's projection says of a document: its root keys.
     pub fn document(&self, hub: HubIndex, doc: DocId) -> BTreeMap<String, DocValue> {
-        let stored = self.hubs[hub].store.durable().docs.get(&(lessons(), doc));
-        match stored.and_then(|doc| doc.value.as_deref()) {
-            Some(DocValue::Map(entries)) => entries.clone(),
-            _ => BTreeMap::new(),
-        }
+        keys_of(self.hubs[hub].store.durable(), doc)
+    }
+}
+
+/// Gives the root keys of a document on a disk.
+pub(super) fn keys_of(disk: &Disk, doc: DocId) -> BTreeMap<String, DocValue> {
+    let stored = disk.docs.get(&(lessons(), doc));
+    match stored.and_then(|doc| doc.value.as_deref()) {
+        Some(DocValue::Map(entries)) => entries.clone(),
+        _ => BTreeMap::new(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Connections between hubs: dialled, admitted or not, carrying frames, cut or closed.
 
-use yingxue_sync_core::event::Input;
+use yingxue_sync_core::event::{Command, Input};
 use yingxue_sync_core::id::{ContactId, HubId};
 use yingxue_sync_core::outbox::WINDOW_BYTES_MAX;
 use yingxue_sync_core::wire::{Class, class_of};
@@ -60,6 +60,25 @@ impl World {
         }
     }
 
+    /// Lets a hub's line go up or down; all its connections are lost when it goes, and it dials
+    /// at once when it comes back, as a driver does that sees its network again.
+    pub fn set_line(&mut self, hub: HubIndex, is_up: bool) {
+        if std::mem::replace(&mut self.hubs[hub].is_line_up, is_up) == is_up {
+            return;
+        }
+        if is_up {
+            self.tell(hub, Input::Command(Command::Reconnect));
+            return;
+        }
+        let open: Vec<usize> = self.hubs[hub].contacts.values().map(|(it, _)| *it).collect();
+        open.into_iter().for_each(|connection| self.cut(connection));
+    }
+
+    /// Says whether anything gets from one hub to another.
+    fn is_passable(&mut self, a: HubIndex, b: HubIndex) -> bool {
+        self.hubs[a].is_line_up && self.hubs[b].is_line_up && self.path(a, b).is_up
+    }
+
     /// Tells both of two hubs that the other is on their LAN.
     pub fn introduce(&mut self, a: HubIndex, b: HubIndex) {
         for (hub, other) in [(a, b), (b, a)] {
@@ -78,7 +97,7 @@ impl World {
             return;
         };
         let delay_ms = self.delay_ms(from, to_index);
-        if !self.path(from, to_index).is_up {
+        if !self.is_passable(from, to_index) {
             let in_ms = self.rng.between(1_000, DIAL_TIMEOUT_MS_MAX);
             self.fail_dial(from, to, in_ms, "timed out");
             return;
@@ -107,7 +126,7 @@ impl World {
         let delay_ms = self.delay_ms(from, to);
         let (caller, callee) = (&self.hubs[from], &self.hubs[to]);
         let is_admitted = callee.are_strangers_admitted || callee.admitted.contains(&caller.id);
-        let refusal = if !self.path(from, to).is_up {
+        let refusal = if !self.is_passable(from, to) {
             Some("timed out")
         } else if !self.hubs[to].is_on() || !self.hubs[to].is_reachable {
             Some("connection refused")

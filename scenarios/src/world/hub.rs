@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use ed25519_dalek::SigningKey;
 use yingxue_sync_core::Node;
 use yingxue_sync_core::event::{Event, Input, Want};
-use yingxue_sync_core::id::{ContactId, HubId};
+use yingxue_sync_core::id::{ContactId, Hash, HubId};
 
+use crate::disk::Disk;
 use crate::link::AccessLanes;
 use crate::rng::Rng;
 use crate::store::{Landed, SimStore};
@@ -56,6 +57,8 @@ pub struct SimHub {
     pub store: SimStore,
     /// Its lines to the world.
     pub access: AccessLanes,
+    /// Whether its line to the world is up.
+    pub is_line_up: bool,
     /// How wrong its wall clock is.
     pub skew_ms: i64,
     /// Whether others can dial it.
@@ -76,6 +79,10 @@ pub struct SimHub {
     pub sent_blob_bytes: u64,
     /// The first frames sent, for those who replay them.
     pub sent_frames: Vec<Vec<u8>>,
+    /// A copy of its disk.
+    pub backup: Option<Disk>,
+    /// Entries of its own that were durable once and that a restored copy lacks.
+    pub lost: BTreeSet<Hash>,
     /// How often it was started; what belongs to an earlier start is void.
     pub(super) boot: u32,
     pub(super) booted_ms: u64,
@@ -99,6 +106,7 @@ impl SimHub {
             mind: Mind::Off,
             store: SimStore::default(),
             access,
+            is_line_up: true,
             skew_ms: 0,
             is_reachable: true,
             wants_all: true,
@@ -109,6 +117,8 @@ impl SimHub {
             sent_bytes: BTreeMap::new(),
             sent_blob_bytes: 0,
             sent_frames: Vec::new(),
+            backup: None,
+            lost: BTreeSet::new(),
             boot: 0,
             booted_ms: 0,
             wake_us: None,

@@ -1,6 +1,6 @@
 //! What was asked of the hubs, and what they have answered: the reference for every check.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use yingxue_sync_core::event::{Event, Refusal, RequestId};
 use yingxue_sync_core::id::{BlobId, DocId};
@@ -40,6 +40,7 @@ pub struct Written {
 pub struct Ledger {
     requests: RequestId,
     answers: BTreeMap<RequestId, Answer>,
+    lost: BTreeSet<RequestId>,
     /// Everything written, in order.
     pub written: Vec<Written>,
     /// Blobs made, by whom.
@@ -68,9 +69,15 @@ impl Ledger {
         self.written.iter().find(|written| written.request == request)
     }
 
-    /// Gives what was written and acknowledged.
+    /// Takes note of what was on no other disk than one that is gone.
+    pub fn lose(&mut self, requests: BTreeSet<RequestId>) {
+        self.lost.extend(requests);
+    }
+
+    /// Gives what was written and acknowledged, but for what went with the only disk it was on.
     pub fn acknowledged(&self) -> impl Iterator<Item = &Written> {
-        self.written.iter().filter(|written| self.is_done(written.request))
+        let is_kept = |w: &&Written| self.is_done(w.request) && !self.lost.contains(&w.request);
+        self.written.iter().filter(is_kept)
     }
 
     /// Gives what was written and refused.

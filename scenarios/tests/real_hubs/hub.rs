@@ -25,7 +25,12 @@ pub struct Deadline(Instant);
 impl Deadline {
     /// Begins a story.
     pub fn begin() -> Self {
-        Self(Instant::now() + STORY_MAX)
+        Self::within(STORY_MAX)
+    }
+
+    /// Begins a story that takes longer.
+    pub fn within(time: Duration) -> Self {
+        Self(Instant::now() + time)
     }
 
     /// Looks again and again until there is something.
@@ -34,15 +39,35 @@ impl Deadline {
             if let Some(found) = look() {
                 return found;
             }
-            assert!(Instant::now() < self.0, "{STORY_MAX:?} have passed, but not: {what}");
+            assert!(Instant::now() < self.0, "the story's time has passed, but not: {what}");
             std::thread::sleep(LOOK_DELAY);
         }
+    }
+}
+
+/// Where a hub lives.
+pub struct Place {
+    /// Words that run a command there; none is here.
+    pub wrapper: Vec<String>,
+    /// Address and port of its API.
+    pub http: String,
+    /// Where other hubs find it, also after it was killed.
+    pub sync: String,
+}
+
+impl Place {
+    /// On this machine, for everybody here.
+    pub fn on_loopback() -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let sync = format!("/ip4/127.0.0.1/tcp/{port}");
+        Self { wrapper: Vec::new(), http: "127.0.0.1:0".into(), sync }
     }
 }
 
 /// A hub's process, data directory and address.
 pub struct Hub {
     pub name: &'static str,
+    wrapper: Vec<String>,
     data: PathBuf,
     deadline: Deadline,
     agent: Agent,
@@ -87,14 +112,13 @@ impl Answer {
 
 impl Hub {
     /// Makes a hub in a folder of its own, starts it, and sets up its school.
-    pub fn start_new(name: &'static str, folder: &Path, deadline: Deadline) -> Self {
+    pub fn start_new(name: &'static str, folder: &Path, deadline: Deadline, place: Place) -> Self {
         let data = folder.join(name);
         fs::create_dir_all(&data).unwrap();
-        // The others look for it there after it was killed.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let Place { wrapper, http, sync } = place;
         let config = format!(
-            "[http]\nlisten = \"127.0.0.1:0\"\n\
-             [sync]\nlisten = [\"/ip4/127.0.0.1/tcp/{port}\"]\nis_mdns = false\n"
+            "[http]\nlisten = \"{http}\"\n\
+             [sync]\nlisten = [\"{sync}\"]\nis_mdns = false\n"
         );
         fs::write(data.with_extension("toml"), config).unwrap();
         let agent = Agent::config_builder()
@@ -102,7 +126,7 @@ impl Hub {
             .timeout_global(Some(ANSWER_MAX))
             .build()
             .into();
-        let mut hub = Self { name, data, deadline, agent, running: None };
+        let mut hub = Self { name, wrapper, data, deadline, agent, running: None };
         hub.start();
         let code = fs::read_to_string(hub.data.join("setup-code")).unwrap();
         let school = json!({"code": code, "school": name, "name": name, "login": "admin",
@@ -118,7 +142,9 @@ impl Hub {
         // What a killed process has left says nothing of the new one.
         drop(fs::remove_file(&address));
         let log = File::options().create(true).append(true).open(self.log()).unwrap();
-        let mut child = Command::new(program())
+        let mut words = self.wrapper.iter().map(Into::into).chain([program().into_os_string()]);
+        let mut child = Command::new(words.next().unwrap())
+            .args(words)
             .arg("serve")
             .arg("--data")
             .arg(&self.data)
@@ -216,15 +242,20 @@ impl Drop for Hub {
 
 /// Finds the program: `YINGXUE_BIN`, or the one that cargo has built last.
 pub fn program() -> PathBuf {
-    let built = || {
+    built("yingxue", "YINGXUE_BIN", "yingxue-hub")
+}
+
+/// Finds a program that a variable names, or that cargo has built last.
+pub fn built(name: &str, variable: &str, package: &str) -> PathBuf {
+    let last = || {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
-        root.join(target).join("debug/yingxue")
+        root.join(target).join("debug").join(name)
     };
-    let program = std::env::var_os("YINGXUE_BIN").map_or_else(built, PathBuf::from);
+    let program = std::env::var_os(variable).map_or_else(last, PathBuf::from);
     assert!(
         program.exists(),
-        "{} is missing: run `cargo build -p yingxue-hub`, or name it in YINGXUE_BIN",
+        "{} is missing: run `cargo build -p {package}`, or name it in {variable}",
         program.display()
     );
     program

@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 
 use automerge::transaction::Transactable;
-use automerge::{ActorId, AutoCommit, Change, ObjId, ObjType, ROOT, ReadDoc, ScalarValue, Value};
+use automerge::{
+    ActorId, AutoCommit, Change, ObjId, ObjType, ROOT, ReadDoc, SaveOptions, ScalarValue, Value,
+};
 
 use crate::event::{DocEdit, DocValue};
 use crate::id::HubId;
@@ -17,6 +19,9 @@ pub const DEPTH_MAX: usize = 32;
 pub const VALUE_BYTES_MAX: usize = 128 << 10;
 /// Most edits of one command: a form of a hundred fields and to spare.
 pub const EDITS_MAX: usize = 1_000;
+/// Most rounds in which changes that wait are tried, where one does not fit: journals come in
+/// order, so that few wait for one another.
+const PASSES_MAX: usize = 16;
 /// Most changes in a document; the hub rolls over by week or term long before.
 pub const CHANGES_MAX: usize = 50_000;
 
@@ -96,7 +101,7 @@ impl Doc {
 
     /// Makes or reads a document and applies groups of raw changes, in any order; those whose
     /// dependencies are missing wait inside. A group that does not fit is left out, and why is told
-    /// with its place.
+    /// with its place; the place of one that was saved while it waited is past the end.
     ///
     /// # Errors
     /// [`DocError::Damaged`] if the snapshot is no document.
@@ -109,17 +114,54 @@ impl Doc {
             return Ok((doc, Vec::new()));
         }
         // What a failure leaves behind is not known: once more, each group on a copy, which is too
-        // slow for the thousands that come after a term apart.
-        let mut doc = Self::load(snapshot)?;
+        // slow for the thousands that come after a term apart. What waits for others is kept apart,
+        // so that a change which Automerge cannot apply does not take along what it waited for.
+        let (mut doc, orphans) = Self::load(snapshot)?.without_waiting()?;
+        let mut waiting: Vec<(Option<usize>, Vec<Vec<u8>>)> =
+            orphans.into_iter().map(|orphan| (None, vec![orphan])).collect();
+        waiting.extend(groups.iter().enumerate().map(|(at, group)| (Some(at), group.clone())));
         let mut unfit = Vec::new();
-        for (place, group) in groups.iter().enumerate() {
-            let mut copy = Self { inner: doc.inner.clone() };
-            match copy.apply_changes(group) {
-                Ok(()) => doc = copy,
-                Err(error) => unfit.push((place, error)),
+        for _ in 0..PASSES_MAX {
+            let before = waiting.len();
+            let mut still = Vec::new();
+            for (place, group) in waiting {
+                let mut copy = Self { inner: doc.inner.clone() };
+                match copy.apply_changes(&group) {
+                    Ok(()) if copy.is_waiting() => still.push((place, group)),
+                    Ok(()) => doc = copy,
+                    Err(error) => unfit.push((place.unwrap_or(groups.len()), error)),
+                }
+            }
+            waiting = still;
+            if waiting.len() == before {
+                break;
             }
         }
+        // These wait on: alone they do no harm.
+        for (place, group) in waiting {
+            let mut copy = Self { inner: doc.inner.clone() };
+            match copy.apply_changes(&group) {
+                Ok(()) => doc = copy,
+                Err(error) => unfit.push((place.unwrap_or(groups.len()), error)),
+            }
+        }
+        unfit.sort_by_key(|(place, _)| *place);
         Ok((doc, unfit))
+    }
+
+    /// Says whether changes wait for others.
+    fn is_waiting(&mut self) -> bool {
+        !self.inner.get_missing_deps(&[]).is_empty()
+    }
+
+    /// Parts a document from the changes that wait for others.
+    fn without_waiting(mut self) -> Result<(Self, Vec<Vec<u8>>), DocError> {
+        let whole = self.inner.save();
+        let options = SaveOptions { retain_orphans: false, ..SaveOptions::default() };
+        let applied = self.inner.save_with_options(options);
+        // Automerge writes them behind the document, one chunk each.
+        let orphans = chunks(whole.get(applied.len()..).unwrap_or_default());
+        Ok((Self::load(Some(&applied))?, orphans))
     }
 
     /// Applies a group of changes; after an error the document is to be dropped.
@@ -237,9 +279,53 @@ pub fn read(snapshot: &[u8]) -> Result<DocValue, DocError> {
 pub fn actors_of(changes: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, DocError> {
     let actor = |bytes: &Vec<u8>| {
         let change = Change::from_bytes(bytes.clone()).map_err(damaged)?;
+        // Automerge does not look at it here, but where a document is loaded in which it waits.
+        if bytes.get(4..8) != Some(&change.hash().0[..4]) {
+            return Err(DocError::Damaged("bad checksum".into()));
+        }
         Ok(change.actor_id().to_bytes().to_vec())
     };
     guarded(|| changes.iter().map(actor).collect())
+}
+
+/// A change's hash, and the hashes of those that it builds on.
+pub type Link = ([u8; 32], Vec<[u8; 32]>);
+
+/// Says what each change is called and what it builds on.
+///
+/// # Errors
+/// [`DocError::Damaged`] if a change does not decode.
+pub fn links_of(changes: &[Vec<u8>]) -> Result<Vec<Link>, DocError> {
+    let link = |bytes: &Vec<u8>| {
+        let change = Change::from_bytes(bytes.clone()).map_err(damaged)?;
+        Ok((change.hash().0, change.deps().iter().map(|dep| dep.0).collect()))
+    };
+    guarded(|| changes.iter().map(link).collect())
+}
+
+/// Cuts Automerge's chunks apart: magic, checksum, kind, length (LEB128), content.
+fn chunks(mut bytes: &[u8]) -> Vec<Vec<u8>> {
+    const HEAD_BYTES: usize = 9;
+    let mut chunks = Vec::new();
+    while bytes.len() > HEAD_BYTES {
+        let mut length = 0_usize;
+        let mut at = HEAD_BYTES;
+        while let Some(&byte) = bytes.get(at) {
+            let shift = 7 * (at - HEAD_BYTES);
+            if shift >= 32 {
+                return chunks;
+            }
+            length |= usize::from(byte & 0x7f) << shift;
+            at += 1;
+            if byte & 0x80 == 0 {
+                break;
+            }
+        }
+        let Some(chunk) = bytes.get(..at + length) else { break };
+        chunks.push(chunk.to_vec());
+        bytes = &bytes[at + length..];
+    }
+    chunks
 }
 
 /// Runs what reads bytes of other hubs. Automerge 0.12 panics on some changes that decode, such as
@@ -375,6 +461,44 @@ mod tests {
         assert!(matches!(unfit[..], [(1, DocError::Damaged(_))]), "{unfit:?}");
         let (_, unfit) = Doc::load_with(None, &[first]).unwrap();
         assert_eq!(unfit.len(), 0);
+    }
+
+    /// Gives [`POISON`] as a change that waits for another one.
+    fn poison_after(hash: &[u8; 32]) -> Vec<u8> {
+        let (head, content) = POISON.split_at(10);
+        let mut bytes = head.to_vec();
+        // One dependency instead of none; the length fits one byte still.
+        bytes[9] += 32;
+        bytes.push(1);
+        bytes.extend_from_slice(hash);
+        bytes.extend_from_slice(&content[1..]);
+        let (itself, _) = links_of(&[bytes.clone()]).unwrap().remove(0);
+        bytes[4..8].copy_from_slice(&itself[..4]);
+        bytes
+    }
+
+    #[test]
+    fn a_change_that_panics_later_does_not_take_along_what_it_waited_for() {
+        let mut author = Doc::load(None).unwrap();
+        let mut write = |n| author.edit([1; 16], 0, &[put(&["a"], DocValue::Int(n))]);
+        let [first, second, third] = [1, 2, 3].map(|n| vec![write(n).unwrap().unwrap()]);
+        let (hash, _) = links_of(&second).unwrap().remove(0);
+        let poison = vec![poison_after(&hash)];
+        assert_eq!(links_of(&poison).unwrap()[0].1, [hash], "it waits for the second");
+        assert!(actors_of(&poison).is_ok() && actors_of(&[POISON.to_vec()]).is_err());
+        let whole = read(&author.save()).unwrap();
+        let groups = [first.clone(), poison.clone(), third.clone(), second.clone()];
+        let (mut reader, unfit) = Doc::load_with(None, &groups).unwrap();
+        assert_eq!(read(&reader.save()).unwrap(), whole);
+        assert!(matches!(unfit[..], [(1, DocError::Damaged(_))]), "{unfit:?}");
+
+        // The same over two savings: it waits in the saved document.
+        let (mut reader, unfit) = Doc::load_with(None, &[first, poison, third]).unwrap();
+        assert_eq!(unfit.len(), 0);
+        let saved = reader.save();
+        let (mut reader, unfit) = Doc::load_with(Some(&saved), &[second]).unwrap();
+        assert_eq!(read(&reader.save()).unwrap(), whole);
+        assert!(matches!(unfit[..], [(1, DocError::Damaged(_))]), "{unfit:?}");
     }
 
     #[test]

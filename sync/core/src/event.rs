@@ -8,9 +8,11 @@ use std::collections::BTreeMap;
 use crate::courier::{Carried, Outcome};
 use crate::id::{BlobId, CollectionId, ContactId, DocId, HubId};
 
+mod alarm;
 mod store;
 mod view;
 
+pub use alarm::Alarm;
 pub use store::{
     EnvelopeRecord, InvitationRecord, JournalHead, Restored, StoreError, StoreId, StoreOp,
     StoreReply, StoreRequest, StoreValue, StoredBlob,
@@ -113,6 +115,18 @@ pub enum Command {
         request: RequestId,
         /// Who.
         hub: HubId,
+    },
+    /// Makes this hub the registrar, by the root key that was kept on paper.
+    TakeOver {
+        /// Answered by [`Event::Done`] or [`Event::Refused`].
+        request: RequestId,
+        /// Ed25519 secret of the root key; used once to delegate, and not kept.
+        root_secret: [u8; 32],
+    },
+    /// Writes on although no other hub has said what this one wrote before it was restored.
+    EndDoubt {
+        /// Answered by [`Event::Done`] or [`Event::Refused`].
+        request: RequestId,
     },
     /// Changes a document, and makes it if it is not there.
     EditDoc {
@@ -302,10 +316,12 @@ pub enum Event {
         /// Bytes sent while it lasted.
         sent_bytes: u64,
     },
-    /// Something that a person has to look at: a fork, a stolen key, wrong pieces.
-    Alarm {
-        /// In a sentence.
-        text: String,
+    /// Something that a person has to look at.
+    Alarm(Alarm),
+    /// This hub began or ceased to doubt that its disk has all that it wrote.
+    DoubtChanged {
+        /// True while nothing is written.
+        is_in_doubt: bool,
     },
 }
 
@@ -347,6 +363,12 @@ pub enum Refusal {
     /// This hub may not write to the collection, or the document cannot take the edit.
     #[error("not allowed: {0}")]
     NotAllowed(String),
+    /// The disk was restored or copied, and others may hold what this hub wrote after that.
+    #[error("waiting for another hub to give back what this hub wrote")]
+    InDoubt,
+    /// The secret is not the alliance's root key.
+    #[error("this is not the root key of the alliance")]
+    NotRootKey,
     /// The disk is full.
     #[error("the disk is full")]
     NoSpace,

@@ -12,6 +12,8 @@ use crate::event::{EnvelopeRecord, JournalHead};
 use crate::id::{AllianceId, CollectionId, DocId, Hash, HubId};
 use crate::membership::Membership;
 
+pub mod revoked;
+
 /// Longest envelope: a burst of editing has a few KiB, a poster 16 KiB.
 pub const ENVELOPE_BYTES_MAX: usize = 256 << 10;
 /// Most bytes of changes after decompression: sixteen times the envelope.
@@ -22,6 +24,10 @@ pub const CHANGES_MAX: usize = 1_000;
 pub const NONCES_MAX: usize = 64;
 /// Longest pseudonym in bytes.
 pub const AUTHOR_BYTES_MAX: usize = 64;
+
+/// Most envelopes of one author that are kept in one collection without counting: more than a
+/// busy school writes in a month; those beyond it come again from whoever counts them.
+pub const ASIDE_MAX: usize = 1_000;
 
 const SIGNATURE_BYTES: usize = 64;
 const CONTEXT: &[u8] = b"yingxue envelope 1\0";
@@ -87,9 +93,6 @@ pub enum EnvelopeError {
     /// It cites an older epoch than the entry before it.
     #[error("an epoch older than the entry before")]
     EpochBack,
-    /// It is past what still counts of a hub that was taken out.
-    #[error("written by a hub that was taken out")]
-    Revoked,
     /// Another entry has its place already: the author's disk was cloned or restored.
     #[error("two different entries at one place of a journal")]
     Fork,
@@ -106,6 +109,9 @@ pub enum Verdict {
     Gap,
     /// It cites an epoch that is not here yet.
     UnknownEpoch,
+    /// It is past what the registrar knew of a hub that was taken out: it counts only if an
+    /// envelope that counts builds on it.
+    PastRevocation,
 }
 
 impl Envelope {
@@ -241,6 +247,36 @@ impl Journals {
         *sum = sum.wrapping_add(fingerprint_of(&signed.hash));
     }
 
+    /// Puts a journal back to an earlier entry, and forgets what came after it.
+    pub(crate) fn cut(
+        &mut self,
+        collection: &CollectionId,
+        author: &HubId,
+        head: Option<Head>,
+        dropped: &[Hash],
+    ) {
+        let authors = self.heads.entry(collection.clone()).or_default();
+        match head {
+            Some(head) => drop(authors.insert(*author, head)),
+            None => drop(authors.remove(author)),
+        }
+        let sum = self.fingerprints.entry(collection.clone()).or_default();
+        for hash in dropped {
+            *sum = sum.wrapping_sub(fingerprint_of(hash));
+        }
+    }
+
+    /// Counts an envelope that fills a hole.
+    pub(crate) fn mend(&mut self, signed: &SignedEnvelope) {
+        let sum = self.fingerprints.entry(signed.envelope.collection.clone()).or_default();
+        *sum = sum.wrapping_add(fingerprint_of(&signed.hash));
+    }
+
+    /// Takes a fingerprint that was worked out anew.
+    pub(crate) fn set_fingerprint(&mut self, collection: &CollectionId, sum: u128) {
+        self.fingerprints.insert(collection.clone(), sum);
+    }
+
     /// Judges an envelope against membership and the journals that are here.
     ///
     /// # Errors
@@ -261,16 +297,20 @@ impl Journals {
         if !epoch.may_write(&envelope.author, &envelope.collection) {
             return Err(EnvelopeError::NotWriter);
         }
-        if let Some(revoked) = newest.revoked.iter().find(|r| r.hub == envelope.author) {
-            let upto = revoked.accept_upto.iter().find(|(c, ..)| *c == envelope.collection);
-            if upto.is_none_or(|(_, seq, _)| envelope.seq > *seq) {
-                return Err(EnvelopeError::Revoked);
+        match newest.accepted_upto(&envelope.author, &envelope.collection) {
+            Some((seq, hash)) if envelope.seq == seq && signed.hash != hash => {
+                Err(EnvelopeError::Fork)
             }
+            Some((seq, _)) if envelope.seq > seq => Ok(match self.judge_place(signed)? {
+                Verdict::Known => Verdict::Known,
+                _ => Verdict::PastRevocation,
+            }),
+            _ => self.judge_place(signed),
         }
-        self.judge_place(signed)
     }
 
-    fn judge_place(&self, signed: &SignedEnvelope) -> Result<Verdict, EnvelopeError> {
+    /// Judges only whether an envelope is the next of its journal.
+    pub(crate) fn judge_place(&self, signed: &SignedEnvelope) -> Result<Verdict, EnvelopeError> {
         let envelope = &signed.envelope;
         let none = Head { seq: 0, hash: Hash([0; 32]), epoch: 0 };
         let head = self.head(&envelope.collection, &envelope.author).unwrap_or(none);
@@ -297,7 +337,8 @@ impl Journals {
     }
 }
 
-fn fingerprint_of(hash: &Hash) -> u128 {
+/// Gives what an envelope adds to its collection's fingerprint.
+pub(crate) fn fingerprint_of(hash: &Hash) -> u128 {
     let keyed = blake3::derive_key("yingxue fingerprint 1", hash.as_bytes());
     let mut low = [0; 16];
     low.copy_from_slice(&keyed[..16]);
@@ -435,7 +476,7 @@ mod tests {
         next.revoked.push(Revoked { hub: hub(2), accept_upto });
         membership.push(next.sign(&key(1)));
         assert_eq!(journals.judge(&membership, &one), Ok(Verdict::Next));
-        assert_eq!(journals.judge(&membership, &two), Err(EnvelopeError::Revoked));
+        assert_eq!(journals.judge(&membership, &two), Ok(Verdict::PastRevocation));
     }
 
     #[test]

@@ -25,8 +25,9 @@ pub mod membership;
 mod node;
 pub mod outbox;
 pub mod plan;
+pub mod riblt;
 pub mod rng;
 pub mod wire;
 
 pub use id::{ContactId, HubId, Time};
-pub use node::{Node, NodeConfig, RestoreError};
+pub use node::{Node, NodeConfig, RestoreError, hub_of};

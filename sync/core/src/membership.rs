@@ -2,6 +2,9 @@
 //!
 //! Each epoch is the whole state and names its predecessor, so that the list has one order.
 
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +20,9 @@ pub const HUBS_MAX: usize = 2_000;
 pub const NAME_CHARS_MAX: usize = 60;
 /// Longest epoch in bytes: 2,000 hubs with addresses.
 pub const EPOCH_BYTES_MAX: usize = 2 << 20;
+/// Most epochs that are shown to one who holds another one than ours: it finds the first that
+/// differs, or at least two different ones with one number.
+const CONTRADICTING_MAX: u64 = 8;
 /// The collection of lessons and what is said of them.
 pub const LESSONS: &str = "lessons";
 /// The collection of timetables, plans of lessons, and what schools tell of their readiness.
@@ -27,6 +33,9 @@ pub const COLLECTIONS: [&str; 2] = [LESSONS, TIMETABLES];
 const SIGNATURE_BYTES: usize = 64;
 const EPOCH_CONTEXT: &[u8] = b"yingxue epoch 1\0";
 const DELEGATION_CONTEXT: &[u8] = b"yingxue delegation 1\0";
+const HAND_OVER_CONTEXT: &[u8] = b"yingxue delegation 2\0";
+/// Bytes of the serial number before the signature of a delegation that follows another one.
+const SERIAL_BYTES: usize = 8;
 
 /// A member as an epoch lists it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,7 +108,8 @@ pub struct Epoch {
     pub root: [u8; 32],
     /// Who writes the epochs.
     pub registrar: HubId,
-    /// The root key's signature of the registrar, 64 bytes.
+    /// The root key's signature of the registrar, 64 bytes; after a hand-over the delegation's
+    /// serial number before it, 8 bytes, little-endian.
     pub delegation: Vec<u8>,
     /// Place in the list, from 0.
     pub n: u64,
@@ -122,6 +132,9 @@ pub enum EpochError {
     /// A signature is wrong.
     #[error("an epoch whose signature is wrong")]
     Signature,
+    /// It was signed by a registrar whom the root key has replaced.
+    #[error("an epoch of a registrar that was replaced")]
+    Superseded,
     /// It does not follow the newest one.
     #[error("an epoch that does not follow number {newest}")]
     Order {
@@ -147,6 +160,17 @@ pub struct SignedEpoch {
     pub hash: Hash,
 }
 
+/// How an epoch fits to those that are here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fit {
+    /// It follows the newest one.
+    Next,
+    /// It is here already.
+    Known,
+    /// The root key has delegated anew: it takes the place of an epoch, and of all after it.
+    Replaces,
+}
+
 /// The accepted epochs of one alliance.
 #[derive(Debug, Clone)]
 pub struct Membership {
@@ -156,7 +180,7 @@ pub struct Membership {
 impl Epoch {
     /// Makes the first epoch of a new alliance, with its registrar as the lead school.
     pub fn first(root: &SigningKey, name: &str, lead: Member) -> Self {
-        let delegated = [DELEGATION_CONTEXT, lead.hub.as_bytes()].concat();
+        let delegated = delegated(0, &lead.hub);
         let root_public = root.verifying_key().to_bytes();
         Self {
             alliance: alliance_of(&root_public),
@@ -175,6 +199,26 @@ impl Epoch {
     /// Lists those of [`COLLECTIONS`] that the epoch lacks.
     pub fn missing_collections(&self) -> impl Iterator<Item = &'static str> {
         COLLECTIONS.into_iter().filter(|name| self.rule(&CollectionId((*name).into())).is_none())
+    }
+
+    /// Hands the registrar's office to a member, by the root key.
+    pub fn hand_over(&mut self, root: &SigningKey, registrar: HubId) {
+        let serial = self.delegation_serial() + 1;
+        let message = delegated(serial, &registrar);
+        self.delegation = serial.to_le_bytes().to_vec();
+        self.delegation.extend_from_slice(&root.sign(&message).to_bytes());
+        self.registrar = registrar;
+        self.hubs.iter_mut().for_each(|member| member.is_lead = member.hub == registrar);
+    }
+
+    /// Gives how often the office was handed over.
+    pub fn delegation_serial(&self) -> u64 {
+        match self.delegation.first_chunk::<SERIAL_BYTES>() {
+            Some(serial) if self.delegation.len() == SERIAL_BYTES + SIGNATURE_BYTES => {
+                u64::from_le_bytes(*serial)
+            }
+            _ => 0,
+        }
     }
 
     /// Signs the epoch with the registrar's key.
@@ -199,6 +243,20 @@ impl Epoch {
     /// Says whether a member may write to a collection.
     pub fn may_write(&self, hub: &HubId, collection: &CollectionId) -> bool {
         self.member(hub).is_some() && self.rule(collection).is_some_and(|r| r.writers.has(hub))
+    }
+
+    /// Gives the newest entry that the registrar lets count of a journal of a hub that was taken
+    /// out (0 and zeros if none does); nothing if the hub was not.
+    pub fn accepted_upto(&self, hub: &HubId, collection: &CollectionId) -> Option<(u64, Hash)> {
+        let revoked = self.revoked.iter().find(|revoked| revoked.hub == *hub)?;
+        let upto = revoked.accept_upto.iter().find(|(c, ..)| c == collection);
+        Some(upto.map_or((0, Hash([0; 32])), |(_, seq, hash)| (*seq, *hash)))
+    }
+
+    /// Gives those who were taken out, with what [`accepted_upto`](Self::accepted_upto) says.
+    pub fn revoked_in(&self, collection: &CollectionId) -> BTreeMap<HubId, (u64, Hash)> {
+        let upto = |hub: HubId| Some((hub, self.accepted_upto(&hub, collection)?));
+        self.revoked.iter().filter_map(|revoked| upto(revoked.hub)).collect()
     }
 
     fn rule(&self, collection: &CollectionId) -> Option<&CollectionRule> {
@@ -244,8 +302,9 @@ impl SignedEpoch {
         if epoch.alliance != alliance_of(&epoch.root) {
             return Err(EpochError::Signature);
         }
-        let delegated = [DELEGATION_CONTEXT, epoch.registrar.as_bytes()].concat();
-        verify(&epoch.root, &delegated, &epoch.delegation)?;
+        let delegated = delegated(epoch.delegation_serial(), &epoch.registrar);
+        let start = epoch.delegation.len().saturating_sub(SIGNATURE_BYTES);
+        verify(&epoch.root, &delegated, &epoch.delegation[start..])?;
         verify(epoch.registrar.as_bytes(), &[EPOCH_CONTEXT, body].concat(), signature)?;
         Ok(Self { epoch, bytes: bytes.to_vec(), hash: hash(bytes) })
     }
@@ -279,36 +338,86 @@ impl Membership {
         self.epochs.iter().skip(skip).map(|signed| signed.bytes.clone()).collect()
     }
 
-    /// Says whether an epoch is new and fits: true new, false known already.
-    ///
-    /// # Errors
-    /// If it leaves a gap, changes alliance or registrar, or contradicts one that is here.
-    pub fn fits(&self, next: &SignedEpoch) -> Result<bool, EpochError> {
-        let newest = self.newest();
-        let (mine, theirs) = (&newest.epoch, &next.epoch);
-        if theirs.alliance != mine.alliance || theirs.registrar != mine.registrar {
-            return Err(EpochError::Signature);
-        }
-        if theirs.n > mine.n + 1 {
-            return Err(EpochError::Order { newest: mine.n });
-        }
-        if theirs.n == mine.n + 1 {
-            return if theirs.prev_hash == newest.hash {
-                Ok(true)
-            } else {
-                Err(EpochError::Equivocation { n: mine.n })
-            };
-        }
-        let known = &self.epochs[theirs.n as usize];
-        if known.hash == next.hash {
-            Ok(false)
-        } else {
-            Err(EpochError::Equivocation { n: theirs.n })
+    /// Gives the signed bytes that one needs who holds epoch `n` with this hash. If that is not
+    /// ours, they begin where the office was handed over first, or at most `CONTRADICTING_MAX`
+    /// epochs back.
+    pub fn bytes_for(&self, n: u64, hash: &Hash) -> Vec<Vec<u8>> {
+        match self.hash_of(n) {
+            Some(ours) if ours == *hash => self.bytes_from(n + 1),
+            Some(_) => self.bytes_from(self.contradicted_from(n)),
+            None => Vec::new(),
         }
     }
 
-    /// Adds an epoch that [`fits`](Self::fits) and is durable.
+    fn contradicted_from(&self, n: u64) -> u64 {
+        let is_before = |signed: &&SignedEpoch| signed.epoch.delegation_serial() == 0;
+        let handed_over = self.epochs.iter().take_while(is_before).count() as u64;
+        n.saturating_sub(CONTRADICTING_MAX).max(1).min(handed_over)
+    }
+
+    /// Gives the hash of an epoch.
+    pub fn hash_of(&self, n: u64) -> Option<Hash> {
+        self.epochs.get(usize::try_from(n).ok()?).map(|signed| signed.hash)
+    }
+
+    /// Says whether and how an epoch fits.
+    ///
+    /// # Errors
+    /// If it leaves a gap, changes the alliance, comes from a registrar that was replaced, or
+    /// contradicts one that is here.
+    pub fn fits(&self, next: &SignedEpoch) -> Result<Fit, EpochError> {
+        let (newest, theirs) = (self.newest(), &next.epoch);
+        if theirs.alliance != newest.epoch.alliance {
+            return Err(EpochError::Signature);
+        }
+        if theirs.n > newest.epoch.n + 1 {
+            return Err(EpochError::Order { newest: newest.epoch.n });
+        }
+        if self.hash_of(theirs.n) == Some(next.hash) {
+            return Ok(Fit::Known);
+        }
+        let (serial, known) = (theirs.delegation_serial(), newest.epoch.delegation_serial());
+        let follows = self.follows(next);
+        match serial.cmp(&known) {
+            Ordering::Less => Err(EpochError::Superseded),
+            Ordering::Greater if !follows => Err(EpochError::Order { newest: newest.epoch.n }),
+            Ordering::Greater if theirs.n <= newest.epoch.n => Ok(Fit::Replaces),
+            Ordering::Greater => Ok(Fit::Next),
+            Ordering::Equal if theirs.registrar != newest.epoch.registrar => {
+                Err(EpochError::Equivocation { n: theirs.n })
+            }
+            Ordering::Equal if follows && theirs.n > newest.epoch.n => Ok(Fit::Next),
+            Ordering::Equal => Err(EpochError::Equivocation { n: theirs.n.min(newest.epoch.n) }),
+        }
+    }
+
+    /// Says whether an epoch names one that is here as its predecessor.
+    pub fn follows(&self, next: &SignedEpoch) -> bool {
+        let before = next.epoch.n.checked_sub(1).and_then(|n| self.hash_of(n));
+        before == Some(next.epoch.prev_hash)
+    }
+
+    /// Counts the first of these epochs that are one history up to an epoch for which the root key
+    /// has delegated anew since ours: it vouches for those before it.
+    pub fn vouched(&self, epochs: &[Vec<u8>]) -> usize {
+        let serial = self.newest().epoch.delegation_serial();
+        let mut before: Option<Hash> = None;
+        for (at, bytes) in epochs.iter().enumerate() {
+            let Ok(signed) = SignedEpoch::decode(bytes) else { return 0 };
+            if before.is_some_and(|hash| hash != signed.epoch.prev_hash) {
+                return 0;
+            }
+            if signed.epoch.delegation_serial() > serial {
+                return at + 1;
+            }
+            before = Some(signed.hash);
+        }
+        0
+    }
+
+    /// Adds an epoch that [`fits`](Self::fits) and is durable; those that it replaces go.
     pub fn push(&mut self, next: SignedEpoch) {
+        self.epochs.truncate(next.epoch.n as usize);
         self.epochs.push(next);
     }
 
@@ -351,6 +460,14 @@ pub fn is_name(text: &str) -> bool {
 pub fn are_addresses(addresses: &[String]) -> bool {
     addresses.len() <= ADDRESSES_MAX
         && addresses.iter().all(|address| address.len() <= ADDRESS_BYTES_MAX)
+}
+
+/// Gives what the root key signs to make a hub the registrar, for the so-many-th time.
+fn delegated(serial: u64, registrar: &HubId) -> Vec<u8> {
+    match serial {
+        0 => [DELEGATION_CONTEXT, registrar.as_bytes()].concat(),
+        _ => [HAND_OVER_CONTEXT, &serial.to_le_bytes(), registrar.as_bytes()].concat(),
+    }
 }
 
 fn alliance_of(root: &[u8; 32]) -> AllianceId {
@@ -408,9 +525,9 @@ mod tests {
         let mut other = here.draft();
         other.hubs.push(member(3));
         let (one, other) = (one.sign(&key(1)), other.sign(&key(1)));
-        assert_eq!(here.fits(&one), Ok(true));
+        assert_eq!(here.fits(&one), Ok(Fit::Next));
         here.push(one.clone());
-        assert_eq!(here.fits(&one), Ok(false));
+        assert_eq!(here.fits(&one), Ok(Fit::Known));
         assert_eq!(here.fits(&other), Err(EpochError::Equivocation { n: 1 }));
         let mut late = here.draft();
         late.n += 1;

@@ -3,33 +3,44 @@
 //! Parents hold children: only this module and its parts know all of them. Each part is an
 //! `impl Node` block for one concern.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ed25519_dalek::SigningKey;
 
-use crate::blob::{fetch::Fetches, serve::Serving};
+use crate::blob::{
+    fetch::Fetches,
+    serve::{Serving, turns::Turns},
+};
 use crate::event::{
-    Command, ContactView, Event, Input, InvitationRecord, MembershipView, Output, Refusal,
+    Alarm, Command, ContactView, Event, Input, InvitationRecord, MembershipView, Output, Refusal,
     RequestId, Restored, StoreId, StoreOp, StoreReply, StoreRequest,
 };
 use crate::id::{CollectionId, ContactId, Hash, HubId, Time};
 use crate::journal::Journals;
-use crate::membership::{Membership, SignedEpoch};
+use crate::membership::{Fit, Membership, SignedEpoch};
 use crate::outbox::QUEUED_BYTES_MAX;
+use crate::plan::Urgency;
 use crate::rng::Rng;
 
 mod admission;
 mod contact;
 mod courier;
+mod documents;
+mod doubt;
 mod epochs;
 mod exchange;
+mod repair;
+mod revocation;
 mod transfer;
 mod writing;
 
 use admission::Joining;
 use contact::{Contact, Dial};
+use documents::{DocKey, DocTask};
+use doubt::{Claim, Doubt};
 use epochs::EpochChange;
-use writing::{DocKey, DocTask, WriteJob};
+use writing::WriteJob;
 
 /// What a node is made with.
 #[derive(Clone)]
@@ -55,6 +66,11 @@ pub enum RestoreError {
     Membership(#[from] crate::membership::EpochError),
 }
 
+/// Gives the hub that has a secret.
+pub fn hub_of(secret: &[u8; 32]) -> HubId {
+    HubId(SigningKey::from_bytes(secret).verifying_key().to_bytes())
+}
+
 /// Decides for one hub. See the crate's page for the loop that drives it.
 pub struct Node {
     key: SigningKey,
@@ -77,17 +93,31 @@ pub struct Node {
 
     contacts: BTreeMap<ContactId, Contact>,
     dials: BTreeMap<HubId, Dial>,
+    /// What [`Node::next_dial`] gave last; none once something has changed that it depends on.
+    next_dial_known: Cell<Option<Option<Time>>>,
 
     journals: Journals,
-    own_upto: BTreeMap<CollectionId, u64>,
+    store_id: [u8; 16],
+    doubt: Option<Doubt>,
+    claims: BTreeMap<CollectionId, Claim>,
+    aside: BTreeSet<DocKey>,
+    forked: BTreeSet<(CollectionId, HubId)>,
+    failed_rejudging: BTreeSet<CollectionId>,
+    cutting: Option<CollectionId>,
+    full_check_at: Time,
     writes: VecDeque<WriteJob>,
     is_writing: bool,
     docs: BTreeMap<DocKey, DocTask>,
     failed_docs: BTreeSet<DocKey>,
+    /// Counts how often documents were unmade; what was read before that is void.
+    unmade: u64,
 
     couriers: courier::Couriers,
     fetches: Fetches,
     serving: Serving,
+    turns: Turns,
+    /// Some contact waits because others press more; looked at again at the next tick.
+    are_some_held_back: bool,
     next_blob_tick: Time,
 }
 
@@ -96,8 +126,11 @@ enum Waiting {
     Epoch(epochs::StoringEpoch),
     Invitation { request: RequestId, record: InvitationRecord, text: String },
     Write(writing::Writing),
-    Doc(DocKey, writing::DocStep),
+    Doc(DocKey, documents::DocStep),
     Envelopes(exchange::Reading),
+    Doubt(doubt::EndingDoubt),
+    Repair { contact: Option<ContactId>, collection: CollectionId, step: repair::RepairStep },
+    Evidence,
     Blob(transfer::BlobStep),
     Courier(courier::CourierStep),
 }
@@ -124,7 +157,7 @@ impl Node {
             next_store_id: 0,
             waiting: BTreeMap::new(),
             membership: restore_membership(&hub, &restored.epochs)?,
-            is_frozen: false,
+            is_frozen: restored.has_epochs_aside,
             invitations: invitations.collect(),
             admitted: None,
             joining: None,
@@ -132,19 +165,34 @@ impl Node {
             is_epoch_busy: false,
             contacts: BTreeMap::new(),
             dials: BTreeMap::new(),
+            next_dial_known: Cell::new(None),
             journals: Journals::restore(&restored.heads, &restored.fingerprints),
-            own_upto: BTreeMap::new(),
+            store_id: restored.store_id,
+            doubt: restored.is_in_doubt.then(Doubt::default),
+            claims: BTreeMap::new(),
+            aside: restored.aside.into_iter().collect(),
+            forked: BTreeSet::new(),
+            failed_rejudging: BTreeSet::new(),
+            cutting: None,
+            full_check_at: Time(repair::FULL_CHECK_FIRST_MS),
             writes: VecDeque::new(),
             is_writing: false,
             docs: BTreeMap::new(),
             failed_docs: BTreeSet::new(),
             couriers: courier::Couriers::default(),
+            unmade: 0,
             fetches: Fetches::new(hub),
             serving: Serving::default(),
+            turns: Turns::default(),
+            are_some_held_back: false,
             next_blob_tick: Time(0),
         };
         for (collection, doc) in restored.unapplied {
             node.touch_doc((collection, doc));
+        }
+        node.rejudge_all();
+        if node.doubt.is_some() {
+            node.alarm(Alarm::Restored);
         }
         node.admit();
         Ok(node)
@@ -191,7 +239,7 @@ impl Node {
     pub fn handle_timeout(&mut self, now: Time) {
         self.check_contacts(now);
         self.check_joining(now);
-        if self.fetches.is_busy() && now >= self.next_blob_tick {
+        if now >= self.next_blob_tick {
             self.next_blob_tick = now.after_ms(transfer::TICK_MS);
             let actions = self.fetches.timeout(now);
             self.carry_out_fetch(now, actions);
@@ -211,15 +259,19 @@ impl Node {
         let dials = self.next_dial();
         let joining = self.joining.as_ref().map(|joining| joining.deadline);
         let is_fetching = self.fetches.is_busy() && !self.contacts.is_empty();
-        let blobs = is_fetching.then_some(self.next_blob_tick);
-        contacts.chain(dials).chain(joining).chain(blobs).min()
+        let blobs = (is_fetching || self.are_some_held_back).then_some(self.next_blob_tick);
+        let doubt = self.next_doubt_check();
+        contacts.chain(dials).chain(joining).chain(blobs).chain(doubt).min()
     }
 
     fn handle_clock(&mut self, now: Time, wall_ms: u64) {
         let is_first = self.clock.is_none();
         self.clock = Some((now, wall_ms));
+        self.check_journals(now);
         self.admit();
         std::mem::take(&mut self.failed_docs).into_iter().for_each(|key| self.touch_doc(key));
+        let failed = std::mem::take(&mut self.failed_rejudging);
+        failed.into_iter().for_each(|collection| self.rejudge(collection));
         if is_first {
             self.add_collections();
             self.dial_members(now);
@@ -238,6 +290,8 @@ impl Node {
                 self.join(now, request, &invitation, &school);
             }
             Command::Revoke { request, hub } => self.revoke(request, hub),
+            Command::TakeOver { request, root_secret } => self.take_over(request, &root_secret),
+            Command::EndDoubt { request } => self.end_doubt_by_hand(request),
             Command::EditDoc { request, collection, doc, author, edits } => {
                 self.edit_doc(request, (collection, doc), author, edits);
             }
@@ -265,6 +319,15 @@ impl Node {
             Waiting::Write(writing) => self.write_stored(now, writing, reply.result),
             Waiting::Doc(key, step) => self.doc_stored(key, step, reply.result),
             Waiting::Envelopes(reading) => self.envelopes_read(reading, reply.result),
+            Waiting::Repair { contact, collection, step } => {
+                self.repair_read(contact, collection, step, reply.result);
+            }
+            Waiting::Doubt(ending) => self.doubt_stored(&ending, reply.result),
+            Waiting::Evidence => {
+                if let Err(error) = reply.result {
+                    tracing::warn!(%error, "evidence could not be kept");
+                }
+            }
             Waiting::Blob(step) => self.blob_stored(now, step, reply.result),
             Waiting::Courier(step) => self.courier_step_stored(now, step, reply.result),
         }
@@ -273,23 +336,43 @@ impl Node {
     /// Does everything that can be done now: writes, epochs, requests, frames.
     fn advance(&mut self, now: Time) {
         self.advance_epochs(now);
+        self.check_doubt(now);
         self.advance_writes(now);
         self.advance_couriers();
         self.ask_for_pieces(now);
-        let ids: Vec<ContactId> = self.contacts.keys().copied().collect();
-        for id in ids {
+        self.are_some_held_back = false;
+        for (_, id) in self.busy_contacts() {
             self.refill(now, id);
             self.drain(now, id);
         }
     }
 
+    /// Lists the contacts that something can be sent to, the most pressing first.
+    fn busy_contacts(&self) -> Vec<(Urgency, ContactId)> {
+        let busy = self.contacts.iter().filter_map(|(id, contact)| {
+            let pressing = self.serving.pressing(*id);
+            let is_busy =
+                pressing.is_some() || contact.may_lack_envelopes || contact.outbox.queued() > 0;
+            is_busy.then(|| (pressing.unwrap_or(Urgency::Rest), *id))
+        });
+        let mut busy: Vec<_> = busy.collect();
+        busy.sort_unstable();
+        busy
+    }
+
     /// Sends what credit allows, and closes a contact that does not read.
     fn drain(&mut self, now: Time, id: ContactId) {
+        let mut pressing_bytes = 0;
         let Some(contact) = self.contacts.get_mut(&id) else { return };
         while let Some(frame) = contact.outbox.pop() {
             contact.sent_bytes += frame.len() as u64;
+            pressing_bytes += frame.len() as u64;
             contact.send_rate.count(now, frame.len() as u64, 1_000);
+            contact.note_frame(&frame);
             self.outputs.push_back(Output::Send { contact: id, frame });
+        }
+        if pressing_bytes > 0 && self.serving.presses_most(id) {
+            self.turns.sent(pressing_bytes);
         }
         if contact.outbox.queued() > QUEUED_BYTES_MAX {
             self.close(now, id, "does not read what it is sent");
@@ -315,9 +398,9 @@ impl Node {
         self.emit(Event::Refused { request, reason });
     }
 
-    fn alarm(&mut self, text: String) {
-        tracing::warn!(%text, "alarm");
-        self.emit(Event::Alarm { text });
+    fn alarm(&mut self, alarm: Alarm) {
+        tracing::warn!(%alarm, "alarm");
+        self.emit(Event::Alarm(alarm));
     }
 
     /// Gives the wall clock, or zero before the driver has told it.
@@ -342,7 +425,7 @@ fn restore_membership(hub: &HubId, epochs: &[Vec<u8>]) -> Result<Option<Membersh
     let mut membership = Membership::start(SignedEpoch::decode(first)?)?;
     for bytes in rest {
         let Ok(next) = SignedEpoch::decode(bytes) else { break };
-        if membership.fits(&next) != Ok(true) {
+        if membership.fits(&next) != Ok(Fit::Next) {
             break;
         }
         membership.push(next);

@@ -1,18 +1,215 @@
-//! The plan: in which order wants are served, and which piece to ask of whom.
+//! The plan of the night: which wants come first, when each will be here, and how sure that is.
 //!
-//! Pure functions over plain data. The order is by priority, then deadline, then id, so that
-//! hubs that want the same agree; rarest pieces come first where neighbours fetch alike.
+//! Pure functions over plain data. There are no lessons here, only items that have steps: step 0
+//! is the floor, without which the item is of no use; the others make it better. The floor of
+//! whatever has a deadline comes before every other step, as many of them in time as the links
+//! carry; then steps that make better, by earliest deadline and largest weight; then what
+//! somebody has pinned; then the rest (DESIGN §7).
 
 use crate::event::Want;
-use crate::id::{BlobId, HubId};
+use crate::id::{BlobId, CollectionId, HubId};
 
-/// Least that is asked of a contact at a time: what a slow start needs to find its rate.
-pub const ASKED_BYTES_MIN: u64 = 256 << 10;
-/// Most that is asked of a contact at a time; more would only wait there.
-pub const ASKED_BYTES_MAX: u64 = 8 << 20;
-/// Seconds of work that are asked of a contact: long enough to hide a satellite's delay, short
-/// enough that a more urgent want is not kept waiting.
-const ASKED_S: u64 = 3;
+mod cells;
+mod choice;
+mod flow;
+mod forecast;
+pub mod history;
+mod piece;
+#[cfg(test)]
+mod tests;
+
+pub use cells::{Window, hour_of_week, local_day};
+pub use history::LinkHistory;
+pub use piece::{ASKED_BYTES_MAX, ASKED_BYTES_MIN, asked_bytes, asked_of_all_bytes, choose_piece};
+
+/// Most links that a plan looks at: an alliance has 37 hubs, and a set of links is one word.
+pub const LINKS_MAX: usize = 64;
+/// Most items that a plan looks at: three days of 54 lessons, and 350 that are pinned or left.
+pub const ITEMS_MAX: usize = 512;
+/// How far a plan looks: a week, after which the same hours come again.
+pub const HORIZON_HOURS_MAX: u64 = 168;
+/// Priorities of one urgency: the upper 8 bits say the urgency, the others the place in it.
+const PLACE_BITS: u32 = 24;
+
+/// How much something presses, the most pressing first. Hubs compare it between contacts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Urgency {
+    /// Somebody needs it as soon as can be.
+    Now = 0,
+    /// The floor of something that has a deadline.
+    Floor = 1,
+    /// Makes something better that has a deadline.
+    Upgrade = 2,
+    /// Somebody wants to have it.
+    Pin = 3,
+    /// Everything else.
+    Rest = 4,
+}
+
+impl Urgency {
+    /// All of them, the most pressing first.
+    pub const ALL: [Self; 5] = [Self::Now, Self::Floor, Self::Upgrade, Self::Pin, Self::Rest];
+
+    /// Gives the priority of the want at a place among those of the same urgency.
+    pub fn priority(self, place: usize) -> u32 {
+        let last = (1 << PLACE_BITS) - 1;
+        ((self as u32) << PLACE_BITS) | u32::try_from(place).map_or(last, |place| place.min(last))
+    }
+
+    /// Gives the urgency that a priority has.
+    pub fn of(priority: u32) -> Self {
+        Self::ALL.get((priority >> PLACE_BITS) as usize).copied().unwrap_or(Self::Rest)
+    }
+}
+
+/// Why an item is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Claim {
+    /// Somebody needs it as soon as can be.
+    Urgent,
+    /// It is needed at its deadline.
+    Due,
+    /// Somebody wants to have it.
+    Pinned,
+    /// Nobody has asked for it.
+    Rest,
+}
+
+/// Something to have here, in steps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// The hub's number for it.
+    pub id: u64,
+    /// Why it is wanted.
+    pub claim: Claim,
+    /// What to fetch; step 0 is the floor. A blob counts at the first step that names it.
+    pub steps: Vec<Step>,
+    /// Wall time by which it is needed, milliseconds since 1970.
+    pub deadline_wall_ms: Option<u64>,
+    /// How many people it is for; 0 counts as 1.
+    pub weight: u32,
+}
+
+/// One step of an item.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Step {
+    /// The blobs that it needs and that are not whole here, in the order in which they help.
+    pub blobs: Vec<MissingBlob>,
+}
+
+/// A blob that is not whole here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MissingBlob {
+    /// Which.
+    pub blob: BlobId,
+    /// The collection that names it.
+    pub collection: CollectionId,
+    /// Bytes that are not verified here.
+    pub missing_bytes: u64,
+    /// Hubs that are believed to have it.
+    pub holders: Vec<HubId>,
+}
+
+/// The way to another hub.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Link {
+    /// The other end.
+    pub hub: HubId,
+    /// What it carried.
+    pub history: LinkHistory,
+    /// True if there is a contact now.
+    pub is_up: bool,
+    /// Bytes that it may still carry today, if that is limited.
+    pub left_today_bytes: Option<u64>,
+}
+
+/// Limits of what may be fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Budget {
+    /// On each local day, over all links.
+    pub day_bytes: Option<u64>,
+    /// Of that, what is left of today.
+    pub left_today_bytes: Option<u64>,
+    /// On each local day, on each link.
+    pub link_day_bytes: Option<u64>,
+}
+
+/// Everything that a plan is made from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Night {
+    /// Milliseconds since 1970.
+    pub now_wall_ms: u64,
+    /// Minutes that the local clock is ahead of UTC.
+    pub utc_offset_min: i32,
+    /// What is wanted, at most [`ITEMS_MAX`]; more are left out.
+    pub items: Vec<Item>,
+    /// Ways to fetch it, at most [`LINKS_MAX`]; more are left out.
+    pub links: Vec<Link>,
+    /// What all links together carried: the hub's own line, which they share.
+    pub line: Option<LinkHistory>,
+    /// When things may be fetched.
+    pub window: Window,
+    /// How much may be fetched.
+    pub budget: Budget,
+}
+
+/// What to fetch in which order, and what is believed of it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Plan {
+    /// For [`Command::SetWants`](crate::event::Command::SetWants).
+    pub order: Vec<Want>,
+    /// One for each step of each item, in the order in which they are fetched.
+    pub forecasts: Vec<Forecast>,
+}
+
+/// What is believed of one step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Forecast {
+    /// [`Item::id`].
+    pub item: u64,
+    /// Place in [`Item::steps`].
+    pub step: usize,
+    /// When it is as likely as not to be whole here; none if not within the horizon.
+    pub complete_at_wall_ms: Option<u64>,
+    /// How likely it is to be whole here by its deadline, or within the horizon, 0 to 1.
+    pub probability: f64,
+    /// What its time depends on.
+    pub why: Why,
+    /// The hub that most of it will come from.
+    pub from: Option<HubId>,
+}
+
+/// What the time of a step depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// It is whole here.
+    Here,
+    /// It is being fetched, or is next.
+    Next,
+    /// Others come before it.
+    InTurn,
+    /// Nothing is fetched before the window opens.
+    Window,
+    /// No hub that may have it is in contact.
+    NoContact,
+    /// No hub is known to have it.
+    NoHolder,
+    /// The bytes that may be fetched do not suffice.
+    Budget,
+    /// The links do not carry it in time.
+    TooMuch,
+}
+
+/// Makes the plan.
+pub fn make(night: &Night) -> Plan {
+    let parts = choice::parts(night);
+    let cells = cells::cells(night, &parts);
+    let expected = flow::Capacity::expected(night, &cells);
+    let order = choice::order(night, &cells, &expected, &parts);
+    let ordered: Vec<&choice::Part> = order.iter().map(|place| &parts[*place]).collect();
+    let forecasts = forecast::forecasts(night, &cells, &expected, &ordered);
+    Plan { order: wants(night, &ordered), forecasts }
+}
 
 /// Puts wants into the order in which they are served, and drops repeated ones.
 pub fn order(mut wants: Vec<Want>) -> Vec<Want> {
@@ -23,71 +220,18 @@ pub fn order(mut wants: Vec<Want>) -> Vec<Want> {
     wants
 }
 
-/// Says how many bytes may be asked of a contact that delivers at a rate.
-pub fn asked_bytes(receive_bytes_per_s: u64) -> u64 {
-    (receive_bytes_per_s * ASKED_S).clamp(ASKED_BYTES_MIN, ASKED_BYTES_MAX)
-}
-
-/// Chooses among pieces, given as number and count of holders, the one to ask for.
-///
-/// Where others fetch the same blob (`is_swarm`), the rarest, and among equals each hub begins
-/// elsewhere, so that neighbours soon have different pieces to give. Else the first.
-pub fn choose_piece(
-    hub: &HubId,
-    blob: &BlobId,
-    is_swarm: bool,
-    pieces: impl Iterator<Item = (u32, u32)>,
-) -> Option<u32> {
-    let key = |(piece, holders): &(u32, u32)| {
-        if is_swarm { (*holders, scatter(hub, blob, *piece)) } else { (0, u64::from(*piece)) }
-    };
-    pieces.min_by_key(key).map(|(piece, _)| piece)
-}
-
-/// Mixes hub, blob and piece into a number (splitmix64's finaliser).
-fn scatter(hub: &HubId, blob: &BlobId, piece: u32) -> u64 {
-    let first_8 = |bytes: &[u8; 32]| {
-        u64::from_le_bytes(bytes[..8].try_into().expect("32 bytes have 8 first ones"))
-    };
-    let mut x = first_8(hub.as_bytes()) ^ first_8(blob.as_bytes()).rotate_left(17);
-    x = x.wrapping_add(u64::from(piece).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::id::CollectionId;
-
-    fn want(blob: u8, priority: u32, deadline_wall_ms: Option<u64>) -> Want {
-        let collection = CollectionId("lessons".into());
-        Want { blob: BlobId([blob; 32]), collection, priority, deadline_wall_ms }
+fn wants(night: &Night, ordered: &[&choice::Part]) -> Vec<Want> {
+    let mut wants: Vec<Want> = Vec::new();
+    for part in ordered {
+        let item = &night.items[part.item];
+        for missing in part.blobs(night) {
+            wants.push(Want {
+                blob: missing.blob,
+                collection: missing.collection.clone(),
+                priority: part.urgency.priority(wants.len()),
+                deadline_wall_ms: item.deadline_wall_ms,
+            });
+        }
     }
-
-    #[test]
-    fn sound_comes_before_pictures_and_tomorrow_before_some_day() {
-        let wants = vec![want(1, 1, None), want(2, 0, None), want(3, 0, Some(5)), want(2, 0, None)];
-        let order: Vec<u8> = order(wants).iter().map(|want| want.blob.0[0]).collect();
-        assert_eq!(order, [3, 2, 1]);
-    }
-
-    #[test]
-    fn the_rarest_piece_comes_first_among_neighbours_and_the_first_one_alone() {
-        let (hub, blob) = (HubId([1; 32]), BlobId([2; 32]));
-        let pieces = [(0, 3), (1, 1), (2, 3)];
-        assert_eq!(choose_piece(&hub, &blob, true, pieces.into_iter()), Some(1));
-        assert_eq!(choose_piece(&hub, &blob, false, pieces.into_iter()), Some(0));
-    }
-
-    #[test]
-    fn neighbours_begin_at_different_pieces() {
-        let first = |n| {
-            let pieces = (0..100).map(|piece| (piece, 1));
-            choose_piece(&HubId([n; 32]), &BlobId([2; 32]), true, pieces)
-        };
-        let firsts: std::collections::BTreeSet<_> = (0..36).map(first).collect();
-        assert!(firsts.len() > 25, "{} of 36 differ", firsts.len());
-    }
+    order(wants)
 }

@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::id::{AllianceId, BlobId, CollectionId, Hash, HubId};
+use crate::riblt::Symbol;
 
 /// Largest frame: 4 s of the slowest link that carries a live class (32 kbit/s).
 pub const FRAME_BYTES_MAX: usize = 16 << 10;
@@ -15,11 +16,15 @@ pub const PART_BYTES_MAX: usize = FRAME_BYTES_MAX - 1;
 /// Bytes of a piece in one [`Message::PieceData`]: the rest of the frame is its head.
 pub const PIECE_PART_BYTES_MAX: usize = FRAME_BYTES_MAX - 64;
 /// Version of this protocol; a hub talks to the same version only.
-pub const PROTOCOL_VERSION: u16 = 1;
+pub const PROTOCOL_VERSION: u16 = 2;
 /// Envelopes travel in batches of about this many bytes before compression.
 pub const BATCH_BYTES: usize = 64 << 10;
 /// Largest batch after decompression: one envelope more than [`BATCH_BYTES`].
 pub const BATCH_BYTES_MAX: usize = BATCH_BYTES + (512 << 10);
+/// Most envelopes in a received batch: 64 KiB of the smallest kind.
+const BATCH_ENVELOPES_MAX: usize = 1_024;
+/// Most envelopes that are repaired with one contact; the rest comes with the next.
+pub const REPAIRED_MAX: usize = 512;
 /// Most entries of a vector: a province's hubs, twice.
 pub const VECTOR_ENTRIES_MAX: usize = 4_096;
 /// Most collections in a hello.
@@ -104,6 +109,38 @@ pub enum Message {
         /// Author and newest `seq` held.
         entries: Vec<(HubId, u64)>,
     },
+    /// Please send this part of the stream of coded symbols of a collection's envelopes.
+    AskSymbols {
+        /// Which collection.
+        collection: CollectionId,
+        /// The first symbol.
+        from: u32,
+        /// How many.
+        count: u32,
+    },
+    /// Coded symbols that were asked for.
+    Symbols {
+        /// Which collection.
+        collection: CollectionId,
+        /// The first symbol.
+        from: u32,
+        /// The symbols.
+        symbols: Vec<Symbol>,
+    },
+    /// Please send these envelopes, by what stands for them in the symbols.
+    AskEnvelopes {
+        /// Which collection.
+        collection: CollectionId,
+        /// At most [`REPAIRED_MAX`].
+        items: Vec<u128>,
+    },
+    /// Envelopes that the receiver lacks in the midst of journals, or that contradict its own.
+    Repair {
+        /// Which collection.
+        collection: CollectionId,
+        /// As in [`Message::Envelopes`].
+        batch: Vec<u8>,
+    },
     /// The sender would like this blob; it is told what is held, now and later.
     Want {
         /// Which blob.
@@ -112,6 +149,9 @@ pub enum Message {
         collection: CollectionId,
         /// True if the sender has the manifest already.
         has_manifest: bool,
+        /// How much it presses, an [`Urgency`](crate::plan::Urgency) as a number, 0 the most. Sent
+        /// again when that has changed.
+        rank: u8,
     },
     /// The sender does not want this blob any more, or has it whole.
     Unwant {
@@ -185,6 +225,8 @@ pub struct Hello {
     pub epoch_hash: Hash,
     /// Where the sender can be reached.
     pub addresses: Vec<String>,
+    /// Which store answers: another one after each restore or copy that was noticed.
+    pub store_id: [u8; 16],
     /// Fingerprint of each collection that the sender reads.
     pub collections: Vec<(CollectionId, [u8; 16])>,
 }
@@ -259,6 +301,10 @@ impl Message {
             Self::Vector { .. }
             | Self::Envelopes { .. }
             | Self::Acknowledged { .. }
+            | Self::AskSymbols { .. }
+            | Self::Symbols { .. }
+            | Self::AskEnvelopes { .. }
+            | Self::Repair { .. }
             | Self::Want { .. }
             | Self::Unwant { .. }
             | Self::NotHere { .. }
@@ -281,6 +327,34 @@ impl Message {
             frame
         };
         bytes.chunks(PART_BYTES_MAX).enumerate().map(frame).collect()
+    }
+}
+
+/// Packs envelopes into batches of about [`BATCH_BYTES`].
+pub fn pack_batches(envelopes: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let mut batches: Vec<Vec<&Vec<u8>>> = Vec::new();
+    let mut bytes = BATCH_BYTES;
+    for envelope in envelopes {
+        if bytes >= BATCH_BYTES {
+            batches.push(Vec::new());
+            bytes = 0;
+        }
+        bytes += envelope.len();
+        batches.last_mut().expect("just pushed").push(envelope);
+    }
+    let pack = |batch: &Vec<&Vec<u8>>| {
+        let plain = postcard::to_stdvec(batch).expect("bytes encode");
+        zstd::bulk::compress(&plain, 1).expect("memory compresses")
+    };
+    batches.iter().map(pack).collect()
+}
+
+/// Unpacks a batch of envelopes; none if it breaks a bound or does not decode.
+pub fn unpack_batch(batch: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let plain = zstd::bulk::decompress(batch, BATCH_BYTES_MAX).ok()?;
+    match postcard::take_from_bytes::<Vec<Vec<u8>>>(&plain) {
+        Ok((envelopes, [])) if envelopes.len() <= BATCH_ENVELOPES_MAX => Some(envelopes),
+        _ => None,
     }
 }
 

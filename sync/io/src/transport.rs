@@ -61,7 +61,7 @@ pub struct TransportConfig {
     /// Default 30,000: with 2 % burst loss a handshake was seen to take 16 s.
     pub connect_ms_max: u64,
     /// Bytes of frames that may wait to be sent to one contact; one more cuts it. Default
-    /// 16 MiB: credit keeps two bandwidth-delay products in flight, 1.5 MB at 10 Mbit/s × 600 ms.
+    /// 16 MiB: credit is for six bandwidth-delay products, 4.5 MB at 10 Mbit/s × 600 ms.
     pub queued_bytes_max: usize,
     /// Events that may wait for the driver. Default 256, so at most 4 MiB of frames: enough to
     /// keep the links busy while the driver is in its database.

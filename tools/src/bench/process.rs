@@ -52,6 +52,12 @@ impl Process {
         Ok(kib.context("no VmRSS in /proc")? / 1024.0)
     }
 
+    /// Ends the process as a power cut would, and waits until it is gone.
+    pub fn kill(mut self) -> Result<()> {
+        self.child.kill().context("kill the process")?;
+        self.child.wait().map(drop).context("wait for the process")
+    }
+
     /// Asks the process to end, and waits.
     pub fn stop(mut self) -> Result<()> {
         self.end()

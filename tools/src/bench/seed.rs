@@ -44,6 +44,32 @@ pub fn lessons(data: &Path, count: usize) -> Result<()> {
     })
 }
 
+/// Adds lessons of one track of `bytes` bytes each in pieces of `piece_bytes` to a hub that others
+/// know under `addresses`; gives their ids.
+pub fn tracks(
+    data: &Path,
+    addresses: &[String],
+    count: usize,
+    (bytes, piece_bytes): (usize, usize),
+) -> Result<Vec<String>> {
+    with_hub_at(data, addresses, async |app| {
+        let mut ids = Vec::new();
+        for n in 0..count {
+            let content = noise_from(u64::MAX - n as u64, bytes);
+            let sizes: Vec<u32> =
+                content.chunks(piece_bytes).map(|piece| piece.len() as u32).collect();
+            let manifest = Manifest::of(&sizes, &content, Vec::new())?;
+            let mut lesson = described(n, &app)?;
+            let track = track("source", &manifest);
+            put_file(&app, &track, &content)?;
+            ids.push(lesson.id.to_string());
+            lesson.tracks = vec![(track, manifest, Vec::new())];
+            publish(&app, vec![lesson]).await?;
+        }
+        Ok(ids)
+    })
+}
+
 /// Adds one lesson with a track of `bytes` bytes that no link can compress; gives its id.
 pub fn blob(data: &Path, bytes: usize) -> Result<String> {
     let content = noise(bytes);
@@ -70,7 +96,17 @@ fn with_hub<T, F: Future<Output = Result<T>>>(
     data: &Path,
     work: impl FnOnce(App) -> F,
 ) -> Result<T> {
+    with_hub_at(data, &[], work)
+}
+
+/// The same, in a hub that goes on telling others where it is reached.
+fn with_hub_at<T, F: Future<Output = Result<T>>>(
+    data: &Path,
+    addresses: &[String],
+    work: impl FnOnce(App) -> F,
+) -> Result<T> {
     let mut config = Config::default();
+    config.sync.announce = addresses.to_vec();
     config.sync.listen = vec!["/ip4/127.0.0.1/tcp/0".into()];
     config.sync.is_mdns = false;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -155,7 +191,8 @@ fn noise(bytes: usize) -> Vec<u8> {
     noise_from(0x5eed << 32, bytes)
 }
 
-fn noise_from(seed: u64, bytes: usize) -> Vec<u8> {
+/// Gives bytes that nothing can compress, the same ones for a seed.
+pub fn noise_from(seed: u64, bytes: usize) -> Vec<u8> {
     let words = (0..bytes.div_ceil(8) as u64).map(|i| splitmix(splitmix(seed) ^ i));
     let mut noise: Vec<u8> = words.flat_map(u64::to_le_bytes).collect();
     noise.truncate(bytes);

@@ -6,7 +6,7 @@ use std::collections::btree_map::Entry;
 use crate::blob::{Bitmap, Manifest, id_of};
 use crate::event::{Event, StoreError, StoredBlob, Want};
 use crate::id::{BlobId, ContactId, HubId, Time};
-use crate::plan;
+use crate::plan::{self, Urgency};
 use crate::wire::Message;
 
 mod holders;
@@ -16,12 +16,15 @@ use one::{Asked, Fetch, Stage, release};
 
 /// Most blobs fetched at a time; bounds memory (a manifest and a bitmap each).
 pub const ACTIVE_MAX: usize = 64;
-/// Most pieces asked of a contact at a time; holders queue no more.
+/// Most pieces of one urgency asked of a contact at a time; holders queue no more.
 pub const ASKED_PIECES_MAX: usize = 64;
 /// How long a full disk is left alone.
 pub const STALL_MS: u64 = 60_000;
-/// A piece asked for and not moving for so long is asked of somebody else.
+/// A contact that sends no part of any piece for so long: what was asked of it is asked of
+/// somebody else. (A piece may well wait behind others that come from the same contact.)
 pub const PIECE_STALL_MS: u64 = 60_000;
+/// A piece that waits for so long is asked of somebody else, whatever else its holder sends.
+pub const PIECE_WAIT_MS_MAX: u64 = 600_000;
 /// How long to wait for a neighbour that is getting a piece, before asking the holder again:
 /// a piece of 1 MiB takes 10 s at 0.8 Mbit/s.
 pub const ELSEWHERE_MS: u64 = 10_000;
@@ -55,13 +58,31 @@ pub struct Fetches {
     contacts: BTreeMap<ContactId, Source>,
     /// Something changed since [`Fetches::ask`] looked for pieces to ask for.
     is_changed: bool,
+    turn: usize,
 }
 
+/// What is asked of a contact, by how much it presses.
 #[derive(Default)]
 struct Source {
-    asked_bytes: u64,
-    asked_pieces: usize,
+    asked_bytes: [u64; Urgency::ALL.len()],
+    asked_pieces: [usize; Urgency::ALL.len()],
     wrong_pieces: u32,
+    /// When it last sent a part of anything.
+    moved_at: Time,
+}
+
+impl Source {
+    /// Says whether more may be asked. What presses less does not count: it is passed.
+    fn has_room(&self, urgency: Urgency, bytes_max: u64) -> bool {
+        self.asked_bytes[..=urgency as usize].iter().sum::<u64>() < bytes_max
+            && self.asked_pieces[urgency as usize] < ASKED_PIECES_MAX
+    }
+
+    fn give_back(&mut self, asked: &Asked) {
+        let lane = asked.urgency as usize;
+        self.asked_bytes[lane] = self.asked_bytes[lane].saturating_sub(asked.bytes);
+        self.asked_pieces[lane] = self.asked_pieces[lane].saturating_sub(1);
+    }
 }
 
 impl Fetches {
@@ -73,6 +94,7 @@ impl Fetches {
             active: BTreeMap::new(),
             contacts: BTreeMap::new(),
             is_changed: false,
+            turn: 0,
         }
     }
 
@@ -91,6 +113,12 @@ impl Fetches {
         }
         for (blob, fetch) in &mut self.active {
             fetch.place = places[blob];
+            let urgency = Urgency::of(self.wants[fetch.place].priority);
+            if std::mem::replace(&mut fetch.urgency, urgency) != urgency
+                && fetch.stage != Stage::Loading
+            {
+                actions.push(Action::SendAll(fetch.want(*blob)));
+            }
         }
         actions.extend(self.activate());
         actions
@@ -222,6 +250,9 @@ impl Fetches {
         (piece, offset): (u32, u32),
         bytes: &[u8],
     ) -> Vec<Action> {
+        if let Some(source) = self.contacts.get_mut(&contact) {
+            source.moved_at = now;
+        }
         let Some(fetch) = self.active.get_mut(&blob) else { return Vec::new() };
         let Some(manifest) = &fetch.manifest else { return Vec::new() };
         let Some(asked) = fetch.asked.get_mut(&piece).filter(|a| a.contact == contact) else {
@@ -337,31 +368,71 @@ impl Fetches {
         }
     }
 
-    /// Asks contacts for pieces, as many as each may be asked for.
+    /// Asks contacts for pieces, as many as each may be asked for, and all of them together: they
+    /// share this hub's line, and what is asked of 36 at once would only wait in it.
     ///
     /// `asked_bytes` gives the bound for a contact.
-    pub fn ask(&mut self, now: Time, asked_bytes: impl Fn(ContactId) -> u64) -> Vec<Action> {
+    pub fn ask(
+        &mut self,
+        now: Time,
+        asked_bytes_max: u64,
+        asked_bytes: impl Fn(ContactId) -> u64,
+    ) -> Vec<Action> {
         let mut actions = Vec::new();
         if !std::mem::take(&mut self.is_changed) {
             return actions;
         }
-        let mut places: Vec<(usize, BlobId)> = self
+        let mut places: Vec<(usize, Urgency, BlobId)> = self
             .active
             .iter()
-            .filter(|(_, fetch)| fetch.stage == Stage::Fetching)
-            .map(|(blob, fetch)| (fetch.place, *blob))
+            .filter(|(_, fetch)| fetch.stage == Stage::Fetching && !fetch.free.is_empty())
+            .map(|(blob, fetch)| (fetch.place, fetch.urgency, *blob))
             .collect();
         places.sort_unstable();
-        let contacts: Vec<ContactId> = self.contacts.keys().copied().collect();
-        for contact in contacts {
+        let mut asked_of_all = self.asked_of_all();
+        for contact in self.in_turn() {
             let bytes_max = asked_bytes(contact);
-            for (_, blob) in &places {
-                while let Some(request) = self.ask_one(now, contact, *blob, bytes_max) {
+            for (_, urgency, blob) in &places {
+                // What comes later presses less, and finds no room either.
+                let upto = ..=*urgency as usize;
+                let is_full = |asked: &[u64], max: u64| asked[upto].iter().sum::<u64>() >= max;
+                let source = self.contacts.get(&contact).map(|source| source.asked_bytes);
+                let has_room = source.is_some_and(|asked| !is_full(&asked, bytes_max));
+                if !has_room || is_full(&asked_of_all, asked_bytes_max) {
+                    break;
+                }
+                while !is_full(&asked_of_all, asked_bytes_max)
+                    && let Some((request, bytes)) = self.ask_one(now, contact, *blob, bytes_max)
+                {
+                    asked_of_all[*urgency as usize] += bytes;
                     actions.push(Action::Send(contact, request));
                 }
             }
         }
         actions
+    }
+
+    /// Counts the bytes that are asked for, by how much they press.
+    fn asked_of_all(&self) -> [u64; Urgency::ALL.len()] {
+        Urgency::ALL.map(|urgency| {
+            self.contacts.values().map(|source| source.asked_bytes[urgency as usize]).sum()
+        })
+    }
+
+    /// Says whether [`ask`](Self::ask) would look at anything.
+    pub fn is_to_ask(&self) -> bool {
+        self.is_changed && !self.active.is_empty()
+    }
+
+    /// Lists contacts, beginning with another one each time: whoever is first gets the most.
+    fn in_turn(&mut self) -> Vec<ContactId> {
+        let mut contacts: Vec<ContactId> = self.contacts.keys().copied().collect();
+        if !contacts.is_empty() {
+            let first = self.turn % contacts.len();
+            contacts.rotate_left(first);
+        }
+        self.turn = self.turn.wrapping_add(1);
+        contacts
     }
 
     fn ask_one(
@@ -370,31 +441,36 @@ impl Fetches {
         contact: ContactId,
         blob: BlobId,
         bytes_max: u64,
-    ) -> Option<Message> {
+    ) -> Option<(Message, u64)> {
+        let fetch = self.active.get_mut(&blob)?;
+        let urgency = fetch.urgency;
         let source = self.contacts.get_mut(&contact)?;
-        if source.asked_bytes >= bytes_max || source.asked_pieces >= ASKED_PIECES_MAX {
+        if !source.has_room(urgency, bytes_max) {
             return None;
         }
-        let fetch = self.active.get_mut(&blob)?;
         let piece = fetch.choose(&self.hub, now, contact, blob)?;
         let offset = fetch.partial.get(&piece).map_or(0, Vec::len) as u32;
         let piece_bytes = fetch.manifest.as_ref()?.pieces[piece as usize].bytes;
         let bytes = u64::from(piece_bytes - offset);
-        source.asked_bytes += bytes;
-        source.asked_pieces += 1;
+        source.asked_bytes[urgency as usize] += bytes;
+        source.asked_pieces[urgency as usize] += 1;
         fetch.free.remove(&piece);
-        fetch.asked.insert(piece, Asked { contact, moved_at: now, bytes });
+        fetch.asked.insert(piece, Asked { contact, moved_at: now, bytes, urgency });
         let is_urgent = fetch.elsewhere.contains_key(&(contact, piece));
-        Some(Message::Request { blob, piece, offset, is_urgent })
+        Some((Message::Request { blob, piece, offset, is_urgent }, bytes))
     }
 
     /// Lets go of what does not move, and tries full disks again.
     pub fn timeout(&mut self, now: Time) -> Vec<Action> {
         self.is_changed = true;
         let mut actions = Vec::new();
+        let moved: BTreeMap<ContactId, Time> =
+            self.contacts.iter().map(|(id, source)| (*id, source.moved_at)).collect();
         for (blob, fetch) in &mut self.active {
             release(&mut self.contacts, fetch, |_, asked| {
-                now.since_ms(asked.moved_at) >= PIECE_STALL_MS
+                let contact_moved_at = moved.get(&asked.contact).copied().unwrap_or_default();
+                now.since_ms(asked.moved_at.max(contact_moved_at)) >= PIECE_STALL_MS
+                    || now.since_ms(asked.moved_at) >= PIECE_WAIT_MS_MAX
             });
             if let Stage::Stalled { until } = fetch.stage
                 && until <= now
@@ -433,7 +509,7 @@ impl Fetches {
                 break;
             }
             if let Entry::Vacant(entry) = self.active.entry(want.blob) {
-                entry.insert(Fetch::new(place, want.collection.clone()));
+                entry.insert(Fetch::new(place, want));
                 actions.push(Action::Load(want.blob));
                 free -= 1;
             }
@@ -492,6 +568,14 @@ mod tests {
         (fetches, blob)
     }
 
+    impl Fetches {
+        fn timeout_and_ask(&mut self, now: Time) -> Vec<Action> {
+            let mut actions = self.timeout(now);
+            actions.extend(self.ask(now, u64::MAX, |_| 500));
+            actions
+        }
+    }
+
     fn requests(actions: &[Action]) -> Vec<(ContactId, u32, u32, bool)> {
         let request = |action: &Action| match action {
             Action::Send(contact, Message::Request { piece, offset, is_urgent, .. }) => {
@@ -505,11 +589,14 @@ mod tests {
     #[test]
     fn a_piece_cut_off_goes_on_at_its_byte_with_somebody_else() {
         let (mut fetches, blob) = fetching(&[A, B]);
-        assert_eq!(requests(&fetches.ask(NOW, |_| 500)), [(A, 0, 0, false), (B, 1, 0, false)]);
+        assert_eq!(
+            requests(&fetches.ask(NOW, u64::MAX, |_| 500)),
+            [(A, 0, 0, false), (B, 1, 0, false)]
+        );
         fetches.piece_data(NOW, B, blob, (1, 0), &content()[1_000..1_600]);
         fetches.contact_down(B);
         fetches.piece_data(NOW, A, blob, (0, 0), &content()[..1_000]);
-        assert_eq!(requests(&fetches.ask(NOW, |_| 500)), [(A, 1, 600, false)]);
+        assert_eq!(requests(&fetches.ask(NOW, u64::MAX, |_| 500)), [(A, 1, 600, false)]);
         let actions = fetches.piece_data(NOW, A, blob, (1, 600), &content()[1_600..]);
         assert_eq!(actions, [Action::Write(blob, 1, content()[1_000..].to_vec())]);
         fetches.written(NOW, blob, 0, Ok(()));
@@ -519,35 +606,73 @@ mod tests {
     }
 
     #[test]
+    fn all_contacts_together_are_asked_for_what_the_line_carries() {
+        let (mut fetches, _) = fetching(&[A, B]);
+        assert_eq!(requests(&fetches.ask(NOW, 900, |_| 5_000)).len(), 1);
+        let (mut fetches, _) = fetching(&[A, B]);
+        assert_eq!(requests(&fetches.ask(NOW, 1_100, |_| 500)).len(), 2);
+    }
+
+    #[test]
+    fn a_piece_behind_others_of_a_contact_that_sends_is_not_asked_of_another() {
+        let (mut fetches, blob) = fetching(&[A]);
+        assert_eq!(requests(&fetches.ask(NOW, u64::MAX, |_| 5_000)).len(), 2);
+        let later = NOW.after_ms(PIECE_STALL_MS - 1);
+        fetches.piece_data(later, A, blob, (0, 0), &content()[..500]);
+        let stalled = NOW.after_ms(PIECE_STALL_MS);
+        fetches.timeout(stalled);
+        assert_eq!(requests(&fetches.ask(stalled, u64::MAX, |_| 5_000)), []);
+        let silent = later.after_ms(PIECE_STALL_MS);
+        fetches.timeout(silent);
+        assert_eq!(requests(&fetches.ask(silent, u64::MAX, |_| 5_000)).len(), 2);
+    }
+
+    #[test]
     fn a_wrong_piece_is_dropped_and_asked_of_another() {
         let (mut fetches, blob) = fetching(&[A, B]);
-        fetches.ask(NOW, |contact| if contact == A { 500 } else { 0 });
+        fetches.ask(NOW, u64::MAX, |contact| if contact == A { 500 } else { 0 });
         assert_eq!(fetches.piece_data(NOW, A, blob, (0, 0), &[0; 1_000]), []);
-        assert_eq!(requests(&fetches.ask(NOW, |_| 500)), [(B, 0, 0, false)]);
+        assert_eq!(requests(&fetches.ask(NOW, u64::MAX, |_| 500)), [(B, 0, 0, false)]);
     }
 
     #[test]
     fn a_holder_that_points_elsewhere_is_asked_again_only_when_nobody_else_can_be() {
         let (mut fetches, blob) = fetching(&[A]);
-        fetches.ask(NOW, |_| 500);
+        fetches.ask(NOW, u64::MAX, |_| 500);
         fetches.elsewhere(NOW, A, (blob, 0), true);
-        assert_eq!(requests(&fetches.ask(NOW, |_| 500)), [(A, 1, 0, false)]);
+        assert_eq!(requests(&fetches.ask(NOW, u64::MAX, |_| 500)), [(A, 1, 0, false)]);
         fetches.elsewhere(NOW, A, (blob, 1), false);
-        assert_eq!(requests(&fetches.ask(NOW, |_| 500)), [(A, 1, 0, true)]);
+        assert_eq!(requests(&fetches.ask(NOW, u64::MAX, |_| 500)), [(A, 1, 0, true)]);
         let later = NOW.after_ms(ELSEWHERE_MS);
         fetches.timeout(later);
-        assert_eq!(requests(&fetches.ask(later, |_| 5_000)), [(A, 0, 0, true)]);
+        assert_eq!(requests(&fetches.ask(later, u64::MAX, |_| 5_000)), [(A, 0, 0, true)]);
     }
 
     #[test]
     fn a_full_disk_is_left_alone_and_tried_again() {
         let (mut fetches, blob) = fetching(&[A]);
-        fetches.ask(NOW, |_| 500);
+        fetches.ask(NOW, u64::MAX, |_| 500);
         let stalled = fetches.written(NOW, blob, 0, Err(StoreError::NoSpace));
         assert_eq!(stalled, [Action::Event(Event::BlobStalled { blob })]);
-        assert_eq!(requests(&fetches.ask(NOW, |_| 500)), []);
+        assert_eq!(requests(&fetches.ask(NOW, u64::MAX, |_| 500)), []);
         let later = NOW.after_ms(STALL_MS);
         assert_eq!(fetches.timeout(later), [Action::Reserve(blob, manifest().encode())]);
+    }
+
+    #[test]
+    fn what_presses_is_asked_for_beside_what_fills_the_link_and_the_holder_is_told() {
+        let (mut fetches, blob) = fetching(&[A]);
+        let mut want = fetches.wants[0].clone();
+        want.priority = Urgency::Rest.priority(0);
+        assert_eq!(fetches.set_wants(vec![want.clone()]).len(), 1, "the holder is told the rank");
+        assert_eq!(requests(&fetches.ask(NOW, u64::MAX, |_| 500)), [(A, 0, 0, false)]);
+        assert_eq!(requests(&fetches.timeout_and_ask(NOW)), [], "the link is full");
+        want.priority = Urgency::Now.priority(0);
+        let told = fetches.set_wants(vec![want]);
+        assert!(
+            matches!(&told[..], [Action::SendAll(Message::Want { rank: 0, blob: b, .. })] if *b == blob)
+        );
+        assert_eq!(requests(&fetches.timeout_and_ask(NOW)), [(A, 1, 0, false)]);
     }
 
     #[test]
@@ -566,12 +691,12 @@ mod tests {
     #[test]
     fn what_a_courier_brought_is_not_asked_for_again() {
         let (mut fetches, blob) = fetching(&[A]);
-        let asked = requests(&fetches.ask(NOW, |_| 1));
+        let asked = requests(&fetches.ask(NOW, u64::MAX, |_| 1));
         assert_eq!(asked, [(A, 0, 0, false)]);
         fetches.carried(NOW, blob, &[0], false);
         let late = fetches.piece_data(NOW, A, blob, (0, 0), &content()[..1_000]);
         assert_eq!(late, []);
-        assert_eq!(requests(&fetches.ask(NOW, |_| 1 << 20)), [(A, 1, 0, false)]);
+        assert_eq!(requests(&fetches.ask(NOW, u64::MAX, |_| 1 << 20)), [(A, 1, 0, false)]);
         let actions = fetches.carried(NOW, blob, &[1], true);
         assert!(actions.contains(&Action::Event(Event::BlobComplete { blob })), "{actions:?}");
         assert_eq!(fetches.wanted(), 0);
@@ -593,6 +718,6 @@ mod tests {
         fetches.reserved(NOW, blob, Ok(()));
         fetches.contact_up(A);
         fetches.holding(A, blob, None, &[0b11]);
-        assert_eq!(requests(&fetches.ask(NOW, |_| 1 << 20)), [(A, 0, 0, false)]);
+        assert_eq!(requests(&fetches.ask(NOW, u64::MAX, |_| 1 << 20)), [(A, 0, 0, false)]);
     }
 }

@@ -8,12 +8,15 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::blob::{Bitmap, Manifest};
 use crate::event::StoredBlob;
 use crate::id::{BlobId, CollectionId, ContactId, HubId};
+use crate::plan::Urgency;
 use crate::wire::{Message, PIECE_PART_BYTES_MAX};
+
+pub mod turns;
 
 /// Most blobs that one contact may want of us at a time; four times what a hub asks for.
 pub const WANTS_MAX: usize = 1_024;
-/// Most requests of a contact that wait.
-pub const REQUESTS_MAX: usize = 256;
+/// Most requests of a contact that wait: a hub asks for at most 64 pieces of each urgency.
+pub const REQUESTS_MAX: usize = 512;
 /// Copies of a piece that a holder sends before it points to those who have it.
 pub const COPIES: usize = 2;
 /// Most hubs that are named as having a piece.
@@ -24,6 +27,8 @@ const NAMED_MAX: usize = 4;
 pub enum Action {
     /// Send a message.
     Send(ContactId, Message),
+    /// Send a part of a piece, by how much it presses.
+    SendPiece(ContactId, Message, Urgency),
     /// Read what is held of a blob; the answer goes to [`Serving::loaded`].
     Load(BlobId, ContactId),
     /// Read a piece; the answer goes to [`Serving::read`].
@@ -42,14 +47,34 @@ pub struct Serving {
 struct Client {
     hub: HubId,
     wants: BTreeMap<BlobId, ClientWant>,
-    requests: VecDeque<Request>,
+    /// By how much they press.
+    requests: [VecDeque<Request>; Urgency::ALL.len()],
     reading: Option<Request>,
 }
 
 struct ClientWant {
     collection: CollectionId,
+    urgency: Urgency,
     has_manifest: bool,
     is_served: bool,
+}
+
+impl Client {
+    fn pressing(&self) -> Option<Urgency> {
+        Urgency::ALL.into_iter().find(|urgency| !self.requests[*urgency as usize].is_empty())
+    }
+
+    fn waiting(&self) -> usize {
+        self.requests.iter().map(VecDeque::len).sum()
+    }
+
+    /// Puts what is asked of a blob where it belongs now, behind what is there.
+    fn press(&mut self, blob: BlobId, before: Urgency, now: Urgency) {
+        let lane = std::mem::take(&mut self.requests[before as usize]);
+        let (moved, kept) = lane.into_iter().partition(|request| request.blob == blob);
+        self.requests[before as usize] = kept;
+        self.requests[now as usize].extend::<VecDeque<Request>>(moved);
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -69,7 +94,7 @@ impl Serving {
     /// Takes note of a member in contact.
     pub fn contact_up(&mut self, contact: ContactId, hub: HubId) {
         let client =
-            Client { hub, wants: BTreeMap::new(), requests: VecDeque::new(), reading: None };
+            Client { hub, wants: BTreeMap::new(), requests: Default::default(), reading: None };
         self.clients.insert(contact, client);
     }
 
@@ -79,19 +104,28 @@ impl Serving {
         self.forget_unwanted();
     }
 
-    /// Takes a want.
+    /// Takes a want, or how much one presses now.
     pub fn want(
         &mut self,
         contact: ContactId,
         blob: BlobId,
         collection: CollectionId,
-        has_manifest: bool,
+        (has_manifest, urgency): (bool, Urgency),
     ) -> Vec<Action> {
         let Some(client) = self.clients.get_mut(&contact) else { return Vec::new() };
         if client.wants.len() >= WANTS_MAX && !client.wants.contains_key(&blob) {
             return vec![Action::Close(contact, "wants too many blobs at a time")];
         }
-        client.wants.insert(blob, ClientWant { collection, has_manifest, is_served: false });
+        let known = client.wants.get_mut(&blob).filter(|known| known.is_served && has_manifest);
+        if let Some(known) = known.filter(|known| known.urgency != urgency) {
+            let before = std::mem::replace(&mut known.urgency, urgency);
+            client.press(blob, before, urgency);
+            return Vec::new();
+        }
+        let want = ClientWant { collection, urgency, has_manifest, is_served: false };
+        if let Some(before) = client.wants.insert(blob, want) {
+            client.press(blob, before.urgency, urgency);
+        }
         vec![Action::Load(blob, contact)]
     }
 
@@ -99,7 +133,9 @@ impl Serving {
     pub fn unwant(&mut self, contact: ContactId, blob: BlobId) {
         if let Some(client) = self.clients.get_mut(&contact) {
             client.wants.remove(&blob);
-            client.requests.retain(|request| request.blob != blob);
+            for lane in &mut client.requests {
+                lane.retain(|request| request.blob != blob);
+            }
         }
         self.forget_unwanted();
     }
@@ -156,12 +192,13 @@ impl Serving {
         is_urgent: bool,
     ) -> Vec<Action> {
         let Some(client) = self.clients.get(&contact) else { return Vec::new() };
-        let is_served = client.wants.get(&blob).is_some_and(|want| want.is_served);
+        let want = client.wants.get(&blob).filter(|want| want.is_served);
+        let urgency = want.map(|want| want.urgency);
         let has = self.blobs.get(&blob).is_some_and(|served| served.held.has(piece));
-        if !is_served || !has {
+        let (Some(urgency), true) = (urgency, has) else {
             return vec![Action::Send(contact, Message::NotHere { blob })];
-        }
-        if client.requests.len() >= REQUESTS_MAX {
+        };
+        if client.waiting() >= REQUESTS_MAX {
             return vec![Action::Close(contact, "asks for too many pieces at a time")];
         }
         let others = self.others_with(client.hub, blob, piece);
@@ -177,18 +214,31 @@ impl Serving {
             }
         }
         if let Some(client) = self.clients.get_mut(&contact) {
-            client.requests.push_back(Request { blob, piece, offset });
+            client.requests[urgency as usize].push_back(Request { blob, piece, offset });
         }
         Vec::new()
     }
 
-    /// Reads the next piece for a contact whose outbox has room.
+    /// Gives how much the most pressing request of a contact presses.
+    pub fn pressing(&self, contact: ContactId) -> Option<Urgency> {
+        self.clients.get(&contact)?.pressing()
+    }
+
+    /// Says whether a contact waits for something, and nobody for something that presses more.
+    pub fn presses_most(&self, contact: ContactId) -> bool {
+        let most = self.clients.values().filter_map(Client::pressing).min();
+        most.is_some() && self.pressing(contact) == most
+    }
+
+    /// Reads the next piece for a contact whose outbox has room: of the requests that press most
+    /// the one that came first.
     pub fn pump(&mut self, contact: ContactId) -> Option<Action> {
         let client = self.clients.get_mut(&contact)?;
         if client.reading.is_some() {
             return None;
         }
-        let request = client.requests.pop_front()?;
+        let urgency = client.pressing()?;
+        let request = client.requests[urgency as usize].pop_front()?;
         client.reading = Some(request);
         Some(Action::Read(contact, request.blob, request.piece))
     }
@@ -199,16 +249,16 @@ impl Serving {
         let Some(Request { blob, piece, offset }) = client.reading.take() else {
             return Vec::new();
         };
-        if !client.wants.contains_key(&blob) {
+        let Some(urgency) = client.wants.get(&blob).map(|want| want.urgency) else {
             return Vec::new();
-        }
+        };
         let Some(rest) = bytes.and_then(|bytes| bytes.get(offset as usize..)) else {
             return vec![Action::Send(contact, Message::NotHere { blob })];
         };
         let data = |(i, part): (usize, &[u8])| {
             let offset = offset + (i * PIECE_PART_BYTES_MAX) as u32;
             let bytes = part.to_vec();
-            Action::Send(contact, Message::PieceData { blob, piece, offset, bytes })
+            Action::SendPiece(contact, Message::PieceData { blob, piece, offset, bytes }, urgency)
         };
         rest.chunks(PIECE_PART_BYTES_MAX).enumerate().map(data).collect()
     }
@@ -250,7 +300,7 @@ mod tests {
         for n in 1..=askers {
             let contact = ContactId(n.into());
             serving.contact_up(contact, HubId([n; 32]));
-            serving.want(contact, blob, lessons(), false);
+            serving.want(contact, blob, lessons(), (false, Urgency::Rest));
             serving.loaded(contact, blob, &stored, |_, _| true);
         }
         (serving, blob)
@@ -263,7 +313,7 @@ mod tests {
             let (blob, stored) = stored(named_in);
             let mut serving = Serving::default();
             serving.contact_up(here, HubId([1; 32]));
-            serving.want(here, blob, lessons(), false);
+            serving.want(here, blob, lessons(), (false, Urgency::Rest));
             let refused = [Action::Send(here, Message::NotHere { blob })];
             assert_eq!(serving.loaded(here, blob, &stored, |_, _| may_read), refused);
             assert_eq!(serving.request(here, blob, (0, 0), true), refused);
@@ -289,6 +339,28 @@ mod tests {
         serving.request(here, blob, (0, 1), false);
         serving.pump(here);
         let data = Message::PieceData { blob, piece: 0, offset: 1, bytes: b"bcd".to_vec() };
-        assert_eq!(serving.read(here, Some(b"abcd")), [Action::Send(here, data)]);
+        assert_eq!(
+            serving.read(here, Some(b"abcd")),
+            [Action::SendPiece(here, data, Urgency::Rest)]
+        );
+    }
+
+    #[test]
+    fn what_presses_is_read_before_what_was_asked_for_earlier() {
+        let (mut serving, blob) = serving(1);
+        let here = ContactId(1);
+        let manifest = Manifest::of(&[1], b"x", vec![]).unwrap();
+        let other = manifest.blob_id();
+        let collections = vec![lessons()];
+        let stored = StoredBlob { manifest: Some(manifest.encode()), bitmap: vec![1], collections };
+        serving.want(here, other, lessons(), (true, Urgency::Rest));
+        serving.loaded(here, other, &stored, |_, _| true);
+        serving.request(here, blob, (0, 0), false);
+        serving.request(here, other, (0, 0), false);
+        assert_eq!(serving.pressing(here), Some(Urgency::Rest));
+        // Only how much it presses has changed: nothing is read or told again.
+        assert_eq!(serving.want(here, other, lessons(), (true, Urgency::Floor)), []);
+        assert_eq!(serving.pressing(here), Some(Urgency::Floor));
+        assert_eq!(serving.pump(here), Some(Action::Read(here, other, 0)));
     }
 }

@@ -48,6 +48,68 @@ pub enum StoreOp {
         /// Stop after this many bytes.
         bytes_max: usize,
     },
+    /// Reads journals from a place on, what was set aside, and every envelope of the documents
+    /// that any of these change.
+    ReadDisputed {
+        /// Which collection.
+        collection: CollectionId,
+        /// Author and first `seq`.
+        tails: Vec<(HubId, u64)>,
+    },
+    /// Keeps envelopes that do not count, as evidence or because they may count later; those that
+    /// are there are left alone. At most [`ASIDE_MAX`](crate::journal::ASIDE_MAX) of one author
+    /// in one collection, the first to come.
+    SetAside {
+        /// The envelopes.
+        envelopes: Vec<EnvelopeRecord>,
+    },
+    /// Cuts journals and appends what was set aside, all or nothing. What is cut off is set aside;
+    /// documents that had any of it are unsaved, with all their envelopes to be applied anew.
+    Rejudge {
+        /// Which collection.
+        collection: CollectionId,
+        /// Author, and the newest `seq` that stays.
+        cuts: Vec<(HubId, u64)>,
+        /// Envelopes to be taken over, in order of their journals.
+        accepted: Vec<EnvelopeRecord>,
+        /// The collection's fingerprint afterwards.
+        fingerprint: [u8; 16],
+    },
+    /// Fills holes of journals; what is damaged in their places is replaced.
+    Mend {
+        /// Which collection.
+        collection: CollectionId,
+        /// The envelopes, in any order.
+        envelopes: Vec<EnvelopeRecord>,
+        /// The collection's fingerprint afterwards.
+        fingerprint: [u8; 16],
+    },
+    /// Keeps an epoch that contradicts the one in its place.
+    SetEpochAside {
+        /// Its number.
+        n: u64,
+        /// The signed epoch, opaque.
+        bytes: Vec<u8>,
+    },
+    /// Keeps whether this hub doubts that its disk has all that it wrote.
+    PutDoubt {
+        /// True if it does.
+        is_in_doubt: bool,
+    },
+    /// Lists the envelopes of a collection: author, `seq` and hash of each.
+    ListEnvelopes {
+        /// Which collection.
+        collection: CollectionId,
+        /// True if the bytes are to be read, and those left out whose hash is wrong.
+        is_verified: bool,
+    },
+    /// Reads single envelopes.
+    ReadPlaces {
+        /// Which collection.
+        collection: CollectionId,
+        /// Author and `seq` of each.
+        places: Vec<(HubId, u64)>,
+    },
     /// Reads the saved document and the envelopes of it that the snapshot does not have.
     LoadDoc {
         /// Which collection.
@@ -145,6 +207,17 @@ pub enum StoreValue {
         /// Envelopes that it does not have yet, in the order they were appended.
         pending: Vec<Vec<u8>>,
     },
+    /// Envelopes that count, and those that were set aside, each in order of its journal.
+    Disputed {
+        /// Those that count.
+        kept: Vec<Vec<u8>>,
+        /// Those that do not.
+        aside: Vec<Vec<u8>>,
+    },
+    /// Documents that have to be made again.
+    Docs(Vec<DocId>),
+    /// Author, `seq` and hash of envelopes, in this order.
+    Places(Vec<(HubId, u64, Hash)>),
     /// A blob.
     Blob(StoredBlob),
     /// A piece as it is on disk, not verified.
@@ -189,6 +262,14 @@ pub struct Restored {
     pub unapplied: Vec<(CollectionId, DocId)>,
     /// Invitations that were made here.
     pub invitations: Vec<InvitationRecord>,
+    /// Documents of which envelopes were set aside.
+    pub aside: Vec<(CollectionId, DocId)>,
+    /// True if an epoch was set aside: two memberships are signed.
+    pub has_epochs_aside: bool,
+    /// Random, and another one after each restore or copy that was noticed.
+    pub store_id: [u8; 16],
+    /// True if the store was restored or copied and others were not asked since.
+    pub is_in_doubt: bool,
 }
 
 /// The newest envelope of a journal.

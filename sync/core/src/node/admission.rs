@@ -2,15 +2,16 @@
 
 use ed25519_dalek::SigningKey;
 
+use super::doubt::Doubt;
 use super::epochs::{EPOCH_CHANGES_MAX, EpochChange, StoringEpoch};
 use super::{Node, Waiting};
 use crate::event::{
-    Event, InvitationRecord, Output, Refusal, RequestId, StoreError, StoreOp, StoreValue,
+    Alarm, Event, InvitationRecord, Output, Refusal, RequestId, StoreError, StoreOp, StoreValue,
 };
 use crate::id::{AllianceId, ContactId, HubId, Time};
 use crate::membership::invitation::{Invitation, secret_hash};
 use crate::membership::{
-    Epoch, EpochError, Member, Membership, SignedEpoch, are_addresses, is_name,
+    Epoch, EpochError, Fit, Member, Membership, SignedEpoch, are_addresses, is_name,
 };
 use crate::wire::{JoinRefusal, JoinRequest, Message, PROTOCOL_VERSION};
 
@@ -100,11 +101,11 @@ impl Node {
 
     pub(super) fn as_registrar(&self) -> Result<AllianceId, Refusal> {
         let epoch = &self.membership.as_ref().ok_or(Refusal::NoAlliance)?.newest().epoch;
-        if epoch.registrar == self.hub && !self.is_frozen {
-            Ok(epoch.alliance)
-        } else {
-            Err(Refusal::NotRegistrar)
+        if epoch.registrar != self.hub || self.is_frozen {
+            return Err(Refusal::NotRegistrar);
         }
+        // Others may hold epochs that this hub signed and its disk has lost.
+        if self.is_in_doubt() { Err(Refusal::InDoubt) } else { Ok(epoch.alliance) }
     }
 
     pub(super) fn invitation_stored(
@@ -182,7 +183,10 @@ impl Node {
         hub: HubId,
         join: &JoinRequest,
     ) -> Result<Option<EpochChange>, JoinRefusal> {
-        let alliance = self.as_registrar().map_err(|_| JoinRefusal::NotRegistrar)?;
+        let alliance = self.as_registrar().map_err(|refusal| match refusal {
+            Refusal::InDoubt => JoinRefusal::Busy,
+            _ => JoinRefusal::NotRegistrar,
+        })?;
         let invitation = secret_hash(&join.secret);
         let record = self.invitations.get(&invitation).filter(|_| join.alliance == alliance);
         let record = record.ok_or(JoinRefusal::Unknown)?;
@@ -250,7 +254,15 @@ impl Node {
         match read_epochs(&joining.invitation, &self.hub, epochs) {
             Ok(whole) if !joining.is_storing => {
                 joining.is_storing = true;
+                let was_member = was_member_before(&whole, &self.hub);
                 let last = epochs.len() - 1;
+                if was_member && self.doubt.is_none() {
+                    // Others hold what it wrote then, and its disk may not.
+                    self.doubt = Some(Doubt::default());
+                    self.alarm(Alarm::Restored);
+                    self.emit(Event::DoubtChanged { is_in_doubt: true });
+                    self.store(StoreOp::PutDoubt { is_in_doubt: true }, Waiting::Evidence);
+                }
                 for (n, bytes) in epochs.iter().enumerate() {
                     let op = StoreOp::PutEpoch {
                         n: n as u64,
@@ -301,6 +313,25 @@ impl Node {
         self.epoch_changes.push_back(EpochChange::Revoke { request, hub });
     }
 
+    pub(super) fn take_over(&mut self, request: RequestId, root_secret: &[u8; 32]) {
+        let Some(membership) = &self.membership else {
+            return self.refuse(request, Refusal::NoAlliance);
+        };
+        let root = SigningKey::from_bytes(root_secret);
+        let newest = &membership.newest().epoch;
+        if root.verifying_key().to_bytes() != newest.root {
+            return self.refuse(request, Refusal::NotRootKey);
+        }
+        if self.is_in_doubt() {
+            return self.refuse(request, Refusal::InDoubt);
+        }
+        if newest.registrar == self.hub && !self.is_frozen {
+            return self.done(request);
+        }
+        let root = Box::new(root);
+        self.epoch_changes.push_back(EpochChange::TakeOver { request, root });
+    }
+
     pub(super) fn set_addresses(&mut self, now: Time, mut addresses: Vec<String>) {
         addresses.retain(|address| address.len() <= crate::wire::ADDRESS_BYTES_MAX);
         addresses.truncate(crate::wire::ADDRESSES_MAX);
@@ -316,6 +347,7 @@ impl Node {
         if !is_news || self.as_registrar().is_err() || !are_addresses(&addresses) {
             return;
         }
+        self.next_dial_known.set(None);
         let dial = self.dials.entry(hub).or_default();
         if dial.moved_at.is_none_or(|moved_at| now.since_ms(moved_at) >= MOVE_MS_MIN) {
             dial.moved_at = Some(now);
@@ -359,6 +391,12 @@ fn name_out_of_bounds() -> Refusal {
     Refusal::OutOfBounds { what: "name", allowed: "1 to 60 characters".into() }
 }
 
+/// Says whether a hub was a member before the newest epoch: it joins again.
+fn was_member_before(whole: &Membership, hub: &HubId) -> bool {
+    let newest = whole.newest().epoch.n;
+    (0..newest).any(|n| whole.epoch(n).is_some_and(|epoch| epoch.member(hub).is_some()))
+}
+
 /// Checks all epochs of an alliance against the invitation to it.
 fn read_epochs(
     invitation: &Invitation,
@@ -367,16 +405,18 @@ fn read_epochs(
 ) -> Result<Membership, EpochError> {
     let mut signed = epochs.iter().map(|bytes| SignedEpoch::decode(bytes));
     let first = signed.next().ok_or(EpochError::Malformed("no epochs"))??;
-    if first.epoch.alliance != invitation.alliance || first.epoch.registrar != invitation.registrar
-    {
+    if first.epoch.alliance != invitation.alliance {
         return Err(EpochError::Malformed("another alliance than the invitation's"));
     }
     let mut membership = Membership::start(first)?;
     for next in signed {
         let next = next?;
-        if membership.fits(&next)? {
+        if membership.fits(&next)? != Fit::Known {
             membership.push(next);
         }
+    }
+    if membership.newest().epoch.registrar != invitation.registrar {
+        return Err(EpochError::Malformed("another registrar than the invitation's"));
     }
     if membership.newest().epoch.member(hub).is_none() {
         return Err(EpochError::Malformed("we are not in it"));

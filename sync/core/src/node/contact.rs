@@ -4,15 +4,20 @@ use std::collections::BTreeMap;
 
 use super::Node;
 use super::exchange::Exchange;
+use super::repair::Repair;
 use crate::event::{ContactView, Event, Output};
 use crate::id::{CollectionId, ContactId, HubId, Time};
 use crate::outbox::{Credit, Outbox, Rate};
-use crate::wire::{ADDRESS_BYTES_MAX, Message, Reassembly};
+use crate::wire::{ADDRESS_BYTES_MAX, Class, Message, Reassembly, class_of};
 
-/// A contact without a byte for so long is closed (a handshake at 2 % burst loss took 16 s).
-const SILENCE_MS_MAX: u64 = 90_000;
-/// A contact that is idle shows life so often, three times before it would be given up.
-const PING_IDLE_MS: u64 = 25_000;
+/// A contact that does not answer, and sends nothing, for so long is closed (a handshake at 2 %
+/// burst loss took 16 s).
+const SILENCE_MS_MAX: u64 = 65_000;
+/// A contact shows life so soon after something was said on it.
+const PING_IDLE_MS_MIN: u64 = 25_000;
+/// Each idle pause is twice the last, up to this: 36 contacts of a hub with nothing to say cost
+/// 4 MB a day so, and 45 MB if they were never left alone.
+const PING_IDLE_MS_MAX: u64 = 300_000;
 /// While bytes flow, the round trip is measured so often.
 const PING_BUSY_MS: u64 = 2_000;
 /// A stranger, or a member that has not greeted, is given so long.
@@ -25,6 +30,8 @@ const DIAL_PAUSE_MS_MIN: u64 = 1_000;
 const DIAL_PAUSE_MS_MAX: u64 = 30_000;
 /// A contact that lasted so long was of use.
 const USEFUL_MS_MIN: u64 = 10_000;
+/// So was one that brought so much: more than greetings between hubs that do not get on.
+const USEFUL_BYTES_MIN: u64 = 64 << 10;
 /// A dial that is not answered by the driver for so long counts as failed.
 const DIAL_MS_MAX: u64 = 120_000;
 /// Addresses seen on the LAN that are remembered for a hub.
@@ -61,10 +68,16 @@ pub(super) struct Contact {
     pub send_rate: Rate,
     pub heard_at: Time,
     pub pinged_at: Time,
+    /// How long it may be idle before it has to show life again.
+    pub idle_ms: u64,
     pub ping: u64,
     pub rtt_ms: Option<u64>,
     pub epoch: u64,
     pub exchanges: BTreeMap<CollectionId, Exchange>,
+    /// Differences that are being looked for.
+    pub repairs: BTreeMap<CollectionId, Repair>,
+    /// A question about our envelopes is being answered.
+    pub is_serving_repair: bool,
     /// Journals or what the other side has of them changed since it was last looked for more.
     pub may_lack_envelopes: bool,
     /// When to tell again what is held here, because something could not be stored.
@@ -80,6 +93,8 @@ pub(super) struct Dial {
     pub since: Option<Time>,
     pub discovered: Vec<String>,
     pub claimed: Vec<String>,
+    /// Which stores have answered with its key, the newest first.
+    pub stores: Vec<[u8; 16]>,
     /// When its new addresses were last written into the membership.
     pub moved_at: Option<Time>,
 }
@@ -101,10 +116,13 @@ impl Contact {
             send_rate: Rate::new(now),
             heard_at: now,
             pinged_at: now,
+            idle_ms: PING_IDLE_MS_MIN,
             ping: 0,
             rtt_ms: None,
             epoch: 0,
             exchanges: BTreeMap::new(),
+            repairs: BTreeMap::new(),
+            is_serving_repair: false,
             may_lack_envelopes: false,
             retry_at: None,
             why_closing: None,
@@ -118,14 +136,31 @@ impl Contact {
 
     /// Says when it is to be looked at.
     pub fn deadline(&self) -> Time {
-        let silent = self.heard_at.after_ms(SILENCE_MS_MAX);
         match self.state {
             State::Ready => {
-                let ping = silent.min(self.pinged_at.after_ms(PING_IDLE_MS));
-                self.retry_at.map_or(ping, |retry| retry.min(ping))
+                let pause_ms = if self.is_awaited() { SILENCE_MS_MAX } else { self.idle_ms };
+                let life = self.pinged_at.after_ms(pause_ms);
+                self.retry_at.map_or(life, |retry| retry.min(life))
             }
             State::Closing => Time(u64::MAX),
-            _ => silent.min(self.opened_at.after_ms(GREETING_MS_MAX)),
+            _ => self.opened_at.after_ms(GREETING_MS_MAX),
+        }
+    }
+
+    /// Says whether nothing was heard since it was last asked for a sign of life.
+    fn is_awaited(&self) -> bool {
+        self.heard_at < self.pinged_at
+    }
+
+    /// Says whether it is taken for dead.
+    fn is_silent(&self, now: Time) -> bool {
+        self.is_awaited() && now.since_ms(self.pinged_at) >= SILENCE_MS_MAX
+    }
+
+    /// Takes note of a frame that went either way: one that says something ends the idle pause.
+    pub fn note_frame(&mut self, frame: &[u8]) {
+        if class_of(frame) != Some(Class::Control) {
+            self.idle_ms = PING_IDLE_MS_MIN;
         }
     }
 
@@ -154,6 +189,7 @@ impl Node {
         } else {
             State::Stranger
         };
+        self.next_dial_known.set(None);
         self.contacts.insert(id, Contact::new(now, hub, is_dialer, address, state));
         if let Some(dial) = self.dials.get_mut(&hub) {
             dial.since = None;
@@ -209,7 +245,9 @@ impl Node {
         contact.heard_at = now;
         contact.received_bytes += frame.len() as u64;
         contact.receive_rate.count(now, frame.len() as u64, 1_000);
-        if contact.is_ready() && now.since_ms(contact.pinged_at) >= PING_BUSY_MS {
+        contact.note_frame(frame);
+        let is_busy = class_of(frame) != Some(Class::Control);
+        if is_busy && contact.is_ready() && now.since_ms(contact.pinged_at) >= PING_BUSY_MS {
             contact.measure(now);
         }
         if let Some(grant) = contact.credit.received(now, frame, contact.rtt_ms) {
@@ -268,7 +306,8 @@ impl Node {
     pub(super) fn handle_closed(&mut self, now: Time, id: ContactId, reason: &str) {
         let Some(contact) = self.contacts.get(&id) else { return };
         let (hub, was_ready, state) = (contact.hub, contact.is_ready(), contact.state);
-        let age_ms = now.since_ms(contact.opened_at);
+        let is_useful = now.since_ms(contact.opened_at) >= USEFUL_MS_MIN
+            || contact.received_bytes.max(contact.sent_bytes) >= USEFUL_BYTES_MIN;
         if was_ready {
             if let Some(contact) = self.contacts.get_mut(&id) {
                 contact.why_closing = Some(reason.to_owned());
@@ -276,11 +315,12 @@ impl Node {
             self.contact_down(id);
         }
         self.contacts.remove(&id);
+        self.next_dial_known.set(None);
         if state == State::Joining {
             self.join_failed(now, reason);
         }
         if self.is_member(&hub) {
-            self.dial_after(now, hub, age_ms);
+            self.dial_after(now, hub, is_useful);
         }
     }
 
@@ -309,12 +349,13 @@ impl Node {
             .collect();
         for id in due {
             let Some(contact) = self.contacts.get_mut(&id) else { continue };
-            if now.since_ms(contact.heard_at) >= SILENCE_MS_MAX {
-                self.close(now, id, "nothing was heard for 90 s");
+            if contact.is_silent(now) {
+                self.close(now, id, "does not answer");
             } else if contact.retry_at.is_some_and(|retry| retry <= now) {
                 contact.retry_at = None;
                 self.send_vectors(id);
             } else if contact.is_ready() {
+                contact.idle_ms = (contact.idle_ms * 2).min(PING_IDLE_MS_MAX);
                 contact.measure(now);
             } else {
                 self.close(now, id, "no greeting within 30 s");
@@ -326,6 +367,7 @@ impl Node {
         if !self.is_member(&hub) || address.len() > ADDRESS_BYTES_MAX {
             return;
         }
+        self.next_dial_known.set(None);
         let dial = self.dials.entry(hub).or_default();
         dial.discovered.retain(|known| *known != address);
         dial.discovered.insert(0, address);
@@ -345,6 +387,7 @@ impl Node {
 
     /// Forgets pauses and dials whoever is not in contact.
     pub(super) fn reconnect(&mut self, now: Time) {
+        self.next_dial_known.set(None);
         for dial in self.dials.values_mut() {
             (dial.pause_ms, dial.next_at, dial.since) = (0, now, None);
         }
@@ -353,10 +396,10 @@ impl Node {
 
     /// Plans the next dial after a contact: at once if it was of use, else after longer and
     /// longer pauses (it does not know us yet; or two hubs have one key and part us again).
-    fn dial_after(&mut self, now: Time, hub: HubId, age_ms: u64) {
+    fn dial_after(&mut self, now: Time, hub: HubId, was_useful: bool) {
         let pause_ms = self.dials.get(&hub).map_or(0, |dial| dial.pause_ms);
         let longer_ms = (pause_ms * 2).clamp(DIAL_PAUSE_MS_MIN, DIAL_PAUSE_MS_MAX);
-        self.dial_later(now, hub, if age_ms >= USEFUL_MS_MIN { 0 } else { longer_ms });
+        self.dial_later(now, hub, if was_useful { 0 } else { longer_ms });
     }
 
     fn dial_later(&mut self, now: Time, hub: HubId, pause_ms: u64) {
@@ -365,6 +408,7 @@ impl Node {
         }
         // A third of chance keeps 36 hubs from knocking at the same moment after a cut.
         let jitter_ms = self.rng.below(pause_ms / 3 + 1);
+        self.next_dial_known.set(None);
         let dial = self.dials.entry(hub).or_default();
         dial.since = None;
         dial.pause_ms = pause_ms;
@@ -374,10 +418,11 @@ impl Node {
     /// Dials members that are not in contact and whose turn it is.
     pub(super) fn dial_members(&mut self, now: Time) {
         let Some(membership) = &self.membership else { return };
-        let met: Vec<HubId> = self.contacts.values().map(|contact| contact.hub).collect();
+        self.next_dial_known.set(None);
+        let met = self.met();
         let mut due = Vec::new();
         for member in &membership.newest().epoch.hubs {
-            if member.hub == self.hub || met.contains(&member.hub) {
+            if member.hub == self.hub || met.binary_search(&member.hub).is_ok() {
                 continue;
             }
             let dial = self.dials.entry(member.hub).or_default();
@@ -394,10 +439,28 @@ impl Node {
         self.outputs.extend(due);
     }
 
+    /// Lists in order the hubs that there is a contact with.
+    fn met(&self) -> Vec<HubId> {
+        let mut met: Vec<HubId> = self.contacts.values().map(|contact| contact.hub).collect();
+        met.sort_unstable();
+        met
+    }
+
+    /// Says when the next member is to be dialled; asked after each input, so it is kept.
     pub(super) fn next_dial(&self) -> Option<Time> {
-        let met: Vec<HubId> = self.contacts.values().map(|contact| contact.hub).collect();
+        if let Some(known) = self.next_dial_known.get() {
+            return known;
+        }
+        let next = self.find_next_dial();
+        self.next_dial_known.set(Some(next));
+        next
+    }
+
+    fn find_next_dial(&self) -> Option<Time> {
+        let met = self.met();
         let epoch = &self.membership.as_ref()?.newest().epoch;
-        let due = epoch.hubs.iter().filter(|m| m.hub != self.hub && !met.contains(&m.hub));
+        let due =
+            epoch.hubs.iter().filter(|m| m.hub != self.hub && met.binary_search(&m.hub).is_err());
         let next = due.filter_map(|member| {
             let Some(dial) = self.dials.get(&member.hub) else {
                 return (!member.addresses.is_empty()).then_some(Time(0));

@@ -216,8 +216,7 @@ impl Node {
         batch.trouble = trouble.map(|trouble| match trouble {
             Trouble::Gap => CarryError::Gap,
             Trouble::UnknownEpoch => CarryError::UnknownEpoch,
-            Trouble::Revoked => CarryError::Wrong("written by a hub that was taken out".into()),
-            Trouble::Fork => {
+            Trouble::Fork(..) => {
                 CarryError::Wrong("two different entries at one place of a journal".into())
             }
             Trouble::Wrong(reason) => CarryError::Wrong(reason.clone()),

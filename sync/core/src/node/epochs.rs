@@ -1,9 +1,13 @@
 //! Epochs: changes of membership, stored one at a time, and passed on.
 
+use ed25519_dalek::SigningKey;
+
 use super::{Node, Waiting};
-use crate::event::{Event, Refusal, RequestId, StoreError, StoreOp, StoreValue};
+use crate::event::{Alarm, Event, Refusal, RequestId, StoreError, StoreOp, StoreValue};
 use crate::id::{ContactId, Hash, HubId, Time};
-use crate::membership::{CollectionRule, EpochError, Member, Membership, Revoked, SignedEpoch};
+use crate::membership::{
+    CollectionRule, EpochError, Fit, Member, Membership, Revoked, SignedEpoch,
+};
 use crate::wire::{JoinRefusal, Message};
 
 /// Most epochs that wait to be stored; more come again at the next contact.
@@ -17,12 +21,14 @@ pub(super) enum EpochChange {
     Add { contact: ContactId, member: Member, invitation: Hash },
     /// Out with a member.
     Revoke { request: RequestId, hub: HubId },
+    /// This hub becomes the registrar, by the root key.
+    TakeOver { request: RequestId, root: Box<SigningKey> },
     /// Collections that this version has and the alliance, founded by an older one, has not.
     Collections,
     /// A member moved.
     Move { hub: HubId, addresses: Vec<String> },
     /// An epoch that the registrar wrote.
-    Accept { contact: ContactId, bytes: Vec<u8> },
+    Accept { contact: ContactId, bytes: Vec<u8>, is_vouched: bool },
 }
 
 /// An epoch that is being stored.
@@ -35,9 +41,12 @@ pub(super) enum StoringEpoch {
 
 impl Node {
     pub(super) fn handle_epochs(&mut self, id: ContactId, epochs: Vec<Vec<u8>>) {
-        for bytes in epochs {
+        let vouched = self.membership.as_ref().map_or(0, |m| m.vouched(&epochs));
+        for (at, bytes) in epochs.into_iter().enumerate() {
             if self.epoch_changes.len() < EPOCH_CHANGES_MAX {
-                self.epoch_changes.push_back(EpochChange::Accept { contact: id, bytes });
+                let is_vouched = at < vouched;
+                let change = EpochChange::Accept { contact: id, bytes, is_vouched };
+                self.epoch_changes.push_back(change);
             }
         }
     }
@@ -79,8 +88,8 @@ impl Node {
             }
             return Some((**first).clone());
         }
-        if let EpochChange::Accept { contact, bytes } = change {
-            return self.check_epoch(now, *contact, bytes);
+        if let EpochChange::Accept { contact, bytes, is_vouched } = change {
+            return self.check_epoch(now, *contact, bytes, *is_vouched);
         }
         let mut draft = self.membership.as_ref()?.draft();
         match change {
@@ -98,6 +107,7 @@ impl Node {
                 let accept_upto = self.journals.of_author(hub);
                 draft.revoked.push(Revoked { hub: *hub, accept_upto });
             }
+            EpochChange::TakeOver { root, .. } => draft.hand_over(root, self.hub),
             EpochChange::Collections => {
                 let missing: Vec<_> = draft.missing_collections().collect();
                 if missing.is_empty() {
@@ -114,23 +124,37 @@ impl Node {
         Some(draft.sign(&self.key))
     }
 
-    fn check_epoch(&mut self, now: Time, contact: ContactId, bytes: &[u8]) -> Option<SignedEpoch> {
-        if self.is_frozen {
-            return None;
-        }
+    /// Checks an epoch that a contact brought. One is vouched for if the root key has delegated anew
+    /// after it, in the same history: then it stands, whatever we hold in its place.
+    fn check_epoch(
+        &mut self,
+        now: Time,
+        contact: ContactId,
+        bytes: &[u8],
+        is_vouched: bool,
+    ) -> Option<SignedEpoch> {
         let membership = self.membership.as_ref()?;
-        let checked = SignedEpoch::decode(bytes)
-            .and_then(|signed| membership.fits(&signed).map(|is_new| (signed, is_new)));
+        let checked = SignedEpoch::decode(bytes).and_then(|signed| {
+            let fit = match membership.fits(&signed) {
+                Err(_) if is_vouched && membership.follows(&signed) => Ok(Fit::Replaces),
+                fit => fit,
+            };
+            fit.map(|fit| (signed, fit))
+        });
         match checked {
-            Ok((signed, is_new)) => {
+            Ok((signed, fit)) => {
+                let serial = membership.newest().epoch.delegation_serial();
+                let is_delegated_anew = signed.epoch.delegation_serial() > serial;
                 if let Some(contact) = self.contacts.get_mut(&contact) {
                     contact.epoch = contact.epoch.max(signed.epoch.n);
                 }
-                is_new.then_some(signed)
+                // The root key has the last word; without it nothing changes any more.
+                let is_allowed = !self.is_frozen || is_vouched || is_delegated_anew;
+                (fit != Fit::Known && is_allowed).then_some(signed)
             }
-            Err(EpochError::Order { .. }) => None,
-            Err(error @ EpochError::Equivocation { .. }) => {
-                self.freeze(&error.to_string());
+            Err(EpochError::Order { .. } | EpochError::Superseded) => None,
+            Err(EpochError::Equivocation { n }) => {
+                self.contradicted(now, contact, n, bytes);
                 None
             }
             Err(error) => {
@@ -140,11 +164,23 @@ impl Node {
         }
     }
 
+    /// Keeps an epoch that contradicts ours, and shows ours to whoever brought it.
+    fn contradicted(&mut self, now: Time, id: ContactId, n: u64, bytes: &[u8]) {
+        let op = StoreOp::SetEpochAside { n, bytes: bytes.to_vec() };
+        self.store(op, Waiting::Evidence);
+        self.freeze(n);
+        let Some(membership) = &self.membership else { return };
+        if let Some(contact) = self.contacts.get_mut(&id) {
+            contact.outbox.push(&Message::Epochs(membership.bytes_from(n)));
+        }
+        self.close(now, id, "has another membership, signed with the same key");
+    }
+
     /// Stops changing membership: two histories are signed with the registrar's key.
-    pub(super) fn freeze(&mut self, reason: &str) {
+    pub(super) fn freeze(&mut self, n: u64) {
         if !self.is_frozen {
             self.is_frozen = true;
-            self.alarm(reason.to_owned());
+            self.alarm(Alarm::MembershipForked { n });
         }
     }
 
@@ -181,6 +217,7 @@ impl Node {
         let (Some(whole), true) = (whole, self.joining.is_some()) else { return };
         let Some(joining) = self.joining.take() else { return };
         self.membership = Some(*whole);
+        self.next_dial_known.set(None);
         self.admit();
         self.emit(Event::MembershipChanged);
         self.done(joining.request);
@@ -192,12 +229,18 @@ impl Node {
     }
 
     fn epoch_durable(&mut self, now: Time, signed: SignedEpoch, change: EpochChange) {
+        self.next_dial_known.set(None);
+        let serial = self.membership.as_ref().map(|m| m.newest().epoch.delegation_serial());
+        let is_handed_over = serial.is_some_and(|serial| signed.epoch.delegation_serial() > serial);
         match &mut self.membership {
             Some(membership) => membership.push(signed),
             None => match Membership::start(signed) {
                 Ok(membership) => self.membership = Some(membership),
-                Err(error) => return self.alarm(error.to_string()),
+                Err(error) => return tracing::error!(%error, "a first epoch that is not"),
             },
+        }
+        if is_handed_over {
+            self.is_frozen = false;
         }
         if let EpochChange::Add { invitation, member, .. } = &change
             && let Some(record) = self.invitations.get_mut(invitation)
@@ -206,11 +249,12 @@ impl Node {
         }
         self.admit();
         self.cut_non_members(now);
+        self.rejudge_all();
         self.emit(Event::MembershipChanged);
         match change {
-            EpochChange::Found { request, .. } | EpochChange::Revoke { request, .. } => {
-                self.done(request);
-            }
+            EpochChange::Found { request, .. }
+            | EpochChange::TakeOver { request, .. }
+            | EpochChange::Revoke { request, .. } => self.done(request),
             EpochChange::Add { contact, .. } => self.welcome(contact),
             EpochChange::Collections | EpochChange::Move { .. } | EpochChange::Accept { .. } => {}
         }
@@ -220,9 +264,9 @@ impl Node {
 
     fn epoch_not_stored(&mut self, now: Time, change: EpochChange, error: StoreError) {
         match change {
-            EpochChange::Found { request, .. } | EpochChange::Revoke { request, .. } => {
-                self.refuse(request, error.into());
-            }
+            EpochChange::Found { request, .. }
+            | EpochChange::TakeOver { request, .. }
+            | EpochChange::Revoke { request, .. } => self.refuse(request, error.into()),
             EpochChange::Add { contact, .. } => self.refuse_join(now, contact, JoinRefusal::Busy),
             // The contact brings it again when it greets the next time.
             EpochChange::Accept { contact, .. } => self.close(now, contact, "cannot store"),

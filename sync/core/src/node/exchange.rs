@@ -4,15 +4,20 @@ use std::collections::BTreeMap;
 
 use super::contact::{Contact, State};
 use super::{Node, Waiting};
-use crate::event::{Event, StoreError, StoreOp, StoreValue};
-use crate::id::{CollectionId, ContactId, HubId, Time};
+use crate::event::{Alarm, Event, StoreError, StoreOp, StoreValue};
+use crate::id::{CollectionId, ContactId, Hash, HubId, Time};
 use crate::journal::Journals;
 use crate::membership::are_addresses;
 use crate::outbox::REFILL_BYTES;
-use crate::wire::{BATCH_BYTES, Class, Hello, Message, PROTOCOL_VERSION, VECTOR_ENTRIES_MAX};
+use crate::wire::{
+    BATCH_BYTES, Class, Hello, Message, PROTOCOL_VERSION, VECTOR_ENTRIES_MAX, pack_batches,
+};
 
 /// Batches that may be under way without an acknowledgement: two round trips' worth at 64 KiB.
 const UNACKNOWLEDGED_MAX: u32 = 8;
+
+/// Stores of one hub that are remembered: two that take turns, and two that were restored.
+const STORES_MAX: usize = 4;
 
 /// How far one collection is exchanged with one contact.
 #[derive(Debug, Default)]
@@ -22,6 +27,9 @@ pub(super) struct Exchange {
     /// What the other side has said to hold durably.
     acknowledged: BTreeMap<HubId, u64>,
     is_vector_sent: bool,
+    /// What the other side's hello said, if it differs from ours.
+    fingerprint: Option<[u8; 16]>,
+    pub is_reconciled: bool,
     is_reading: bool,
     unacknowledged: u32,
 }
@@ -56,6 +64,7 @@ impl Node {
             epoch: newest.epoch.n,
             epoch_hash: newest.hash,
             addresses: self.addresses.clone(),
+            store_id: self.store_id,
             collections: readable
                 .map(|rule| (rule.id.clone(), self.journals.fingerprint(&rule.id)))
                 .collect(),
@@ -71,28 +80,49 @@ impl Node {
         if hello.alliance != newest.epoch.alliance {
             return self.close(now, id, "belongs to another alliance");
         }
-        if hello.epoch == newest.epoch.n && hello.epoch_hash != newest.hash {
-            self.freeze("two different memberships are signed: the registrar's key may be stolen");
-            return self.close(now, id, "has another membership with the same number");
-        }
         let Some(contact) = self.contacts.get_mut(&id) else { return };
-        contact.state = State::Ready;
         contact.epoch = hello.epoch;
+        let differs = |ours: Hash| ours != hello.epoch_hash;
+        if membership.hash_of(hello.epoch).is_some_and(differs) {
+            // Each shows its own; then one gives way, or both know that a key was stolen.
+            let ours = Message::Epochs(membership.bytes_for(hello.epoch, &hello.epoch_hash));
+            contact.outbox.push(&ours);
+            if hello.epoch == newest.epoch.n {
+                return;
+            }
+            contact.epoch = newest.epoch.n;
+        }
+        contact.state = State::Ready;
         let (hub, address) = (contact.hub, contact.address.clone());
+        self.note_store(hub, hello.store_id);
         if are_addresses(&hello.addresses) {
+            self.next_dial_known.set(None);
             let dial = self.dials.entry(hub).or_default();
             dial.claimed.clone_from(&hello.addresses);
             self.member_moved(now, hub, hello.addresses.clone());
         }
         self.pass_epochs_on();
-        self.begin_exchange(id, hub, hello);
+        self.begin_exchange(now, id, hub, hello);
         self.serving.contact_up(id, hub);
         let actions = self.fetches.contact_up(id);
         self.carry_out_fetch(now, actions);
         self.emit(Event::ContactUp { contact: id, hub, address });
     }
 
-    fn begin_exchange(&mut self, id: ContactId, hub: HubId, hello: &Hello) {
+    /// Takes note of which store answers with a hub's key: two that take turns are a clone.
+    fn note_store(&mut self, hub: HubId, store_id: [u8; 16]) {
+        let stores = &mut self.dials.entry(hub).or_default().stores;
+        let is_newest = stores.first() == Some(&store_id);
+        let is_clone = !is_newest && stores.contains(&store_id);
+        stores.retain(|known| *known != store_id);
+        stores.insert(0, store_id);
+        stores.truncate(STORES_MAX);
+        if is_clone {
+            self.alarm(Alarm::Cloned { hub });
+        }
+    }
+
+    fn begin_exchange(&mut self, now: Time, id: ContactId, hub: HubId, hello: &Hello) {
         let Some(membership) = &self.membership else { return };
         let epoch = &membership.newest().epoch;
         let shared: Vec<CollectionId> = epoch
@@ -103,13 +133,16 @@ impl Node {
             .collect();
         for collection in shared {
             let ours = self.journals.fingerprint(&collection);
-            let is_same = hello.collections.contains(&(collection.clone(), ours));
+            let theirs = hello.collections.iter().find(|(c, _)| *c == collection);
+            let is_same = theirs.is_some_and(|(_, theirs)| *theirs == ours);
             if is_same {
                 let vector = self.journals.vector(&collection);
                 let exchange = self.exchange(id, &collection);
                 exchange.known = Some(BTreeMap::new());
                 vector.into_iter().for_each(|(author, seq)| exchange.holds(author, seq));
+                self.own_seq_elsewhere(now, hub, &collection, 0);
             } else {
+                self.exchange(id, &collection).fingerprint = theirs.map(|(_, theirs)| *theirs);
                 self.send_vector(id, &collection, true);
             }
         }
@@ -153,11 +186,15 @@ impl Node {
             Message::Acknowledged { collection, entries } => {
                 self.handle_acknowledged(now, id, &collection, &entries);
             }
+            message @ (Message::AskSymbols { .. }
+            | Message::Symbols { .. }
+            | Message::AskEnvelopes { .. }
+            | Message::Repair { .. }) => self.handle_repair_message(now, id, message),
             other => self.handle_blob_message(now, id, other),
         }
     }
 
-    fn may_both_read(&self, id: ContactId, collection: &CollectionId) -> bool {
+    pub(super) fn may_both_read(&self, id: ContactId, collection: &CollectionId) -> bool {
         let (Some(membership), Some(contact)) = (&self.membership, self.contacts.get(&id)) else {
             return false;
         };
@@ -180,33 +217,22 @@ impl Node {
         exchange.known = Some(entries.iter().copied().collect());
         exchange.acknowledged = entries.iter().copied().collect();
         exchange.unacknowledged = 0;
-        if let Some((_, seq)) = entries.iter().find(|(author, _)| *author == self.hub) {
-            self.own_seq_elsewhere(collection, *seq);
+        let own = entries.iter().find(|(author, _)| *author == self.hub);
+        if let Some(hub) = self.contacts.get(&id).map(|contact| contact.hub) {
+            self.own_seq_elsewhere(now, hub, collection, own.map_or(0, |(_, seq)| *seq));
+        }
+        let ours = self.journals.vector(collection);
+        let ours_sum = self.journals.fingerprint(collection);
+        let is_smaller = self.contacts.get(&id).is_some_and(|contact| self.hub < contact.hub);
+        let exchange = self.exchange(id, collection);
+        let is_same = exchange.known == Some(ours.into_iter().collect());
+        if is_same && is_smaller && exchange.fingerprint.take().is_some_and(|it| it != ours_sum) {
+            self.reconcile(id, collection);
         }
         let exchange = self.exchange(id, collection);
         if is_asking && !exchange.is_vector_sent {
             self.send_vector(id, collection, false);
         }
-    }
-
-    /// Takes note of how much of our own journal others hold: more than we do, if our disk came
-    /// from a backup. Then it is fetched back before anything is written (DESIGN §5).
-    fn own_seq_elsewhere(&mut self, collection: &CollectionId, seq: u64) {
-        let ours = self.journals.head(collection, &self.hub).map_or(0, |head| head.seq);
-        let upto = self.own_upto.entry(collection.clone()).or_default();
-        if seq > ours.max(*upto) {
-            let lost = seq - ours;
-            *upto = seq;
-            self.alarm(format!(
-                "this hub's disk lacks {lost} entries that it wrote; fetching them"
-            ));
-        }
-    }
-
-    /// Says whether others hold entries of our own journal that are not here yet.
-    pub(super) fn is_own_journal_behind(&self, collection: &CollectionId) -> bool {
-        let ours = self.journals.head(collection, &self.hub).map_or(0, |head| head.seq);
-        self.own_upto.get(collection).is_some_and(|upto| *upto > ours)
     }
 
     fn handle_acknowledged(
@@ -258,7 +284,9 @@ impl Node {
 
     fn next_lacking(&self, collection: &CollectionId, exchange: &Exchange) -> Option<(HubId, u64)> {
         let known = exchange.known.as_ref()?;
-        if exchange.is_reading || exchange.unacknowledged >= UNACKNOWLEDGED_MAX {
+        // While a journal is cut, its store and our idea of it differ.
+        let is_cut = self.cutting.as_ref() == Some(collection);
+        if is_cut || exchange.is_reading || exchange.unacknowledged >= UNACKNOWLEDGED_MAX {
             return None;
         }
         let ours = self.journals.vector(collection).into_iter();
@@ -284,6 +312,9 @@ impl Node {
             Ok(StoreValue::Envelopes(mut envelopes)) if !envelopes.is_empty() => {
                 // A read sees writes that are not durable yet; those are not announced.
                 envelopes.truncate((head_seq + 1).saturating_sub(from_seq) as usize);
+                if envelopes.is_empty() {
+                    return;
+                }
                 envelopes
             }
             other => {
@@ -291,15 +322,16 @@ impl Node {
                 let head = self.journals.head(&collection, &author).map_or(0, |head| head.seq);
                 exchange.known.get_or_insert_default().insert(author, head);
                 let why = other.err().map_or_else(|| "nothing found".into(), |e| e.to_string());
-                return self.alarm(format!("a stored journal cannot be read: {why}"));
+                return self.alarm(Alarm::JournalDamaged { why });
             }
         };
         let upto = from_seq + envelopes.len() as u64 - 1;
         exchange.known.get_or_insert_default().insert(author, upto);
-        exchange.unacknowledged += 1;
-        let plain = postcard::to_stdvec(&envelopes).expect("bytes encode");
-        let batch = zstd::bulk::compress(&plain, 1).expect("memory compresses");
-        contact.outbox.push(&Message::Envelopes { collection, batch });
+        // The store gives a batch at most, but for one envelope that is longer.
+        for batch in pack_batches(&envelopes) {
+            exchange.unacknowledged += 1;
+            contact.outbox.push(&Message::Envelopes { collection: collection.clone(), batch });
+        }
     }
 
     /// Takes over journals that are durable now; every contact may lack something new.

@@ -1,12 +1,13 @@
 //! Transfer of blobs: joins fetching and serving to contacts and the store.
 
+use super::contact::Contact;
 use super::{Node, Waiting};
 use crate::blob::{fetch, serve};
-use crate::event::{StoreError, StoreOp, StoreValue, StoredBlob};
+use crate::event::{Alarm, StoreError, StoreOp, StoreValue, StoredBlob};
 use crate::id::{BlobId, ContactId, Time};
 use crate::outbox::REFILL_BYTES;
-use crate::plan;
-use crate::wire::{Class, Message};
+use crate::plan::{self, Urgency};
+use crate::wire::Message;
 
 /// How often fetching looks for what does not move; its own bounds are many seconds.
 pub(super) const TICK_MS: u64 = 1_000;
@@ -23,8 +24,9 @@ pub(super) enum BlobStep {
 impl Node {
     pub(super) fn handle_blob_message(&mut self, now: Time, id: ContactId, message: Message) {
         match message {
-            Message::Want { blob, collection, has_manifest } => {
-                let actions = self.serving.want(id, blob, collection, has_manifest);
+            Message::Want { blob, collection, has_manifest, rank } => {
+                let urgency = Urgency::ALL.get(usize::from(rank)).copied().unwrap_or(Urgency::Rest);
+                let actions = self.serving.want(id, blob, collection, (has_manifest, urgency));
                 self.carry_out_serve(now, actions);
             }
             Message::Unwant { blob } => self.serving.unwant(id, blob),
@@ -80,7 +82,13 @@ impl Node {
                     self.store(StoreOp::WritePieces { blob, pieces }, waiting);
                 }
                 fetch::Action::Event(event) => self.emit(event),
-                fetch::Action::Close(id, reason) => self.close(now, id, reason),
+                // It closes only those that send what the blob is not.
+                fetch::Action::Close(id, reason) => {
+                    if let Some(hub) = self.contacts.get(&id).map(|contact| contact.hub) {
+                        self.alarm(Alarm::WrongPieces { hub });
+                    }
+                    self.close(now, id, reason);
+                }
             }
         }
     }
@@ -91,6 +99,11 @@ impl Node {
                 serve::Action::Send(id, message) => {
                     if let Some(contact) = self.contacts.get_mut(&id) {
                         contact.outbox.push(&message);
+                    }
+                }
+                serve::Action::SendPiece(id, part, urgency) => {
+                    if let Some(contact) = self.contacts.get_mut(&id) {
+                        contact.outbox.push_piece(&part, urgency);
                     }
                 }
                 serve::Action::Load(blob, id) => {
@@ -155,27 +168,53 @@ impl Node {
 
     /// Asks contacts for pieces, as much as their rate carries in a few seconds.
     pub(super) fn ask_for_pieces(&mut self, now: Time) {
-        if !self.fetches.is_busy() {
+        if !self.fetches.is_to_ask() {
             return;
         }
         let contacts = &self.contacts;
-        let actions = self.fetches.ask(now, |id| {
-            let rate = contacts.get(&id).map_or(0, |contact| contact.receive_rate.bytes_per_s(now));
-            plan::asked_bytes(rate)
+        let rate = |contact: &Contact| contact.receive_rate.bytes_per_s(now);
+        let line_bytes_per_s = contacts.values().map(rate).sum();
+        // What is under way is not what waits there.
+        let window = |contact: &Contact| contact.credit.window_bytes();
+        let most_under_way = contacts.values().map(window).max().unwrap_or(0);
+        let asked_bytes_max = most_under_way + plan::asked_of_all_bytes(line_bytes_per_s);
+        let actions = self.fetches.ask(now, asked_bytes_max, |id| {
+            let Some(contact) = contacts.get(&id) else { return 0 };
+            window(contact) + plan::asked_bytes(rate(contact))
         });
         self.carry_out_fetch(now, actions);
     }
 
     /// Fills a contact's outbox from the store while it has room.
-    pub(super) fn refill(&mut self, _now: Time, id: ContactId) {
+    ///
+    /// What presses finds room beside what is queued and presses less. Where other contacts press
+    /// more, and it helps them, a contact waits.
+    pub(super) fn refill(&mut self, now: Time, id: ContactId) {
         self.refill_envelopes(id);
-        let has_room = self
-            .contacts
-            .get(&id)
-            .is_some_and(|c| c.is_ready() && c.outbox.queued_in(Class::Blobs) < REFILL_BYTES);
-        if has_room && let Some(action) = self.serving.pump(id) {
-            self.carry_out_serve(Time(0), vec![action]);
+        let Some(urgency) = self.serving.pressing(id) else { return };
+        let contact = self.contacts.get(&id).filter(|contact| contact.is_ready());
+        let has_room = contact.is_some_and(|c| c.outbox.queued_upto(urgency) < REFILL_BYTES);
+        if !has_room {
+            return;
         }
+        if self.others_press_more(id, urgency) && self.turns.is_held(now) {
+            self.are_some_held_back = true;
+            return;
+        }
+        if let Some(action) = self.serving.pump(id) {
+            self.carry_out_serve(now, vec![action]);
+        }
+    }
+
+    /// Says whether another contact waits for something that presses more.
+    fn others_press_more(&self, id: ContactId, urgency: Urgency) -> bool {
+        let Some(more) = (urgency as usize).checked_sub(1) else { return false };
+        let more = Urgency::ALL[more];
+        let waits = |(other, contact): (&ContactId, &Contact)| {
+            let is_asked = self.serving.pressing(*other).is_some_and(|theirs| theirs <= more);
+            *other != id && contact.is_ready() && (is_asked || contact.outbox.queued_upto(more) > 0)
+        };
+        self.contacts.iter().any(waits)
     }
 }
 

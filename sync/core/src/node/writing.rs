@@ -1,29 +1,30 @@
-//! Writing: edits and received envelopes into journals, one write at a time; then documents.
+//! Writing: edits and received envelopes into journals, one write at a time.
 //!
 //! One write is stored before the next is judged, so that a write which fails (a full disk)
-//! leaves no gap in a chain. A document is a cache: loaded, brought up to date, saved.
+//! leaves no gap in a chain.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::documents::{DocKey, load};
+use super::repair::Repairing;
+use super::revocation::Rejudging;
 use super::{Node, Waiting};
 use crate::doc::Doc;
-use crate::event::{DocEdit, Refusal, RequestId, StoreError, StoreOp, StoreValue};
-use crate::id::{CollectionId, ContactId, DocId, Hash, HubId, Time};
+use crate::event::{
+    Alarm, DocEdit, EnvelopeRecord, Refusal, RequestId, StoreError, StoreOp, StoreValue,
+};
+use crate::id::{CollectionId, ContactId, Hash, HubId, Time};
 use crate::journal::{
     AUTHOR_BYTES_MAX, ENVELOPE_BYTES_MAX, Envelope, EnvelopeError, Journals, SignedEnvelope,
     Verdict,
 };
-use crate::wire::{BATCH_BYTES_MAX, Message};
+use crate::membership::Membership;
+use crate::wire::{Message, unpack_batch};
 
 /// Most writes that wait; past it edits are refused and a contact that sends on is closed.
 const WRITES_MAX: usize = 1_024;
 /// How long a store that failed (a full disk) is left alone.
 const STORE_RETRY_MS: u64 = 30_000;
-/// Most envelopes in a received batch: 64 KiB of the smallest kind.
-const BATCH_ENVELOPES_MAX: usize = 1_024;
-
-/// A document by its collection and id.
-pub(super) type DocKey = (CollectionId, DocId);
 
 /// A write that waits its turn.
 pub(super) enum WriteJob {
@@ -31,6 +32,14 @@ pub(super) enum WriteJob {
     Edit { request: RequestId, key: DocKey, author: String, edits: Vec<DocEdit> },
     /// A batch from a contact.
     Batch { contact: ContactId, collection: CollectionId, envelopes: Vec<Vec<u8>> },
+    /// Envelopes that do not count are kept; those of hubs that were taken out may count later.
+    SetAside { collection: CollectionId, envelopes: Vec<EnvelopeRecord> },
+    /// A collection is judged anew.
+    Rejudge { collection: CollectionId },
+    /// Envelopes fill holes, or contradict what is here.
+    Repair { contact: ContactId, collection: CollectionId, envelopes: Vec<Vec<u8>> },
+    /// A collection is compared with its fingerprint.
+    Check { collection: CollectionId },
 }
 
 /// A write that waits for the store.
@@ -48,20 +57,12 @@ pub(super) enum Writing {
         journals: Box<Journals>,
         is_cut_short: bool,
     },
-}
-
-/// A document that is being brought up to date.
-#[derive(Default)]
-pub(super) struct DocTask {
-    is_stale: bool,
-    is_busy: bool,
-    requests: Vec<RequestId>,
-}
-
-/// How far that is.
-pub(super) enum DocStep {
-    Loading,
-    Saving { requests: Vec<RequestId> },
+    /// Envelopes are being set aside.
+    SettingAside { keys: Vec<DocKey> },
+    /// A collection is being judged anew.
+    Rejudging { collection: CollectionId, step: Rejudging },
+    /// Holes are being filled.
+    Repairing { collection: CollectionId, step: Repairing },
 }
 
 impl Node {
@@ -83,6 +84,9 @@ impl Node {
             let reason = "this school does not write to that collection";
             return self.refuse(request, Refusal::NotAllowed(reason.into()));
         }
+        if self.is_in_doubt() {
+            return self.refuse(request, Refusal::InDoubt);
+        }
         if self.writes.len() >= WRITES_MAX {
             let reason = "too many edits wait to be stored, try again";
             return self.refuse(request, Refusal::Store(reason.into()));
@@ -101,18 +105,29 @@ impl Node {
             .membership
             .as_ref()
             .is_some_and(|m| m.newest().epoch.may_read(&self.hub, &collection));
-        let plain = zstd::bulk::decompress(batch, BATCH_BYTES_MAX).ok();
-        let envelopes =
-            plain.and_then(|plain| match postcard::take_from_bytes::<Vec<Vec<u8>>>(&plain) {
-                Ok((envelopes, [])) if envelopes.len() <= BATCH_ENVELOPES_MAX => Some(envelopes),
-                _ => None,
-            });
-        match envelopes {
+        match unpack_batch(batch) {
             Some(envelopes) if may_read && self.writes.len() < WRITES_MAX => {
                 self.writes.push_back(WriteJob::Batch { contact: id, collection, envelopes });
             }
             Some(_) if may_read => self.close(now, id, "sends faster than can be stored"),
             _ => self.close(now, id, "a batch of envelopes that does not decode"),
+        }
+    }
+
+    /// Queues envelopes that fill holes, or contradict what is here.
+    pub(super) fn queue_repair(
+        &mut self,
+        now: Time,
+        id: ContactId,
+        collection: CollectionId,
+        batch: &[u8],
+    ) {
+        match unpack_batch(batch) {
+            Some(envelopes) if self.writes.len() < WRITES_MAX => {
+                self.writes.push_back(WriteJob::Repair { contact: id, collection, envelopes });
+            }
+            Some(_) => self.close(now, id, "sends faster than can be stored"),
+            None => self.close(now, id, "a batch of envelopes that does not decode"),
         }
     }
 
@@ -130,6 +145,19 @@ impl Node {
                 Some(WriteJob::Batch { contact, collection, envelopes }) => {
                     self.append_received(now, contact, collection, &envelopes);
                 }
+                Some(WriteJob::SetAside { collection, envelopes }) => {
+                    let keys = envelopes.iter().map(|it| (collection.clone(), it.doc)).collect();
+                    self.is_writing = true;
+                    let writing = Waiting::Write(Writing::SettingAside { keys });
+                    self.store(StoreOp::SetAside { envelopes }, writing);
+                }
+                Some(WriteJob::Rejudge { collection }) => {
+                    self.begin_rejudging(collection, BTreeSet::new());
+                }
+                Some(WriteJob::Repair { contact, collection, envelopes }) => {
+                    self.begin_repairing(contact, collection, &envelopes);
+                }
+                Some(WriteJob::Check { collection }) => self.begin_check(&collection),
             }
         }
     }
@@ -145,15 +173,10 @@ impl Node {
         let mut journals = Box::new(self.journals.clone());
         let mut accepted: Vec<SignedEnvelope> = Vec::new();
         let mut held: BTreeMap<HubId, u64> = BTreeMap::new();
+        let mut aside: Vec<EnvelopeRecord> = Vec::new();
         let mut trouble = None;
         for bytes in envelopes {
-            let judged = SignedEnvelope::decode(bytes).and_then(|signed| {
-                if signed.envelope.collection != collection {
-                    return Err(EnvelopeError::Malformed("another collection than the batch's"));
-                }
-                journals.judge(membership, &signed).map(|verdict| (signed, verdict))
-            });
-            match judged {
+            match judge(&journals, membership, &collection, bytes) {
                 Ok((signed, verdict @ (Verdict::Next | Verdict::Known))) => {
                     held.insert(signed.envelope.author, signed.envelope.seq);
                     if verdict == Verdict::Next {
@@ -169,16 +192,14 @@ impl Node {
                     trouble = Some(Trouble::UnknownEpoch);
                     break;
                 }
-                // Nothing after it can be accepted, but whoever carries it may be honest.
-                Err(EnvelopeError::Revoked) => {
-                    trouble = Some(Trouble::Revoked);
+                // Whoever carries it may be honest, and something may build on it.
+                Ok((signed, Verdict::PastRevocation)) => aside.push(signed.record()),
+                Err((Some(signed), EnvelopeError::Fork)) => {
+                    trouble = Some(Trouble::Fork(signed.envelope.author, signed.envelope.seq));
+                    aside.push(signed.record());
                     break;
                 }
-                Err(EnvelopeError::Fork) => {
-                    trouble = Some(Trouble::Fork);
-                    break;
-                }
-                Err(error) => {
+                Err((_, error)) => {
                     trouble = Some(Trouble::Wrong(error.to_string()));
                     break;
                 }
@@ -186,6 +207,13 @@ impl Node {
         }
         let is_cut_short = matches!(trouble, Some(Trouble::Gap));
         self.courier_judged(contact, accepted.len(), trouble.as_ref());
+        if accepted.iter().any(|signed| signed.envelope.author == self.hub) {
+            self.own_entries_came(now, &collection);
+        }
+        if !aside.is_empty() {
+            let collection = collection.clone();
+            self.writes.push_front(WriteJob::SetAside { collection, envelopes: aside });
+        }
         let heads: Vec<(HubId, u64)> = held.into_iter().collect();
         if let Some(there) = self.contacts.get_mut(&contact) {
             let exchange = there.exchanges.entry(collection.clone()).or_default();
@@ -199,26 +227,40 @@ impl Node {
             let key = |signed: &SignedEnvelope| (collection.clone(), signed.envelope.doc);
             let keys = accepted.iter().map(key).collect();
             let op = StoreOp::AppendEnvelopes { envelopes: records, fingerprint };
+            let collection = collection.clone();
             let writing =
                 Writing::Received { contact, collection, keys, heads, journals, is_cut_short };
             self.is_writing = true;
             self.store(op, Waiting::Write(writing));
         }
-        self.tell_trouble(now, contact, trouble);
+        self.tell_trouble(now, contact, &collection, trouble);
     }
 
-    fn tell_trouble(&mut self, now: Time, contact: ContactId, trouble: Option<Trouble>) {
+    fn tell_trouble(
+        &mut self,
+        now: Time,
+        contact: ContactId,
+        collection: &CollectionId,
+        trouble: Option<Trouble>,
+    ) {
         match trouble {
             Some(Trouble::Wrong(reason)) => self.close(now, contact, &reason),
             Some(Trouble::UnknownEpoch) => {
                 self.close(now, contact, "an envelope of an unknown epoch");
             }
-            Some(Trouble::Fork) => {
-                let text = "two different entries at one place of a hub's journal: \
-                            its disk was cloned or restored from a backup";
-                self.alarm(text.to_owned());
+            Some(Trouble::Fork(author, seq)) => {
+                self.journal_forked(collection, author, seq);
+                self.reconcile(contact, collection);
             }
-            Some(Trouble::Gap | Trouble::Revoked) | None => {}
+            Some(Trouble::Gap) | None => {}
+        }
+    }
+
+    /// Tells once that somebody has written two different entries at one place.
+    pub(super) fn journal_forked(&mut self, collection: &CollectionId, author: HubId, seq: u64) {
+        if self.forked.insert((collection.clone(), author)) {
+            let collection = collection.clone();
+            self.alarm(Alarm::JournalForked { author, collection, seq });
         }
     }
 
@@ -265,7 +307,22 @@ impl Node {
             ) => {
                 self.journals_grew(*journals);
                 self.acknowledge(contact, &collection, heads, is_cut_short);
+                self.rejudge_if_disputed(&collection, &keys);
                 keys.into_iter().for_each(|key| self.touch_doc(key));
+            }
+            (Writing::Rejudging { collection, step }, result) => {
+                self.rejudged(collection, step, result);
+            }
+            (Writing::Repairing { collection, step }, result) => {
+                self.repaired(collection, step, result);
+            }
+            (Writing::SettingAside { keys }, Ok(_)) => {
+                let collections: BTreeSet<_> = keys.iter().map(|(c, _)| c.clone()).collect();
+                self.set_aside(keys);
+                collections.into_iter().for_each(|collection| self.rejudge(collection));
+            }
+            (Writing::SettingAside { .. }, Err(error)) => {
+                tracing::warn!(%error, "envelopes that do not count could not be kept");
             }
             (Writing::Received { contact, .. }, Err(error)) => {
                 // Nothing was acknowledged; later the contact is told again what is here.
@@ -294,6 +351,9 @@ impl Node {
         edits: &[DocEdit],
         loaded: Result<(Doc, Vec<String>), String>,
     ) {
+        if self.is_in_doubt() || self.is_own_journal_behind(now, &key.0) {
+            return self.refuse(request, Refusal::InDoubt);
+        }
         let wall_ms = self.wall_ms(now);
         let actor = crate::doc::actor_of(&self.hub, &self.nonce);
         let edited = loaded
@@ -306,10 +366,6 @@ impl Node {
         let Some(membership) = &self.membership else {
             return self.refuse(request, Refusal::NoAlliance);
         };
-        if self.is_own_journal_behind(&key.0) {
-            let reason = "this hub was restored and is fetching back what it wrote; try again soon";
-            return self.refuse(request, Refusal::Store(reason.into()));
-        }
         let newest = &membership.newest().epoch;
         let head = self.journals.head(&key.0, &self.hub);
         let envelope = Envelope {
@@ -337,115 +393,31 @@ impl Node {
         self.is_writing = true;
         self.store(op, Waiting::Write(Writing::Own { request, key, journals }));
     }
-
-    /// Takes note that envelopes wait for a document.
-    pub(super) fn touch_doc(&mut self, key: DocKey) {
-        self.docs.entry(key.clone()).or_default().is_stale = true;
-        self.advance_doc(key);
-    }
-
-    fn advance_doc(&mut self, key: DocKey) {
-        let Some(task) = self.docs.get_mut(&key) else { return };
-        if task.is_busy {
-            return;
-        }
-        if !task.is_stale {
-            self.docs.remove(&key);
-            return;
-        }
-        (task.is_stale, task.is_busy) = (false, true);
-        let op = StoreOp::LoadDoc { collection: key.0.clone(), doc: key.1 };
-        self.store(op, Waiting::Doc(key, DocStep::Loading));
-    }
-
-    pub(super) fn doc_stored(
-        &mut self,
-        key: DocKey,
-        step: DocStep,
-        result: Result<StoreValue, StoreError>,
-    ) {
-        match (step, result) {
-            (DocStep::Loading, Ok(StoreValue::Doc { snapshot, pending }))
-                if !pending.is_empty() =>
-            {
-                self.save_doc(key, snapshot.as_deref(), &pending);
-                return;
-            }
-            // Whoever asked is told: the envelope is durable, whatever became of the document.
-            (DocStep::Saving { requests }, result) => {
-                requests.into_iter().for_each(|request| self.done(request));
-                if let Err(error) = result {
-                    self.doc_failed(&key, &error);
-                }
-            }
-            (DocStep::Loading, Ok(_)) => {}
-            (DocStep::Loading, Err(error)) => self.doc_failed(&key, &error),
-        }
-        if let Some(task) = self.docs.get_mut(&key) {
-            task.is_busy = false;
-            let requests = std::mem::take(&mut task.requests);
-            if !task.is_stale {
-                requests.into_iter().for_each(|request| self.done(request));
-            } else if let Some(task) = self.docs.get_mut(&key) {
-                task.requests = requests;
-            }
-        }
-        self.advance_doc(key);
-    }
-
-    fn save_doc(&mut self, key: DocKey, snapshot: Option<&[u8]>, pending: &[Vec<u8>]) {
-        // While newer envelopes wait, whoever wrote them waits for the next round.
-        let up_to_date = self.docs.get_mut(&key).filter(|task| !task.is_stale);
-        let requests = up_to_date.map(|task| std::mem::take(&mut task.requests));
-        let requests = requests.unwrap_or_default();
-        let applied = pending.iter().filter_map(|bytes| place_of(bytes)).collect();
-        let snapshot = match load(snapshot, pending) {
-            Ok((mut doc, skipped)) => {
-                skipped.into_iter().for_each(|text| self.alarm(text));
-                doc.save()
-            }
-            Err(error) => {
-                self.alarm(format!("a stored document is damaged: {error}"));
-                requests.into_iter().for_each(|request| self.done(request));
-                if let Some(task) = self.docs.get_mut(&key) {
-                    task.is_busy = false;
-                }
-                return self.advance_doc(key);
-            }
-        };
-        let op = StoreOp::SaveDoc { collection: key.0.clone(), doc: key.1, snapshot, applied };
-        self.store(op, Waiting::Doc(key, DocStep::Saving { requests }));
-    }
-
-    fn doc_failed(&mut self, key: &DocKey, error: &StoreError) {
-        // The envelopes stay unapplied in the store; the next minute, change or start tries again.
-        self.failed_docs.insert(key.clone());
-        tracing::warn!(doc = %key.1, %error, "a document could not be brought up to date");
-    }
 }
 
 /// What was wrong with a batch.
 pub(super) enum Trouble {
     Gap,
-    Fork,
+    Fork(HubId, u64),
     UnknownEpoch,
-    Revoked,
     Wrong(String),
 }
 
-/// Loads a document and applies envelopes; one that does not fit is skipped and told.
-fn load(snapshot: Option<&[u8]>, pending: &[Vec<u8>]) -> Result<(Doc, Vec<String>), String> {
-    let changes = pending.iter().map(|bytes| SignedEnvelope::changes_of(bytes));
-    let (groups, unreadable): (Vec<_>, Vec<_>) = changes.partition(Result::is_ok);
-    let groups: Vec<Vec<Vec<u8>>> = groups.into_iter().flatten().collect();
-    let (doc, unfit) = Doc::load_with(snapshot, &groups).map_err(|error| error.to_string())?;
-    let unreadable = unreadable.into_iter().filter_map(Result::err).map(|e| e.to_string());
-    let unfit = unfit.into_iter().map(|(_, error)| error.to_string());
-    let told = |error| format!("a stored change cannot be applied: {error}");
-    Ok((doc, unreadable.chain(unfit).map(told).collect()))
-}
+type Judged = Result<(SignedEnvelope, Verdict), (Option<SignedEnvelope>, EnvelopeError)>;
 
-fn place_of(bytes: &[u8]) -> Option<(HubId, u64)> {
-    let (envelope, _) = postcard::take_from_bytes::<Envelope>(bytes).ok()?;
-    Some((envelope.author, envelope.seq))
+fn judge(
+    journals: &Journals,
+    membership: &Membership,
+    collection: &CollectionId,
+    bytes: &[u8],
+) -> Judged {
+    let signed = SignedEnvelope::decode(bytes).map_err(|error| (None, error))?;
+    if signed.envelope.collection != *collection {
+        let error = EnvelopeError::Malformed("another collection than the batch's");
+        return Err((None, error));
+    }
+    match journals.judge(membership, &signed) {
+        Ok(verdict) => Ok((signed, verdict)),
+        Err(error) => Err((Some(signed), error)),
+    }
 }

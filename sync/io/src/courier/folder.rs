@@ -148,9 +148,12 @@ impl Folder {
         Ok(names)
     }
 
-    /// Gives the bytes that are free here.
+    /// Gives the bytes that are free here; as many as can be where the file system does not say.
     pub(super) fn free_bytes(&self) -> Result<u64, StickError> {
         let stat = rustix::fs::fstatvfs(&self.0).map_err(io::Error::from)?;
+        if stat.f_blocks == 0 {
+            return Ok(u64::MAX);
+        }
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 

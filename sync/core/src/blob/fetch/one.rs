@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Source;
 use super::holders::Holders;
 use crate::blob::{Bitmap, Manifest};
-use crate::event::Event;
+use crate::event::{Event, Want};
 use crate::id::{BlobId, CollectionId, ContactId, HubId, Time};
-use crate::plan;
+use crate::plan::{self, Urgency};
 use crate::wire::Message;
 
 pub(super) struct Fetch {
     pub(super) place: usize,
+    pub(super) urgency: Urgency,
     pub(super) collection: CollectionId,
     pub(super) stage: Stage,
     pub(super) manifest: Option<Manifest>,
@@ -39,13 +40,16 @@ pub(super) struct Asked {
     pub(super) contact: ContactId,
     pub(super) moved_at: Time,
     pub(super) bytes: u64,
+    /// When it was asked for.
+    pub(super) urgency: Urgency,
 }
 
 impl Fetch {
-    pub(super) const fn new(place: usize, collection: CollectionId) -> Self {
+    pub(super) fn new(place: usize, want: &Want) -> Self {
         Self {
             place,
-            collection,
+            urgency: Urgency::of(want.priority),
+            collection: want.collection.clone(),
             stage: Stage::Loading,
             manifest: None,
             held: Bitmap::EMPTY,
@@ -80,7 +84,8 @@ impl Fetch {
 
     pub(super) fn want(&self, blob: BlobId) -> Message {
         let collection = self.collection.clone();
-        Message::Want { blob, collection, has_manifest: self.manifest.is_some() }
+        let (has_manifest, rank) = (self.manifest.is_some(), self.urgency as u8);
+        Message::Want { blob, collection, has_manifest, rank }
     }
 
     pub(super) fn progress(&self, blob: BlobId) -> Event {
@@ -122,8 +127,7 @@ pub(super) fn release(
         let Some(asked) = fetch.asked.remove(&piece) else { continue };
         fetch.free.insert(piece);
         if let Some(source) = contacts.get_mut(&asked.contact) {
-            source.asked_bytes = source.asked_bytes.saturating_sub(asked.bytes);
-            source.asked_pieces = source.asked_pieces.saturating_sub(1);
+            source.give_back(&asked);
         }
     }
 }
