@@ -9,9 +9,19 @@ const words = () =>
     strategy: ['localStorage', 'cookie', 'baseLocale'],
   });
 
+/**
+ * Each message is a module without effects: said here, so that a screen's words travel with the
+ * screen, and not all of them with the first view.
+ */
+const apart = () => ({
+  name: 'messages-apart',
+  transform: (code: string, id: string) =>
+    id.includes('/paraglide/messages') ? { code, map: null, moduleSideEffects: false } : null,
+});
+
 export default defineConfig({
   // Unit tests use the words that `npm run words` compiled: the plugin's watcher outlives them.
-  plugins: [process.env.VITEST ? [] : words(), sveltekit()],
+  plugins: [process.env.VITEST ? [] : [words(), apart()], sveltekit()],
   // The oldest engines that classroom panels run (DESIGN §11).
   build: { target: ['chrome86', 'firefox78', 'safari14'] },
   server: {

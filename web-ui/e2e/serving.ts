@@ -143,6 +143,16 @@ export class RunningHub {
       if (!path) throw new Error(`The hub has no file of the blob ${blob_id}.`);
       truncateSync(path, Math.floor(statSync(path).size * part));
     }
+    await this.resume();
+  }
+
+  /** Ends the hub and keeps its directory, as when a school switches it off. */
+  pause(): Promise<void> {
+    return end(this.child);
+  }
+
+  /** Starts it again on the same directory. */
+  async resume(): Promise<void> {
     this.child = begin(this.args);
     await this.#healthy();
   }

@@ -30,6 +30,8 @@ test('a lesson crosses from school to school and lives through a cut', async ({ 
     await setLink(rural, false);
     await look(rural, 'demo-cut');
     await rural.goto(running.rural);
+    await rural.waitForURL('**/today');
+    await rural.getByRole('link', { name: '登录' }).click();
     await rural.getByRole('heading', { name: '登录' }).waitFor();
     await expectAccessible(rural, 'login');
     await look(rural, 'login');
@@ -106,7 +108,7 @@ test('a lesson crosses from school to school and lives through a cut', async ({ 
 
 test('every screen stands in both sizes and both languages', async ({ browser }) => {
   const page = await (await browser.newContext()).newPage();
-  await page.goto(running.lead);
+  await page.goto(`${running.lead}/login`);
   await logIn(page, running.login('admin'));
   await page.getByRole('heading', { level: 1, name: '课程' }).waitFor();
   for (const [language, suffix] of [['中文', ''], ['English', '-en']] as const) {

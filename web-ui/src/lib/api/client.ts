@@ -17,32 +17,27 @@ export function watch(next: Watcher): void {
 /** A hub ends every request within 90 s; the slowest is joining an alliance over a satellite. */
 const ANSWER_MS_MAX = 100_000;
 
-function send<T>(method: string, path: string, body?: unknown): Promise<T> {
-  const headers = body === undefined ? undefined : { 'content-type': 'application/json' };
-  return request(method, path, body === undefined ? null : JSON.stringify(body), headers);
+/** Calls the hub with a JSON body, or none; every failure is a `Problem`. */
+export function send<T>(method: string, path: string, body?: unknown): Promise<T> {
+  const isEmpty = body === undefined;
+  const headers: HeadersInit = isEmpty ? {} : { 'content-type': 'application/json' };
+  return ask(path, { method, headers, body: isEmpty ? null : JSON.stringify(body) });
 }
 
-/** Sends a small file as it is. */
-function sendFile<T>(path: string, file: File): Promise<T> {
-  return request('POST', path, file, { 'content-type': 'application/octet-stream' });
+/** Sends a small file as it is; the hub looks at what it holds. */
+export function sendFile<T>(path: string, file: File): Promise<T> {
+  const type = file.type || 'application/octet-stream';
+  return ask(path, { method: 'POST', headers: { 'content-type': type }, body: file });
 }
 
-async function request<T>(
-  method: string,
-  path: string,
-  body: BodyInit | null,
-  headers: Record<string, string> = {},
-): Promise<T> {
+export const get = <T>(path: string) => send<T>('GET', path);
+
+async function ask<T>(path: string, request: RequestInit): Promise<T> {
   const abort = new AbortController();
   const timer = setTimeout(() => abort.abort(), ANSWER_MS_MAX);
   let answer: Response;
   try {
-    answer = await fetch(`/api/v1${path}`, {
-      method,
-      signal: abort.signal,
-      headers,
-      body,
-    });
+    answer = await fetch(`/api/v1${path}`, { ...request, signal: abort.signal });
   } catch {
     watcher?.lost();
     throw new Problem('unreachable', 0, '');
@@ -61,7 +56,6 @@ async function failure(answer: Response): Promise<Problem> {
   return problem;
 }
 
-const get = <T>(path: string) => send<T>('GET', path);
 const id = encodeURIComponent;
 
 export interface LessonQuery {
@@ -70,7 +64,8 @@ export interface LessonQuery {
   after?: string;
 }
 
-function query(fields: object): string {
+/** The fields that say something, as the end of an address. */
+export function query(fields: object): string {
   const pairs = Object.entries(fields).filter(([, value]) => value !== undefined && value !== '');
   return pairs.length ? `?${new URLSearchParams(pairs as [string, string][])}` : '';
 }

@@ -7,6 +7,9 @@ export const EVENT_NAMES = [
   'contact',
   'alliance',
   'link',
+  'timetable',
+  'night',
+  'alarm',
 ] as const;
 export type EventName = (typeof EVENT_NAMES)[number] | 'again';
 

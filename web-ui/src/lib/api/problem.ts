@@ -1,80 +1,61 @@
 import { m } from '$lib/paraglide/messages';
 
-/** Every code that the hub can answer; each has words in both languages. */
-export const PROBLEM_CODES = [
-  'invalid_input',
-  'not_logged_in',
-  'not_allowed',
-  'wrong_login',
-  'too_many_tries',
-  'not_found',
-  'already_set_up',
-  'wrong_setup_code',
-  'not_set_up',
-  'login_taken',
-  'origin_mismatch',
-  'body_too_large',
-  'disk_full',
-  'upload_offset_mismatch',
-  'upload_too_large',
-  'unsupported_media',
-  'already_member',
-  'no_alliance',
-  'not_registrar',
-  'invitation_malformed',
-  'invitation_unknown',
-  'invitation_used',
-  'invitation_expired',
-  'lead_unreachable',
-  'last_admin',
-  'conflict',
-  'no_subtitles',
-  'internal',
-] as const;
+type Words = (inputs: { field: string; allowed: string; seconds: string }) => string;
 
-/** Why a job can fail or wait, beside the codes above. */
-export const JOB_CODES = [
-  'not_media',
-  'truncated',
-  'no_streams',
-  'too_many_streams',
-  'unknown_codec',
-  'no_libreoffice',
-  'no_poppler',
-  'too_many_pages',
-  'no_pages',
-  'encrypted',
-  'unsupported_document',
-  'broken_zip',
-  'zip_too_large',
-  'broken_pdf',
-  'broken_page',
-  'libreoffice_failed',
-  'page_times',
-  'mixed_files',
-  'many_recordings',
-  'film_and_pages',
-  'only_subtitles',
-  'subtitles_without_sound',
-  'too_many_subtitles',
-  'subtitles_too_large',
-  'too_many_files',
-  'upload_gone',
-  'nothing_decoded',
-  'too_long',
-  'too_large',
-  'unreadable',
-  'ffmpeg_failed',
-  'no_ffmpeg',
-  'too_many_segments',
-  'encoder_failed',
-  'no_sound',
-  'no_svt_av1',
-  'ffmpeg_missing',
-  'not_made',
-  'disk_failed',
-  'waiting_for_alliance',
-] as const;
+/**
+ * Every code that the hub can answer, with its words. Named one by one: what is looked up by a
+ * built name would bring the words of every screen into the first view.
+ */
+export const PROBLEM_WORDS: Record<string, Words> = {
+  unreachable: m.problem_unreachable,
+  invalid_input: m.problem_invalid_input,
+  not_logged_in: m.problem_not_logged_in,
+  not_allowed: m.problem_not_allowed,
+  wrong_login: m.problem_wrong_login,
+  too_many_tries: m.problem_too_many_tries,
+  not_found: m.problem_not_found,
+  already_set_up: m.problem_already_set_up,
+  wrong_setup_code: m.problem_wrong_setup_code,
+  not_set_up: m.problem_not_set_up,
+  login_taken: m.problem_login_taken,
+  origin_mismatch: m.problem_origin_mismatch,
+  body_too_large: m.problem_body_too_large,
+  disk_full: m.problem_disk_full,
+  upload_offset_mismatch: m.problem_upload_offset_mismatch,
+  upload_too_large: m.problem_upload_too_large,
+  unsupported_media: m.problem_unsupported_media,
+  already_member: m.problem_already_member,
+  no_alliance: m.problem_no_alliance,
+  not_registrar: m.problem_not_registrar,
+  invitation_malformed: m.problem_invitation_malformed,
+  invitation_unknown: m.problem_invitation_unknown,
+  invitation_used: m.problem_invitation_used,
+  invitation_expired: m.problem_invitation_expired,
+  lead_unreachable: m.problem_lead_unreachable,
+  last_admin: m.problem_last_admin,
+  conflict: m.problem_conflict,
+  no_subtitles: m.problem_no_subtitles,
+  timetable_unreadable: m.problem_timetable_unreadable,
+  internal: m.problem_internal,
+};
+
+const FIELD_WORDS: Record<string, () => string> = {
+  code: m.field_code,
+  school: m.field_school,
+  your_name: m.field_your_name,
+  name: m.field_name,
+  login: m.field_login,
+  password: m.field_password,
+  role: m.field_role,
+  title: m.field_title,
+  subject: m.field_subject,
+  grade: m.field_grade,
+  teacher: m.field_teacher,
+  invitation: m.field_invitation,
+  alliance: m.field_alliance,
+  text: m.field_text,
+  valid_hours: m.field_valid_hours,
+};
 
 /** An answer of the hub that is not a success (RFC 9457), or `unreachable` when none came. */
 export class Problem extends Error {
@@ -110,12 +91,10 @@ export class Problem extends Error {
   }
 }
 
-type Words = (inputs: { field: string; allowed: string; seconds: string }) => string;
-
 /** Says in the reader's language what went wrong and what to do next. */
 export function problemWords(problem: unknown): string {
   if (!(problem instanceof Problem)) return m.problem_internal();
-  const words = (m as unknown as Record<string, Words | undefined>)[`problem_${problem.code}`];
+  const words = PROBLEM_WORDS[problem.code];
   if (!words) return problem.detail || m.problem_internal();
   const { field, allowed, retry_after_s } = problem.params;
   const text = words({
@@ -130,6 +109,5 @@ export function problemWords(problem: unknown): string {
 
 function fieldWords(field: unknown): string {
   if (typeof field !== 'string') return '';
-  const words = (m as unknown as Record<string, (() => string) | undefined>)[`field_${field}`];
-  return words ? words() : field;
+  return FIELD_WORDS[field]?.() ?? field;
 }

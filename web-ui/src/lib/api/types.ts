@@ -8,7 +8,7 @@ import type { components } from './schema';
 type Said = components['schemas'];
 
 /** The hub writes null where it has nothing and never leaves a field out. */
-type Whole<T> = T extends (infer Item)[]
+export type Whole<T> = T extends (infer Item)[]
   ? Whole<Item>[]
   : T extends object
     ? { [Key in keyof T]-?: Whole<Exclude<T[Key], undefined>> }

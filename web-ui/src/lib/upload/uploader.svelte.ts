@@ -159,7 +159,7 @@ export class Uploader {
 }
 
 /** A full disk (507) does not empty itself in a minute; a lost or restarting hub comes back. */
-function isWorthRetrying(status: number): boolean {
+export function isWorthRetrying(status: number): boolean {
   return status === 0 || status === 409 || status === 423 || (status >= 500 && status !== 507);
 }
 

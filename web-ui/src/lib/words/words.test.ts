@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import en from '../../../messages/en.json';
 import zh from '../../../messages/zh.json';
-import { JOB_CODES, PROBLEM_CODES, Problem, problemWords } from '$lib/api/problem';
-import { GRADES, SUBJECTS } from './subjects';
+import { PROBLEM_WORDS, Problem, problemWords } from '$lib/api/problem';
+import { JOB_WORDS, jobWords } from '$lib/upload/job_words';
+import { GRADES, SUBJECTS, gradeWords, subjectWords } from './subjects';
 
 const chinese: Record<string, string> = zh;
 const english: Record<string, string> = en;
@@ -23,11 +24,17 @@ describe('both languages', () => {
 
   it('name every problem, subject and grade', () => {
     const keys = [
-      ...[...PROBLEM_CODES, ...JOB_CODES, 'unreachable'].map((code) => `problem_${code}`),
       ...SUBJECTS.flatMap((subject) => [`subject_${subject}`, `glyph_${subject}`]),
       ...GRADES.map((grade) => `grade_${grade}`),
     ];
     for (const key of keys) expect(chinese[key], key).toBeTypeOf('string');
+    for (const subject of SUBJECTS) expect(subjectWords(subject)).not.toBe(subject);
+    for (const grade of GRADES) expect(gradeWords(grade)).not.toBe(grade);
+    for (const [code, words] of Object.entries({ ...PROBLEM_WORDS, ...JOB_WORDS })) {
+      const said = words({ field: '', allowed: '', seconds: '' });
+      expect([chinese, english].map((all) => all[`problem_${code}`]?.replace(/\{\w+\}/g, '')), code)
+        .toContain(said);
+    }
   });
 
   it('use no ASCII punctuation between Chinese characters', () => {
@@ -44,7 +51,7 @@ describe('the words of a problem', () => {
   });
 
   it('say what a job that is made but not published waits for', () => {
-    const words = problemWords(new Problem('waiting_for_alliance', 422, 'x'));
+    const words = jobWords({ code: 'waiting_for_alliance', detail: 'x' });
     expect([chinese, english].map((all) => all.problem_waiting_for_alliance)).toContain(words);
   });
 

@@ -1,0 +1,40 @@
+import { expect, it } from 'vitest';
+import type { Alarm, AlarmKind } from '$lib/api/alarms';
+import { KINDS, WHAT, alarmWords, sortedAlarms } from './words';
+
+const alarm = (id: number, at: number, is_seen: boolean): Alarm => ({
+  id,
+  at,
+  kind: 'fork',
+  school: null,
+  text_code: 'journal_forked',
+  params: {},
+  is_seen,
+});
+
+it('puts what nobody has seen first, then the newest', () => {
+  const all = [alarm(1, 3, true), alarm(2, 1, false), alarm(3, 2, false)];
+  expect(sortedAlarms(all).map((one) => one.id)).toEqual([3, 2, 1]);
+});
+
+it('says what it is, what happened and what to do, each once', () => {
+  for (const kind of Object.keys(KINDS) as AlarmKind[]) {
+    for (const text_code of Object.keys(WHAT)) {
+      const said = alarmWords({ kind, text_code, params: { entries: 3 }, school: '青石小学' });
+      expect(new Set([said.title, said.what, said.next]).size, kind + text_code).toBe(3);
+    }
+  }
+});
+
+it('names the school, or this one', () => {
+  const one = { kind: 'fork', text_code: 'journal_forked', params: {} } as const;
+  expect(alarmWords({ ...one, school: '青石小学' }).what).toContain('青石小学');
+  expect(alarmWords({ ...one, school: null }).what).toContain('本校');
+});
+
+it('does not hide what it does not know', () => {
+  const params = { text: 'Something new.' };
+  const said = alarmWords({ kind: 'new' as AlarmKind, text_code: 'x', params, school: null });
+  expect(said.what).toBe('Something new.');
+  expect(said.next).not.toBe('');
+});

@@ -1,0 +1,61 @@
+import { get, send } from './client';
+
+export interface Target {
+  hub_id: string;
+  school: string;
+  last_receipt_at: number | null;
+  missing_lessons: number;
+  bytes: number;
+}
+
+export interface Drive {
+  folder: string;
+  label: string;
+  free_bytes: number;
+  total_bytes: number;
+  is_read_only: boolean;
+  /** True if a courier's folder is on it. */
+  has_courier: boolean;
+}
+
+export type CourierState = 'queued' | 'running' | 'done' | 'failed' | 'cancelled';
+
+export interface Export {
+  id: number;
+  folder: string | null;
+  state: CourierState;
+  done_bytes: number;
+  total_bytes: number;
+  lessons: { lesson_id: string; title: string }[];
+  files: { name: string; bytes: number; url: string; hub_id: string }[];
+  to: { hub_id: string; school: string }[];
+  /** Lessons, or qualities of them, for which there was no room. */
+  left_out: number;
+  stick_bytes: number;
+  error: { code: string; detail: string } | null;
+}
+
+export interface CourierImport {
+  id: number;
+  folder: string | null;
+  state: CourierState;
+  done_bytes: number;
+  total_bytes: number;
+  accepted: { envelopes: number; blobs: number; lessons: number };
+  /** What became of the receipt for the other school. */
+  receipt: 'written' | 'kept' | 'with_next_export' | null;
+  refused: { file: string; why: string; code?: string }[];
+  error: { code: string; detail: string } | null;
+}
+
+/** The calls of the courier: a stick that carries lessons both ways. */
+export const courier = {
+  targets: () => get<{ items: Target[] }>('/courier/targets'),
+  drives: () => get<{ items: Drive[] }>('/courier/drives'),
+  startExport: (body: { to: string[]; bytes_max: number | null; folder: string | null }) =>
+    send<Export>('POST', '/courier/exports', body),
+  export: (id: number) => get<Export>(`/courier/exports/${id}`),
+  cancelExport: (id: number) => send<void>('DELETE', `/courier/exports/${id}`),
+  startImport: (folder: string) => send<CourierImport>('POST', '/courier/imports', { folder }),
+  import: (id: number) => get<CourierImport>(`/courier/imports/${id}`),
+};

@@ -1,0 +1,52 @@
+import type { CourierImport } from '$lib/api/courier';
+import { Problem, problemWords } from '$lib/api/problem';
+import { m } from '$lib/paraglide/messages';
+
+/** What came in, in words; nothing new is no mistake. */
+export function importWords({ accepted }: Pick<CourierImport, 'accepted'>): string {
+  const { lessons, blobs, envelopes } = accepted;
+  if (lessons > 0) return m.import_lessons({ count: lessons });
+  if (blobs > 0) return m.import_parts();
+  return envelopes > 0 ? m.import_notes({ count: envelopes }) : m.import_nothing();
+}
+
+const WHY: Record<string, () => string> = {
+  not_for_us: m.refused_not_for_us,
+  other_alliance: m.refused_other_alliance,
+  damaged: m.refused_damaged,
+  truncated: m.refused_truncated,
+  bad_signature: m.refused_bad_signature,
+  older_epoch: m.refused_older_epoch,
+  unknown_sender: m.refused_unknown_sender,
+  not_courier: m.refused_not_courier,
+  too_large: m.refused_too_large,
+  unreadable: m.refused_unreadable,
+};
+
+/** Why a file was not taken, and what to do; a reason newer than this page in the hub's words. */
+export function refusedWords({ code, why }: { code?: string; why: string }): string {
+  return WHY[code ?? '']?.() ?? why;
+}
+
+const FAILURES: Record<string, () => string> = {
+  stick_missing: m.stick_missing,
+  stick_empty: m.stick_empty,
+  stick_read_only: m.drive_locked,
+  stick_full: m.stick_full,
+  stick_gone: m.stick_gone,
+  courier_damaged: m.refused_damaged,
+};
+
+/** Why an export or import ended early, and what to do. */
+export function courierFailure(error: { code: string; detail: string }): string {
+  return FAILURES[error.code]?.() ?? problemWords(new Problem(error.code, 422, error.detail));
+}
+
+/** What became of the receipt, and what to do with the stick. */
+export function receiptWords(receipt: NonNullable<CourierImport['receipt']>): string {
+  return {
+    written: m.import_receipt,
+    kept: m.receipt_kept,
+    with_next_export: m.receipt_with_next_export,
+  }[receipt]();
+}
