@@ -13,7 +13,8 @@ use crate::db::Db;
 use crate::{offers, timetable};
 
 /// Raised whenever the same documents become other rows: a hub that finds rows of another version
-/// makes them again. 1: tracks of every tier, chapters and loudness. 2: timetables and plans of lessons.
+/// makes them again. 1: tracks of every tier, chapters and loudness.
+/// 2: timetables and plans of lessons.
 const VERSION: i64 = 2;
 
 /// The rows that a document became.

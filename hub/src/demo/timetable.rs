@@ -74,7 +74,10 @@ fn offer(lead: &HubClient) -> Result<String> {
     }
     let lessons = lead.get("/lessons?limit=1")?;
     let lesson = &lessons["items"][0]["id"];
-    let item = |(i, title): (usize, &&str)| json!({ "title": title, "lesson_id": if i < 2 { lesson } else { &Value::Null } });
+    let item = |(i, title): (usize, &&str)| {
+        let lesson = if i < 2 { lesson } else { &Value::Null };
+        json!({ "title": title, "lesson_id": lesson })
+    };
     let items: Vec<Value> = LESSONS.iter().enumerate().map(item).collect();
     let made = lead.post(
         "/offers",

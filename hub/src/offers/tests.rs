@@ -81,7 +81,10 @@ async fn a_class_follows_a_plan_that_its_school_chooses_and_is_told_when_it_is_w
     put(&hub, &admin, &term, "slots", "wed", slot(3)).await;
     let offer = made(&hub, &admin).await;
     let id = offer["id"].as_str().unwrap();
-    let follow = |offer: &str, subject: &str| json!({"class_id": "a", "subject": subject, "offer_id": offer, "from": "2026-09-07"});
+    let follow = |offer: &str, subject: &str| {
+        let from = "2026-09-07";
+        json!({"class_id": "a", "subject": subject, "offer_id": offer, "from": from})
+    };
     let nothing = put(&hub, &admin, &term, "follows", "f", follow(&"0".repeat(32), "math")).await;
     assert_eq!(field(&nothing), "offer_id");
     let mut own = follow(id, "math");

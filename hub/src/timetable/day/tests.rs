@@ -31,9 +31,8 @@ proptest! {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn remote_lessons_of_the_coming_days_are_listed_in_order_of_time() {
-    let (hub, admin, term) = with_term().await;
+/// Publishes a lesson as another school would.
+async fn with_lesson(hub: &crate::app::trial::TrialHub) -> DocId {
     let lesson = NewLesson {
         title: "分数的意义".to_owned(),
         subject: "math".to_owned(),
@@ -47,6 +46,13 @@ async fn remote_lessons_of_the_coming_days_are_listed_in_order_of_time() {
     let id = DocId([5; 16]);
     let edits = catalog::lesson_edits(&lesson, 1, None, &[]);
     hub.app.sync.edit_doc(catalog::collection(), id, "t".into(), edits).await.unwrap();
+    id
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn remote_lessons_of_the_coming_days_are_listed_in_order_of_time() {
+    let (hub, admin, term) = with_term().await;
+    let id = with_lesson(&hub).await;
     let slot = |weekday: u8, period: u8, class: &str, mode: &str| {
         json!({"weekday": weekday, "period": period, "class_id": class, "subject": "math",
             "mode": mode, "source": {"kind": "lesson", "lesson_id": id.to_string()}})

@@ -226,7 +226,10 @@ async fn exceptions_that_contradict_one_another_or_the_day_are_refused() {
     let put = |id: &'static str, body: Value| put(&hub, &admin, &term, "exceptions", id, body);
     let holiday = json!({"date": "2026-10-01", "kind": "holiday", "until": "2026-10-07"});
     assert_eq!(put("h", holiday).await.outcome(), "200");
-    let makeup = |date: &str, of: &str| json!({"date": date, "kind": "makeup", "follows_date": of, "note": "补10月1日的课"});
+    let makeup = |date: &str, of: &str| {
+        let note = "补10月1日的课";
+        json!({"date": date, "kind": "makeup", "follows_date": of, "note": note})
+    };
     assert_eq!(put("m", makeup("2026-10-10", "2026-10-01")).await.outcome(), "200");
     let saturday = day(&hub, "2026-10-10").await;
     assert_eq!((&saturday["kind"], &saturday["note"]), (&json!("makeup"), &json!("补10月1日的课")));
