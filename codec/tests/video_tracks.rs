@@ -13,7 +13,7 @@ use yingxue_codec::import::{
     EncoderChoice, FinishedTrack, ImportRequest, Imported, Observer, Progress, Tiers, import,
 };
 use yingxue_codec::track::TrackKind;
-use yingxue_codec::{Ffmpeg, Limits, decode, quality};
+use yingxue_codec::{Ffmpeg, Limits, decode, quality, scan};
 
 #[path = "clip/clip.rs"]
 mod clip;
@@ -128,6 +128,30 @@ fn a_segment_without_its_end_is_made_again_and_is_the_same() {
     }
     let again = run(&source, &work, Setting::default(), &Watcher::default());
     assert!(whole == bytes(&again, TrackKind::Video360));
+}
+
+#[test]
+fn what_stays_for_minutes_is_encoded_once_and_again_when_it_changes() {
+    let folder = tempfile::tempdir().unwrap();
+    let page = |grid: &str| {
+        format!("color=white:s=160x96:r=25:d=10,drawgrid={grid}:t=2:c=black,format=yuv420p")
+    };
+    let pages = format!("{}[a];{}[b];[a][b]concat=n=2", page("w=32:h=24"), page("w=20:h=40"));
+    let arguments = format!("-f lavfi -i {pages} -c:v libx264 -preset ultrafast -crf 10");
+    let source = make(&folder, "in.mp4", &arguments);
+    let lesson = run(&source, &folder.path().join("work"), Setting::default(), &Watcher::default());
+    let video = track(&lesson, TrackKind::Video360);
+    let file = std::fs::read(&video.path).unwrap();
+    let (_, segments) = video.info.ranges();
+    let samples: Vec<Vec<&[u8]>> = segments
+        .map(|(_, range)| scan::samples(&file[range.start as usize..range.end as usize]).unwrap())
+        .collect();
+    let counts: Vec<usize> = samples.iter().map(Vec::len).collect();
+    assert_eq!(counts, [1, 1, 2, 1, 1], "the page changes within the third");
+    assert!(samples[0] == samples[1] && samples[3] == samples[4]);
+    assert!(samples[0] != samples[3]);
+    let lengths: Vec<u32> = video.info.segments.iter().map(|s| s.duration_ticks).collect();
+    assert_eq!(lengths, [51_200; 5], "4 s each");
 }
 
 fn run_aside(folder: &TempDir, source: &Path) -> Imported {

@@ -20,6 +20,30 @@ pub(super) struct Shown {
     pub(super) frames: u32,
 }
 
+/// The last GOP that showed one picture throughout, and that picture: what a later GOP that shows
+/// the same need not encode again.
+#[derive(Debug, Default)]
+pub(super) struct Stays(Option<(u64, Vec<u8>)>);
+
+impl Stays {
+    /// Takes GOP `n`, in order; says which earlier one shows the same picture throughout.
+    pub(super) fn repeated(&mut self, n: u64, frames: &[u8], size: &FrameSize) -> Option<u64> {
+        let shows = |picture: &[u8]| {
+            frames.chunks_exact(size.frame_bytes()).all(|frame| is_same(picture, frame, size))
+        };
+        if let Some((earlier, picture)) = &self.0
+            && shows(picture)
+        {
+            return Some(*earlier);
+        }
+        let first = &frames[..size.frame_bytes()];
+        if shows(first) {
+            self.0 = Some((n, first.to_vec()));
+        }
+        None
+    }
+}
+
 /// Finds the pictures to encode among planar 4:2:0 frames; the first is always one of them.
 pub(super) fn pictures(frames: &[u8], size: &FrameSize) -> Vec<Shown> {
     let mut shown: Vec<Shown> = Vec::new();
@@ -91,6 +115,19 @@ mod tests {
     fn a_still_slide_is_one_picture_though_its_source_pulses() {
         let pulsed = grey().iter().map(|level| level + 2).collect();
         assert_eq!(found(&[grey(), pulsed, grey()]), [(0, 3)]);
+    }
+
+    #[test]
+    fn a_gop_repeats_the_last_one_that_stayed_and_never_drifts_from_it() {
+        let gop = |levels: [u8; 2]| levels.map(|level| vec![level; SIZE.frame_bytes()]).concat();
+        let mut stays = Stays::default();
+        let mut repeated = |n, levels| stays.repeated(n, &gop(levels), &SIZE);
+        assert_eq!(repeated(0, [100, 101]), None);
+        assert_eq!(repeated(1, [102, 103]), Some(0));
+        // Near to the one before, but not to the picture that is shown.
+        assert_eq!(repeated(2, [104, 104]), None);
+        assert_eq!(repeated(3, [104, 90]), None, "it moves");
+        assert_eq!(repeated(4, [105, 104]), Some(2));
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub(super) struct Thumbs {
     size: (u32, u32),
     durations_ms: Vec<u32>,
     segments: Vec<Vec<u8>>,
+    /// The last still: a picture that stays is not encoded again.
+    last: Option<(Page, Vec<u8>)>,
 }
 
 impl Thumbs {
@@ -37,6 +39,7 @@ impl Thumbs {
             size: (0, 0),
             durations_ms: Vec::new(),
             segments: Vec::new(),
+            last: None,
         }
     }
 
@@ -54,15 +57,19 @@ impl Thumbs {
 
     fn end_still(&mut self) -> Result<(), ImportError> {
         let Some(page) = self.waiting.take() else { return Ok(()) };
-        let sample = encode_still(&page, StillUse::Thumb)?;
+        let sample = match self.last.take() {
+            Some((same, sample)) if same == page => sample,
+            _ => encode_still(&page, StillUse::Thumb)?,
+        };
         let duration_ms = std::mem::take(&mut self.waiting_frames) * self.frame_ms;
         self.size = (page.width(), page.height());
         self.segments.push(segment(
             self.segments.len() as u64,
             self.at_ms,
             duration_ms as u32,
-            sample,
+            sample.clone(),
         ));
+        self.last = Some((page, sample));
         self.durations_ms.push(duration_ms as u32);
         self.at_ms += duration_ms;
         Ok(())

@@ -3,7 +3,8 @@
 //! One thread reads frames from ffmpeg and hands whole GOPs to the workers; at most `workers + 2`
 //! GOPs are in memory. A GOP whose segment is already durable is read and dropped: decoding costs
 //! far less than encoding, and seeking would not give the same frames in every container. A
-//! picture that stays is one sample that lasts (see `still.rs`).
+//! picture that stays is one sample that lasts (see `still.rs`), and a GOP that shows nothing but
+//! what an earlier one showed has that one's sample.
 //!
 //! A GOP's quantizer starts from what an earlier one ended with, which is durable beside its
 //! segment. Which earlier one depends on its number alone, never on what happens to be ready: so
@@ -134,6 +135,15 @@ fn make(
 struct Gop {
     n: u64,
     frames: Vec<u8>,
+    /// The earlier one that shows the same picture throughout.
+    repeated: Option<u64>,
+}
+
+/// What becomes of a GOP.
+struct Encoded {
+    samples: Vec<Sample>,
+    /// What a later GOP should start from.
+    end: u8,
 }
 
 struct Run<'a> {
@@ -183,6 +193,7 @@ impl Run<'_> {
         let mut child = self.start_ffmpeg()?;
         let frame_bytes = self.size.frame_bytes();
         let gop_bytes = frame_bytes * self.format.gop_frames as usize;
+        let mut stays = still::Stays::default();
         let mut n = 0;
         loop {
             let mut frames = vec![0; gop_bytes];
@@ -191,11 +202,12 @@ impl Run<'_> {
             frames.truncate(count * frame_bytes);
             if count > 0 {
                 self.job.check_going_on(n * SEGMENT_MS)?;
+                let repeated = stays.repeated(n, &frames, &self.size);
                 if let Some(end) = self.durable_end(n, count) {
                     self.found.fetch_add(1, Ordering::Relaxed);
                     self.end(n, end);
                     self.report();
-                } else if gops.send(Gop { n, frames }).is_err() {
+                } else if gops.send(Gop { n, frames, repeated }).is_err() {
                     break;
                 }
                 n += 1;
@@ -286,6 +298,20 @@ impl Run<'_> {
     }
 
     fn encode(&self, gop: &Gop) -> Result<(), ImportError> {
+        let Encoded { samples, end } = match gop.repeated {
+            Some(earlier) => self.repeat(gop, earlier)?,
+            None => self.encode_anew(gop)?,
+        };
+        let frame_ticks = u64::from(self.rendition.frame_ticks());
+        let start_ticks = gop.n * self.format.gop_frames * frame_ticks;
+        let bytes = segment(gop.n as u32 + 1, start_ticks, &samples);
+        self.job.work.write_segment(self.rendition.kind, gop.n, &bytes, Some(end))?;
+        self.encoded.fetch_add(1, Ordering::Relaxed);
+        self.end(gop.n, end);
+        Ok(())
+    }
+
+    fn encode_anew(&self, gop: &Gop) -> Result<Encoded, ImportError> {
         let frame_bytes = self.size.frame_bytes();
         let pictures: Vec<Picture> = still::pictures(&gop.frames, &self.size)
             .iter()
@@ -294,37 +320,39 @@ impl Run<'_> {
                 frames: shown.frames,
             })
             .collect();
-        let start = self.start_index(gop.n)?;
+        let start = followed(gop.n).map(|earlier| self.end_of(earlier)).transpose()?;
         let ceiling = self.rendition.ceiling;
         let reached =
             target::encode(&*self.encoder, &self.format, &pictures, start, ceiling, &|| {
                 self.must_stop()
             })?;
-        let frame_ticks = self.rendition.frame_ticks();
+        tracing::debug!(gop = gop.n, tries = reached.tries, next = reached.next_index, "encoded");
         let coded = reached.pictures.into_iter().zip(&pictures);
-        let samples: Vec<Sample> = coded
-            .map(|(coded, picture)| Sample {
-                bytes: coded.bytes,
-                is_sync: coded.is_key,
-                ticks: picture.frames * frame_ticks,
-            })
-            .collect();
-        let start_ticks = gop.n * self.format.gop_frames * u64::from(frame_ticks);
-        let bytes = segment(gop.n as u32 + 1, start_ticks, &samples);
-        let kind = self.rendition.kind;
-        self.job.work.write_segment(kind, gop.n, &bytes, Some(reached.next_index))?;
-        self.encoded.fetch_add(1, Ordering::Relaxed);
-        self.end(gop.n, reached.next_index);
-        Ok(())
+        let samples = coded.map(|(coded, picture)| Sample {
+            bytes: coded.bytes,
+            is_sync: coded.is_key,
+            ticks: picture.frames * self.rendition.frame_ticks(),
+        });
+        Ok(Encoded { samples: samples.collect(), end: reached.next_index })
     }
 
-    /// What the earlier GOP that this one follows ended with; waits until it has.
-    fn start_index(&self, n: u64) -> Result<Option<u8>, ImportError> {
-        let Some(earlier) = followed(n) else { return Ok(None) };
+    /// The sample of the GOP that showed the same, for as long as this one lasts.
+    fn repeat(&self, gop: &Gop, earlier: u64) -> Result<Encoded, ImportError> {
+        let end = self.end_of(earlier)?;
+        let lost = || std::io::Error::other("a finished segment has disappeared");
+        let segment = self.job.work.read_segment(self.rendition.kind, earlier).ok_or_else(lost)?;
+        let key = *scan::samples(&segment)?.first().ok_or(ImportError::NothingDecoded)?;
+        let frames = (gop.frames.len() / self.size.frame_bytes()) as u32;
+        let ticks = frames * self.rendition.frame_ticks();
+        Ok(Encoded { samples: vec![Sample { bytes: key.to_vec(), is_sync: true, ticks }], end })
+    }
+
+    /// What an earlier GOP ended with; waits until it is durable.
+    fn end_of(&self, earlier: u64) -> Result<u8, ImportError> {
         let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             if let Some(end) = ends.get(&earlier) {
-                return Ok(Some(*end));
+                return Ok(*end);
             }
             if self.is_stopped() {
                 return Err(ImportError::Cancelled);
