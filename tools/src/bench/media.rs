@@ -13,6 +13,7 @@ mod encoders;
 mod frames;
 pub mod import;
 mod lab;
+mod lesson;
 mod ours;
 mod resume;
 mod seek;

@@ -1,7 +1,8 @@
 //! How long a viewer waits for the picture of another place: `seek_ms`.
 //!
-//! A real hub on loopback, our own page in Chromium, a lesson of 40 minutes with a head that
-//! moves in every picture. SVT-AV1 makes its `video-360`, only so that the bench is done sooner.
+//! A real hub on loopback, our own page in Chromium, a lesson of 40 minutes with a page every 80 s
+//! and a head that moves in every picture. SVT-AV1 makes its `video-360`, only so that the bench
+//! is done sooner.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -10,6 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use super::lab::Lab;
+use super::lesson;
 use crate::bench::api::Api;
 use crate::bench::figures::{Figures, median, say};
 use crate::bench::process::Hub;
@@ -29,7 +31,7 @@ pub fn measure(lab: &Lab, figures: &mut Figures) -> Result<()> {
     let seconds = lab.pick(LESSON_S);
     let script = lab.web_ui.join(SCRIPT);
     ensure!(script.is_file(), "{} is missing; --web-ui names its folder", script.display());
-    let clip = lab.clips.lecture_for(seconds)?;
+    let clip = lesson::with_head(&lab.clips, seconds as usize)?;
     let mut hub = Hub::on_loopback(&lab.bin, &lab.clips.work("hub-seek"))?;
     hub.settings = toml::toml! {
         [media]
