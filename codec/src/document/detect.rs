@@ -224,6 +224,10 @@ mod tests {
             content
         };
         assert_eq!(refused(&compound("EncryptedPackage")).code(), "encrypted");
+        let list = b"<manifest:encryption-data manifest:checksum-type=\"SHA256\">";
+        let parts =
+            [("mimetype", OPEN_DOCUMENT, false), ("META-INF/manifest.xml", &list[..], true)];
+        assert_eq!(refused(&zip(&parts)).code(), "encrypted");
         assert_eq!(refused(&compound("WordDocument")).code(), "unsupported_document");
         std::fs::write(&path, compound("PowerPoint Document")).unwrap();
         assert_eq!(check_presentation(&path).unwrap(), "ppt");
