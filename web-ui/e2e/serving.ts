@@ -14,7 +14,7 @@ import { binary, end, freePorts, stop } from './child';
 
 /** An empty hub answers within a second; a loaded machine is given more. */
 const HEALTHY_MS_MAX = 30_000;
-const ENCODE_MS_MAX = 30_000;
+const ENCODE_MS_MAX = 120_000;
 /** Half a minute of pictures, beside other work of the machine. */
 const IMPORT_MS_MAX = 6 * 60_000;
 

@@ -10,6 +10,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
+use futures::StreamExt as _;
 use yingxue_sync_core::courier::SignedManifest;
 use yingxue_sync_core::id::HubId;
 use yingxue_sync_io::courier::{FOLDER, Stick, yxc_head};
@@ -111,7 +112,7 @@ fn open(folder: &Path) -> Result<(SignedManifest, Joined), ApiError> {
 }
 
 fn body(joined: Arc<Joined>, range: Range<u64>) -> Body {
-    Body::from_stream(futures::stream::unfold((joined, range), |(joined, mut rest)| async move {
+    let parts = futures::stream::unfold((joined, range), |(joined, mut rest)| async move {
         if rest.is_empty() {
             return None;
         }
@@ -123,7 +124,9 @@ fn body(joined: Arc<Joined>, range: Range<u64>) -> Body {
             _ => rest.start = rest.end,
         }
         Some((read, (joined, rest)))
-    }))
+    });
+    // A connection may ask once more after the end, which an unfolding stream answers by a panic.
+    Body::from_stream(parts.fuse())
 }
 
 impl Joined {

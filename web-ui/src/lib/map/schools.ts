@@ -33,7 +33,7 @@ export const STANDINGS: Record<Standing, { kind: string; icon: IconName; words: 
 
 const ORDER = Object.keys(STANDINGS) as Standing[];
 
-/** The school that needs help most comes first; then who lacks most lessons; then the oldest news. */
+/** Who needs help most comes first; then who lacks most lessons; then the oldest news. */
 export function worstFirst(schools: readonly MapSchool[], now: number): MapSchool[] {
   const rank = (one: MapSchool) => ORDER.indexOf(standingOf(one, now));
   const lacks = (one: MapSchool, what: 'not_ready' | 'ready_at') => dayTold(one)?.[what] ?? 0;

@@ -72,7 +72,13 @@ describe('the night in sentences', () => {
   });
 
   it('does not invent lessons or calm when there are none', () => {
-    const none = night({ total: 0, ready: 0, not_ready: 0, downloading: 0, expected_done_at: null });
+    const none = night({
+      total: 0,
+      ready: 0,
+      not_ready: 0,
+      downloading: 0,
+      expected_done_at: null,
+    });
     expect(summaryWords(none, 'zh')).toBe('明天没有远程课。磁盘剩 112 GB。无需操作。');
     expect(nightKind(none)).toBe('calm');
   });

@@ -76,7 +76,8 @@ export function forecastWords({ readiness }: Entry, language: string, now: numbe
 /** What the plan believes of one lesson, as a sentence. */
 export function planWords(line: PlanLine, language: string, now: number): string {
   const from = line.from_school ? m.plan_from({ school: line.from_school }) : m.plan_from_none();
-  const by = line.by === null ? m.plan_by_none() : m.plan_by({ time: moment(line.by, language, now) });
+  const time = line.by === null ? '' : moment(line.by, language, now);
+  const by = time ? m.plan_by({ time }) : m.plan_by_none();
   return paragraph([from, by], language);
 }
 

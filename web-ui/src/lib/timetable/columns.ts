@@ -46,7 +46,8 @@ export function missingRoles(roles: Roles, layout: Layout, class_name: string): 
 
 /** What the hub guessed, to begin with. */
 export function guessedRoles(read: Import): Roles {
-  return Object.fromEntries(read.columns.map((one) => [one.index, one.guess && one.guess !== IGNORED ? one.guess : '']));
+  const role = (guess: string | null) => (guess === null || guess === IGNORED ? '' : guess);
+  return Object.fromEntries(read.columns.map((one) => [one.index, role(one.guess)]));
 }
 
 /** A role belongs to one column: chosen again, it is taken from the other. Only lessons may stand

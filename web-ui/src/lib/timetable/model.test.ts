@@ -55,7 +55,11 @@ it('makes ids that differ', () => {
 });
 
 it('puts the exceptions that are over after those to come', () => {
-  const on = (date: string) => ({ id: date, date, note: '', kind: 'cancel' as const, slot_id: 'x' });
-  const sorted = sortedExceptions([on('2026-10-01'), on('2026-12-01'), on('2026-11-24')], '2026-11-23');
+  const cancel = { note: '', kind: 'cancel' as const, slot_id: 'x' };
+  const on = (date: string) => ({ id: date, date, ...cancel });
+  const sorted = sortedExceptions(
+    ['2026-10-01', '2026-12-01', '2026-11-24'].map(on),
+    '2026-11-23',
+  );
   expect(sorted.map((one) => one.date)).toEqual(['2026-11-24', '2026-12-01', '2026-10-01']);
 });
