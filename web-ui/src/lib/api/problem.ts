@@ -27,6 +27,8 @@ export const PROBLEM_CODES = [
   'invitation_expired',
   'lead_unreachable',
   'last_admin',
+  'in_doubt',
+  'wrong_root_key',
   'conflict',
   'internal',
 ] as const;
