@@ -25,7 +25,8 @@ const NOTICE_MS: u64 = 120_000;
 pub struct Cost {
     /// Bytes of frames, both ways, from the first of the contact on.
     pub bytes: u64,
-    /// Until both have everything, durably and in their documents; a half is one way.
+    /// From when the contact is open at both ends until both have everything, durably and in
+    /// their documents; a half is one way.
     pub round_trips: f64,
 }
 
@@ -102,8 +103,8 @@ impl Apart {
     fn meet(&mut self, look_every_ms: u64) -> Cost {
         let before = self.sent_bytes();
         self.world.describe_path(0, 1, BYTES_PER_S, DELAY_MS);
-        // From the moment when one side can say something; the other side can one way later.
-        let is_open = |it: &World| (0..2).any(|hub| !it.hubs[hub].open_contacts().is_empty());
+        // The side that was called has greeted one way earlier.
+        let is_open = |it: &World| (0..2).all(|hub| !it.hubs[hub].open_contacts().is_empty());
         self.world.must_reach("a contact", STEP_MS_MAX, is_open);
         let from_ms = self.world.now_ms();
         let are_greeted = |it: &World| (0..2).all(|hub| is_ready(it, hub));

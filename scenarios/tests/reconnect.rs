@@ -20,3 +20,14 @@ fn the_cost_of_meeting_again_is_that_of_what_has_changed() {
     let more = many.bytes.abs_diff(few.bytes);
     assert!(more * 20 < few.bytes, "it does not depend on what is held: {few:?}, {many:?}");
 }
+
+/// As `bench night` measures it; some minutes.
+#[test]
+#[ignore = "takes minutes; cargo test --release -p yingxue-scenarios --test reconnect -- --ignored"]
+fn a_hundred_thousand_documents_of_which_fifty_changed() {
+    let mut apart = Apart::new(37, 100_000);
+    let (unchanged, changed) = (apart.reconnect(0), apart.reconnect(50));
+    println!("unchanged: {unchanged:?}, 50 changed: {changed:?}");
+    assert!(unchanged.bytes <= UNCHANGED_BYTES_MAX && unchanged.round_trips <= ROUND_TRIPS_MAX);
+    assert!(changed.bytes <= RECONNECT_BYTES_MAX && changed.round_trips <= ROUND_TRIPS_MAX);
+}

@@ -50,10 +50,10 @@ fn revoke(world: &mut World, by: HubIndex, hub: HubIndex) -> Answer {
     world.ask(by, |request| Command::Revoke { request, hub: id })
 }
 
-fn alarms(world: &World, hub: HubIndex) -> Vec<&Alarm> {
+fn alarms(world: &World, hub: HubIndex) -> Vec<Alarm> {
     let events = world.hubs[hub].events.iter();
-    let alarm = |event| match event {
-        Event::Alarm(alarm) => Some(alarm),
+    let alarm = |event: &Event| match event {
+        Event::Alarm(alarm) => Some(alarm.clone()),
         _ => None,
     };
     events.filter_map(|(_, event)| alarm(event)).collect()
@@ -62,6 +62,7 @@ fn alarms(world: &World, hub: HubIndex) -> Vec<&Alarm> {
 #[test]
 fn the_root_key_makes_another_hub_the_registrar() {
     let mut world = alliance(1, 2);
+    settle(&mut world, &[0, 1, 2]);
     assert_eq!(take_over(&mut world, 1, [8; 32]), Answer::Refused(Refusal::NotRootKey));
     assert_eq!(take_over(&mut world, 1, ROOT), Answer::Done);
     settle(&mut world, &[0, 1, 2]);

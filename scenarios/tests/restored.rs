@@ -201,7 +201,7 @@ fn a_hub_that_joins_again_with_an_empty_disk_does_not_write_a_second_history() {
     world.hubs[1].backup = Some(yingxue_scenarios::disk::Disk::default());
     world.act(Action::Restore { hub: 1, is_noticed: false });
     world.join(0, 1);
-    assert!(is_in_doubt(&world, 1), "others hold what it wrote");
+    assert_eq!(alarms(&world, 1), [Alarm::Restored], "others hold what it wrote");
     world.must_reach("the doubt ends", SETTLE_MS_MAX, |world| !is_in_doubt(world, 1));
     assert_eq!(answer_to_write(&mut world, 1), Answer::Done);
     world.run_for(1_000);

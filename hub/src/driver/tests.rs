@@ -316,10 +316,12 @@ async fn a_hub_whose_backup_was_put_back_writes_nothing_before_it_has_its_journa
     }];
     let refused = member.sync.edit_doc(collection(), LESSON, "t1".to_owned(), edits).await;
     assert_eq!(refused, Err(Refusal::InDoubt));
-    member.until("alarm", |db| {
-        let sql = "select count(*) = 1 from alarms where text_code = 'restored'";
-        db.query_row(sql, [], |row| row.get(0))
-    });
+    member
+        .until("alarm", |db| {
+            let sql = "select count(*) = 1 from alarms where text_code = 'restored'";
+            db.query_row(sql, [], |row| row.get(0))
+        })
+        .await;
     lead.sync.set_online(true).await;
     member.until("its own comments", has_two_comments).await;
     member.until_asked("end of doubt", || async { !member.sync.is_in_doubt() }).await;
@@ -353,8 +355,9 @@ async fn what_a_school_wrote_past_its_revocation_leaves_the_library_of_who_had_i
         db.query_row(sql, [], |row| row.get(0))
     };
     member.until("no lesson", is_empty).await;
-    let kept = |db: &Connection| {
-        db.query_row("select count(*) = 3 from envelopes_aside", [], |row| row.get(0))
+    let aside = |db: &Connection| {
+        let sql = "select count(*) from envelopes_aside";
+        db.query_row(sql, [], |row| row.get::<_, i64>(0))
     };
-    assert!(member.db.read(kept).await.unwrap(), "the evidence is kept");
+    assert_eq!(member.db.read(aside).await.unwrap(), 3, "the evidence is kept");
 }

@@ -349,6 +349,12 @@ impl Membership {
         }
     }
 
+    /// Gives the signed bytes of the epochs from the first hand-over on, for one who holds other
+    /// ones of the registrar before it.
+    pub fn bytes_handed_over(&self) -> Vec<Vec<u8>> {
+        self.bytes_from(self.contradicted_from(self.newest().epoch.n))
+    }
+
     fn contradicted_from(&self, n: u64) -> u64 {
         let is_before = |signed: &&SignedEpoch| signed.epoch.delegation_serial() == 0;
         let handed_over = self.epochs.iter().take_while(is_before).count() as u64;

@@ -13,9 +13,6 @@ create table envelopes_aside (
     primary key (collection, author, seq, hash)
 ) strict;
 
--- All envelopes of a document, where it is made again.
-create index envelopes_of_doc on envelopes (collection, doc);
-
 -- A row is a signed epoch that contradicts the one with its number: the registrar's key is stolen
 -- or was copied.
 create table epochs_aside (

@@ -76,6 +76,8 @@ pub(super) struct Contact {
     pub exchanges: BTreeMap<CollectionId, Exchange>,
     /// Differences that are being looked for.
     pub repairs: BTreeMap<CollectionId, Repair>,
+    /// It brought epochs of a registrar that was replaced, and was shown those after that.
+    pub is_shown_hand_over: bool,
     /// A question about our envelopes is being answered.
     pub is_serving_repair: bool,
     /// Journals or what the other side has of them changed since it was last looked for more.
@@ -122,6 +124,7 @@ impl Contact {
             epoch: 0,
             exchanges: BTreeMap::new(),
             repairs: BTreeMap::new(),
+            is_shown_hand_over: false,
             is_serving_repair: false,
             may_lack_envelopes: false,
             retry_at: None,

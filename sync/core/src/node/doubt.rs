@@ -93,6 +93,9 @@ impl Node {
     /// Ends the doubt when others have told and given what they hold.
     pub(super) fn check_doubt(&mut self, now: Time) {
         let Some(doubt) = self.doubt.as_ref().filter(|doubt| !doubt.is_ending) else { return };
+        if self.membership.is_none() {
+            return;
+        }
         let first_told_at = doubt.first_told_at;
         let (others, whole) = self.told_wholly(doubt);
         let is_settled = first_told_at.is_some_and(|at| now.since_ms(at) >= SETTLE_MS);

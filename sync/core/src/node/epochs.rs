@@ -124,8 +124,8 @@ impl Node {
         Some(draft.sign(&self.key))
     }
 
-    /// Checks an epoch that a contact brought. One is vouched for if the root key has delegated anew
-    /// after it, in the same history: then it stands, whatever we hold in its place.
+    /// Checks an epoch that a contact brought. One is vouched for if the root key has delegated
+    /// anew after it, in the same history: then it stands, whatever we hold in its place.
     fn check_epoch(
         &mut self,
         now: Time,
@@ -152,7 +152,15 @@ impl Node {
                 let is_allowed = !self.is_frozen || is_vouched || is_delegated_anew;
                 (fit != Fit::Known && is_allowed).then_some(signed)
             }
-            Err(EpochError::Order { .. } | EpochError::Superseded) => None,
+            Err(EpochError::Superseded) => {
+                let shown = self.contacts.get_mut(&contact);
+                if let Some(contact) = shown.filter(|contact| !contact.is_shown_hand_over) {
+                    contact.is_shown_hand_over = true;
+                    contact.outbox.push(&Message::Epochs(membership.bytes_handed_over()));
+                }
+                None
+            }
+            Err(EpochError::Order { .. }) => None,
             Err(EpochError::Equivocation { n }) => {
                 self.contradicted(now, contact, n, bytes);
                 None

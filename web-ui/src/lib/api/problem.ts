@@ -33,6 +33,8 @@ export const PROBLEM_WORDS: Record<string, Words> = {
   invitation_expired: m.problem_invitation_expired,
   lead_unreachable: m.problem_lead_unreachable,
   last_admin: m.problem_last_admin,
+  in_doubt: m.problem_in_doubt,
+  wrong_root_key: m.problem_wrong_root_key,
   conflict: m.problem_conflict,
   no_subtitles: m.problem_no_subtitles,
   timetable_unreadable: m.problem_timetable_unreadable,
