@@ -25,7 +25,7 @@ use crate::problem::ApiError;
 use crate::setup::School;
 use crate::{
     accounts, alliance, comments, contacts, demo_link, events, health, jobs, lessons, media,
-    openapi, setup, timeline, uploads, web,
+    offers, openapi, setup, timeline, timetable, uploads, web,
 };
 
 mod guard;
@@ -73,6 +73,8 @@ pub struct AppParts {
     pub ffmpeg: Option<Ffmpeg>,
     /// What serving of lessons keeps between requests.
     pub serving: media::Serving,
+    /// Keeps edits of timetables and plans one after another.
+    pub timetable: timetable::Turn,
     /// Becomes true when the hub stops.
     pub shutdown: Shutdown,
 }
@@ -199,6 +201,8 @@ pub fn api_routes() -> OpenApiRouter<App> {
         .merge(comments::routes())
         .merge(uploads::routes())
         .merge(jobs::routes())
+        .merge(timetable::routes())
+        .merge(offers::routes())
         .merge(contacts::routes())
         .merge(demo_link::routes())
         .merge(events::routes());

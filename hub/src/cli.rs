@@ -62,6 +62,9 @@ enum Command {
     /// Logins of this school
     #[command(subcommand)]
     User(UserCommand),
+    /// Reads a spreadsheet from standard input: a child process of the hub
+    #[command(hide = true)]
+    ReadSpreadsheet,
     /// Files, and the files of lessons
     #[command(subcommand)]
     Media(media::MediaCommand),
@@ -169,6 +172,7 @@ fn run(command: Command) -> Result<ExitCode> {
             add_user(&hub.client()?, &login, name.as_deref(), role, password)?;
         }
         Command::User(UserCommand::List { hub }) => list_users(&hub.client()?)?,
+        Command::ReadSpreadsheet => crate::timetable::import::spreadsheet::run_child()?,
         Command::Media(command) => return media::run(&command),
         Command::Status { hub } => status(&hub.client()?)?,
         Command::Doctor { hub } => return Ok(doctor::run(&hub.path()?)),

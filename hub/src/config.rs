@@ -25,6 +25,8 @@ pub struct Config {
     pub import: ImportConfig,
     /// Tracks of lessons.
     pub media: MediaConfig,
+    /// The school's days.
+    pub timetable: TimetableConfig,
     /// Only for `yingxue demo`, which writes it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub demo: Option<DemoConfig>,
@@ -185,6 +187,21 @@ pub enum Encoder {
     Rav1e,
     /// Of the system's ffmpeg.
     SvtAv1,
+}
+
+/// The school's days.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TimetableConfig {
+    /// Minutes that the school's clocks are ahead of UTC, -720 to 840; China has 480 everywhere,
+    /// all year.
+    pub utc_offset_min: i32,
+}
+
+impl Default for TimetableConfig {
+    fn default() -> Self {
+        Self { utc_offset_min: 480 }
+    }
 }
 
 /// What the demo page shows.

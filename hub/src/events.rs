@@ -49,6 +49,8 @@ pub enum HubEvent {
     Contact {},
     /// Something about the alliance changed.
     Alliance {},
+    /// A timetable or a plan of lessons changed.
+    Timetable {},
     /// The demo's link was cut or restored.
     Link {
         /// True if it is restored.
@@ -65,6 +67,7 @@ impl HubEvent {
             Self::Job(_) => "job",
             Self::Contact {} => "contact",
             Self::Alliance {} => "alliance",
+            Self::Timetable {} => "timetable",
             Self::Link { .. } => "link",
         }
     }
@@ -103,7 +106,7 @@ pub fn routes() -> OpenApiRouter<App> {
 /// Streams what changes on this hub.
 #[utoipa::path(get, path = "/events", tag = "events", responses(
     (status = 200, content_type = "text/event-stream",
-        description = "event: lesson, comment, progress, job, contact, alliance, link, resync"),
+        description = "event: lesson, comment, progress, job, contact, alliance, timetable, link, resync"),
     (status = 401, body = crate::problem::Problem),
 ))]
 async fn listen(

@@ -24,7 +24,7 @@ use crate::driver::{self, DriverConfig, StartError};
 use crate::events::EventBus;
 use crate::jobs::{self, Jobs};
 use crate::playing::Playing;
-use crate::{accounts, health, setup, uploads};
+use crate::{accounts, health, setup, timetable, uploads};
 
 mod listener;
 
@@ -137,6 +137,7 @@ pub async fn start(data_dir: PathBuf, config: Config, shutdown: Shutdown) -> any
     let ffmpeg = Ffmpeg::find()
         .inspect_err(|error| tracing::warn!(%error, "lessons cannot be imported"))
         .ok();
+    timetable::settle(&db, &sync.hub_id(), config.timetable.utc_offset_min).await?;
     let tries = Tries::new(&config.accounts);
     let setup_code = RwLock::new(school.is_none().then(setup::new_code));
     let app = App::new(AppParts {
@@ -155,6 +156,7 @@ pub async fn start(data_dir: PathBuf, config: Config, shutdown: Shutdown) -> any
         playing: Playing::default(),
         ffmpeg,
         serving: crate::media::Serving::default(),
+        timetable: crate::timetable::Turn::default(),
         shutdown,
     });
     let house = app.clone();

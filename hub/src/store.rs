@@ -36,6 +36,8 @@ pub enum Notice {
     Lesson(DocId),
     /// The rows of this lesson's thread were projected anew.
     Thread(DocId),
+    /// A timetable or a plan of lessons was projected anew.
+    Timetable,
     /// More pieces of a blob are held.
     Pieces {
         /// Which blob.

@@ -10,10 +10,11 @@ use yingxue_sync_core::id::{BlobId, CollectionId, DocId};
 
 use super::{bounds, outline, readiness};
 use crate::db::Db;
+use crate::{offers, timetable};
 
 /// Raised whenever the same documents become other rows: a hub that finds rows of another version
-/// makes them again. 1: tracks of every tier, chapters and loudness.
-const VERSION: i64 = 1;
+/// makes them again. 1: tracks of every tier, chapters and loudness. 2: timetables and plans of lessons.
+const VERSION: i64 = 2;
 
 /// The rows that a document became.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,11 +23,14 @@ pub enum Projected {
     Lesson(DocId),
     /// The thread of this lesson.
     Thread(DocId),
+    /// A timetable or a plan of lessons.
+    Timetable,
     /// None: the document is of another kind.
     Nothing,
 }
 
-type Fields = BTreeMap<String, DocValue>;
+/// A document, as far as it is a map.
+pub(crate) type Fields = BTreeMap<String, DocValue>;
 
 /// Replaces the rows of one saved document. Call it in the transaction that saves it.
 ///
@@ -38,7 +42,7 @@ pub fn project(
     doc: &DocId,
     snapshot: &[u8],
 ) -> rusqlite::Result<Projected> {
-    if collection.0 != super::COLLECTION {
+    if ![super::COLLECTION, timetable::COLLECTION].contains(&collection.0.as_str()) {
         return Ok(Projected::Nothing);
     }
     let fields = match doc::read(snapshot) {
@@ -49,9 +53,11 @@ pub fn project(
             return Ok(Projected::Nothing);
         }
     };
-    match fields.get("kind") {
-        Some(DocValue::Str(kind)) if kind == "lesson" => project_lesson(db, doc, &fields),
-        Some(DocValue::Str(kind)) if kind == "thread" => project_thread(db, doc, &fields),
+    match (collection.0.as_str(), string(&fields, "kind")) {
+        (super::COLLECTION, "lesson") => project_lesson(db, doc, &fields),
+        (super::COLLECTION, "thread") => project_thread(db, doc, &fields),
+        (timetable::COLLECTION, "term") => timetable::document::project(db, doc, &fields),
+        (timetable::COLLECTION, "offer") => offers::document::project(db, doc, &fields),
         _ => Ok(Projected::Nothing),
     }
 }
@@ -84,7 +90,8 @@ pub fn renew(db: &Db) -> rusqlite::Result<()> {
 pub fn rebuild(db: &Connection) -> rusqlite::Result<()> {
     db.execute_batch(
         "delete from comments; delete from lesson_tracks; delete from lesson_posters; \
-         delete from lesson_outlines; delete from lessons where is_published = 1;",
+         delete from lesson_outlines; delete from lessons where is_published = 1; \
+         delete from timetable_terms; delete from offers;",
     )?;
     let mut saved = db.prepare("select collection, doc, snapshot from docs")?;
     let mut rows = saved.query([])?;
@@ -103,7 +110,7 @@ fn project_lesson(db: &Connection, lesson: &DocId, doc: &Fields) -> rusqlite::Re
          subject = ?4, grade = ?5, teacher = ?6, school = ?7, school_hub = ?8, filename = ?9, \
          duration_ms = ?10, created_at_ms = ?11, has_poster = ?12";
     // What the document says of its school, another hub may have written.
-    let Some(school_hub) = first_author(db, lesson)? else {
+    let Some(school_hub) = first_author(db, super::COLLECTION, lesson)? else {
         tracing::warn!(lesson = %lesson, "a lesson has no author; it is not shown");
         return Ok(Projected::Nothing);
     };
@@ -134,11 +141,15 @@ fn project_lesson(db: &Connection, lesson: &DocId, doc: &Fields) -> rusqlite::Re
 }
 
 /// Gives the hub whose envelope for a document arrived here first.
-fn first_author(db: &Connection, doc: &DocId) -> rusqlite::Result<Option<[u8; 32]>> {
+pub(crate) fn first_author(
+    db: &Connection,
+    collection: &str,
+    doc: &DocId,
+) -> rusqlite::Result<Option<[u8; 32]>> {
     const FIRST: &str = "select author from envelopes where collection = ?1 and doc = ?2 \
          order by rowid limit 1";
     db.prepare_cached(FIRST)?
-        .query_row(params![super::COLLECTION, doc.as_bytes()], |row| row.get(0))
+        .query_row(params![collection, doc.as_bytes()], |row| row.get(0))
         .optional()
 }
 
@@ -302,23 +313,32 @@ fn project_comment(
     Ok(true)
 }
 
-fn string<'a>(fields: &'a Fields, key: &str) -> &'a str {
+/// Gives a text of a document, or an empty one.
+pub(crate) fn string<'a>(fields: &'a Fields, key: &str) -> &'a str {
     match fields.get(key) {
         Some(DocValue::Str(text)) => text,
         _ => "",
     }
 }
 
-fn line(fields: &Fields, key: &str, chars_max: usize) -> String {
+/// Gives a text of a document as a line of at most `chars_max` characters.
+pub(crate) fn line(fields: &Fields, key: &str, chars_max: usize) -> String {
     bounds::line(string(fields, key), chars_max)
 }
 
-fn one_of<'a>(fields: &Fields, key: &str, allowed: &[&'a str], default: &'a str) -> &'a str {
+/// Gives a text of a document if it is allowed, else `default`.
+pub(crate) fn one_of<'a>(
+    fields: &Fields,
+    key: &str,
+    allowed: &[&'a str],
+    default: &'a str,
+) -> &'a str {
     let value = string(fields, key);
     allowed.iter().find(|known| **known == value).copied().unwrap_or(default)
 }
 
-fn int(fields: &Fields, key: &str, max: i64) -> Option<i64> {
+/// Gives a number of a document, cut to 0 to `max`.
+pub(crate) fn int(fields: &Fields, key: &str, max: i64) -> Option<i64> {
     match fields.get(key) {
         Some(DocValue::Int(n)) => Some((*n).clamp(0, max)),
         _ => None,

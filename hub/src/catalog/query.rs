@@ -222,7 +222,8 @@ pub struct LessonRow {
     subject: String,
     grade: String,
     teacher: String,
-    school: String,
+    /// Name of the school that made it.
+    pub school: String,
     filename: String,
     duration_ms: i64,
     /// True if its document has a picture.

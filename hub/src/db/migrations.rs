@@ -28,6 +28,7 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!("0004_first_author"),
     migration!("0005_unpublished"),
     migration!("0006_media_tiers"),
+    migration!("0007_timetable"),
 ];
 
 /// Brings the database to the newest version.

@@ -79,6 +79,7 @@ impl News {
             Notice::Thread(lesson) => {
                 self.publish(HubEvent::Comment { lesson_id: lesson.to_string() });
             }
+            Notice::Timetable => self.publish(HubEvent::Timetable {}),
             Notice::Pieces { blob, is_complete } => {
                 self.tracks.forget(&blob);
                 if is_complete {

@@ -207,6 +207,7 @@ fn save_doc(
     Ok(match projection::project(tx, collection, doc, snapshot)? {
         Projected::Lesson(lesson) => Some(Notice::Lesson(lesson)),
         Projected::Thread(lesson) => Some(Notice::Thread(lesson)),
+        Projected::Timetable => Some(Notice::Timetable),
         Projected::Nothing => None,
     })
 }

@@ -1,0 +1,167 @@
+//! Where in a table the lessons are: guessed from its headers, or as somebody says.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::draft::{Draft, Place};
+use super::table::Table;
+use super::words::{self, Field};
+use super::{grid, list};
+
+/// How far down the header may stand; above it are a title and notes.
+const HEADER_ROWS_MAX: usize = 30;
+/// Weekdays that make a row the header of a grid.
+const DAYS_MIN: usize = 3;
+
+/// How a table is laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Layout {
+    /// One row a lesson.
+    List,
+    /// Columns are weekdays, or classes; rows are periods.
+    Grid,
+}
+
+/// What somebody says of a table; what is not said is guessed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Mapping {
+    /// How it is laid out.
+    pub layout: Option<Layout>,
+    /// The row with the headers, from 1, on the first sheet that has it.
+    pub header_row: Option<u32>,
+    /// What columns hold, by their index from 1.
+    pub columns: BTreeMap<String, Field>,
+    /// The class, where the file names none.
+    pub class_name: Option<String>,
+    /// Weeks until it repeats, if lessons of single weeks do not show it.
+    pub cycle_weeks: Option<u8>,
+}
+
+/// Where the lessons of a table are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// How it is laid out.
+    pub layout: Layout,
+    /// Place of the header among the rows.
+    pub header: usize,
+    /// What each column holds.
+    pub fields: Vec<Option<Field>>,
+}
+
+impl Found {
+    /// Gives the first column that holds something.
+    pub fn column(&self, field: Field) -> Option<usize> {
+        self.fields.iter().position(|known| *known == Some(field))
+    }
+}
+
+/// Finds where the lessons are; none if no row looks like a header.
+pub fn find(table: &Table, mapping: &Mapping) -> Option<Found> {
+    let mut found = match mapping.header_row {
+        Some(number) => {
+            let header = table.rows.iter().position(|row| row.number == number)?;
+            let fields = fields(table, header);
+            let is_grid = lesson_columns(&fields) > 0;
+            Found { layout: if is_grid { Layout::Grid } else { Layout::List }, header, fields }
+        }
+        None => guess(table, mapping.layout)?,
+    };
+    found.layout = mapping.layout.unwrap_or(found.layout);
+    if found.layout == Layout::Grid {
+        label_rows(&mut found.fields);
+    }
+    for (index, field) in &mapping.columns {
+        let place = index.parse::<usize>().ok().and_then(|index| index.checked_sub(1));
+        let place = place.filter(|place| *place < super::table::COLUMNS_MAX);
+        if let Some(place) = place {
+            if place >= found.fields.len() {
+                found.fields.resize(place + 1, None);
+            }
+            found.fields[place] = Some(*field).filter(|field| *field != Field::Ignored);
+        }
+    }
+    Some(found)
+}
+
+/// Reads the lessons.
+pub fn read(table: &Table, found: Option<&Found>, mapping: &Mapping) -> Draft {
+    let mut draft = Draft { cycle_weeks: 1, ..Draft::default() };
+    if table.is_cut {
+        let what = "the file is larger than what is looked at; the rest is left out";
+        draft.tell(Place::default(), "file_cut", what, "");
+    }
+    match found {
+        None => {
+            let what = "no row has headers that are known; say which row and what its columns hold";
+            draft.tell(Place::default(), "no_header", what, "");
+        }
+        Some(found) if found.layout == Layout::List => {
+            list::read(table, found, mapping, &mut draft)
+        }
+        Some(found) => grid::read(table, found, mapping, &mut draft),
+    }
+    draft.cycle_weeks = draft.cycle_weeks.max(mapping.cycle_weeks.unwrap_or(1));
+    draft.finish();
+    draft
+}
+
+fn guess(table: &Table, layout: Option<Layout>) -> Option<Found> {
+    let may_be = |wanted| layout.is_none_or(|layout| layout == wanted);
+    (0..table.rows.len().min(HEADER_ROWS_MAX)).find_map(|header| {
+        let mut fields = fields(table, header);
+        let has = |field| fields.contains(&Some(field));
+        let days = lesson_columns(&fields);
+        let is_list =
+            has(Field::Subject) && (has(Field::Weekday) || has(Field::Class) || has(Field::Period));
+        if days >= DAYS_MIN && may_be(Layout::Grid) {
+            return Some(Found { layout: Layout::Grid, header, fields });
+        }
+        if is_list && may_be(Layout::List) {
+            return Some(Found { layout: Layout::List, header, fields });
+        }
+        let cells = &table.rows[header].cells;
+        let classes = cells.iter().filter(|text| words::class_in(text).is_some()).count();
+        let is_by_class = classes >= 2 && days == 0 && !has(Field::Subject);
+        if is_by_class && may_be(Layout::Grid) {
+            for (field, text) in fields.iter_mut().zip(cells) {
+                *field = field.or(words::class_in(text).map(|_| Field::Lessons));
+            }
+            return Some(Found { layout: Layout::Grid, header, fields });
+        }
+        None
+    })
+}
+
+/// Guesses what columns hold; of two that seem to hold the same only the first does.
+pub(super) fn fields(table: &Table, row: usize) -> Vec<Option<Field>> {
+    let mut fields: Vec<Option<Field>> = Vec::new();
+    for text in &table.rows[row].cells {
+        let field = Field::of_header(text).filter(|field| !fields.contains(&Some(*field)));
+        fields.push(field);
+    }
+    fields
+}
+
+fn lesson_columns(fields: &[Option<Field>]) -> usize {
+    fields.iter().flatten().filter(|field| field.day().is_some()).count()
+}
+
+/// Finds the columns that name a grid's rows: those before the lessons, the period next to them.
+fn label_rows(fields: &mut [Option<Field>]) {
+    let is_lessons =
+        |f: &Option<Field>| f.is_some_and(|f| f.day().is_some() || f == Field::Lessons);
+    let Some(first) = fields.iter().position(is_lessons) else { return };
+    let is_by_class = fields[first] == Some(Field::Lessons);
+    for wanted in [Field::Period, Field::Weekday] {
+        let is_needed = wanted == Field::Period || is_by_class;
+        if is_needed && !fields.contains(&Some(wanted)) {
+            let free = fields[..first].iter().rposition(Option::is_none);
+            if let Some(place) = free {
+                fields[place] = Some(wanted);
+            }
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Tables with one row a lesson.
+
+use super::draft::{Draft, DraftSlot, ModeWord, Place};
+use super::layout::{Found, Mapping};
+use super::table::{Row, Table};
+use super::words::{self, Field};
+use crate::timetable::check::PERIODS_MAX;
+use crate::timetable::term::{ClockTime, Mode};
+
+/// Reads the rows below the header.
+pub(super) fn read(table: &Table, found: &Found, mapping: &Mapping, draft: &mut Draft) {
+    let rows = &table.rows[found.header + 1..];
+    let by_time = found.column(Field::Period).is_none();
+    if by_time {
+        let mut times: Vec<_> = rows.iter().filter_map(|row| times_of(row, found)).collect();
+        times.sort_unstable();
+        times.dedup();
+        draft.times = (1..=u8::try_from(PERIODS_MAX).unwrap_or(u8::MAX)).zip(times).collect();
+    }
+    let mut reader =
+        Reader { found, mapping, by_time, weekday: String::new(), class: String::new() };
+    for row in rows {
+        reader.row(row, draft);
+    }
+}
+
+struct Reader<'a> {
+    found: &'a Found,
+    mapping: &'a Mapping,
+    by_time: bool,
+    /// Of the row above: a cell over several rows is filled in the first of them.
+    weekday: String,
+    class: String,
+}
+
+impl Reader<'_> {
+    fn row(&mut self, row: &Row, draft: &mut Draft) {
+        let subject = text(row, self.found, Field::Subject);
+        let is_header = Field::of_header(subject) == Some(Field::Subject);
+        if subject.is_empty() || is_header || words::is_no_lesson(subject) {
+            return;
+        }
+        keep(&mut self.weekday, text(row, self.found, Field::Weekday));
+        keep(&mut self.class, text(row, self.found, Field::Class));
+        let at =
+            |field| Place { sheet: &row.sheet, row: row.number, column: self.found.column(field) };
+        let Some(weekday) = words::weekday(&self.weekday) else {
+            let what = "this is no weekday such as 星期一 or Monday; the lesson is left out";
+            return draft.tell(at(Field::Weekday), "bad_weekday", what, &self.weekday);
+        };
+        let periods = self.periods(row, draft);
+        if periods.is_empty() {
+            let what = "this is no period such as 第3节 or 3, and no time; the lesson is left out";
+            let value = text(row, self.found, Field::Period);
+            return draft.tell(at(Field::Period), "bad_period", what, value);
+        }
+        let weeks_text = text(row, self.found, Field::Weeks);
+        let (weeks, cycle) = words::weeks(weeks_text).unwrap_or_else(|| {
+            let what = "this is no week such as 单周, 双周 or 1/2; the lesson is in every week";
+            draft.tell(at(Field::Weeks), "bad_weeks", what, weeks_text);
+            (Vec::new(), 1)
+        });
+        draft.cycle_weeks = draft.cycle_weeks.max(cycle);
+        let class = self.class_of(row, draft);
+        let mode = self.mode(row, draft);
+        for period in periods {
+            let slot = DraftSlot {
+                class: class.clone(),
+                weekday,
+                period,
+                weeks: weeks.clone(),
+                subject: words::known_subject(subject).unwrap_or(subject).to_owned(),
+                lead: text(row, self.found, Field::Lead).to_owned(),
+                tutor: text(row, self.found, Field::Tutor).to_owned(),
+                room: text(row, self.found, Field::Room).to_owned(),
+                mode: ModeWord(mode),
+            };
+            draft.slot(at(Field::Subject), slot);
+        }
+    }
+
+    /// Gives the numbers of the row's periods, and notes when they are.
+    fn periods(&self, row: &Row, draft: &mut Draft) -> Vec<u8> {
+        let times = times_of(row, self.found);
+        if self.by_time {
+            let known = draft.times.iter().find(|(_, known)| Some(**known) == times);
+            return known.map(|(no, _)| *no).into_iter().collect();
+        }
+        let numbers = words::periods(text(row, self.found, Field::Period));
+        let numbers: Vec<u8> =
+            numbers.into_iter().filter(|no| usize::from(*no) <= PERIODS_MAX).collect();
+        if let ([no], Some(times)) = (numbers.as_slice(), times) {
+            let known = *draft.times.entry(*no).or_insert(times);
+            if known != times {
+                let what = "the period has another time than above; that one counts";
+                let column = self.found.column(Field::Start);
+                let at = Place { sheet: &row.sheet, row: row.number, column };
+                draft.tell(at, "times_differ", what, &times.0.to_string());
+            }
+        }
+        numbers
+    }
+
+    fn class_of(&self, row: &Row, draft: &mut Draft) -> String {
+        let asked = self.mapping.class_name.clone();
+        let name = Some(self.class.clone()).filter(|class| !class.is_empty());
+        let name = name.or(asked).or_else(|| words::class_in(&row.sheet)).unwrap_or_else(|| {
+            let what = "the row names no class; say which class the file is for";
+            let at = Place { sheet: &row.sheet, row: row.number, column: None };
+            draft.tell(at, "class_missing", what, "");
+            "本班".to_owned()
+        });
+        let name = crate::catalog::bounds::line(&name, crate::timetable::check::WORD_CHARS_MAX);
+        let said = text(row, self.found, Field::Grade);
+        let grade = words::grade_of(said).or_else(|| words::grade_of(&format!("{said}年级")));
+        let pupils = words::plain(text(row, self.found, Field::Pupils)).parse().unwrap_or(0);
+        let pupils = u32::min(pupils, crate::timetable::check::PUPILS_MAX);
+        draft.class(&name, grade.or(words::grade_of(&name)).unwrap_or_default(), pupils);
+        name
+    }
+
+    fn mode(&self, row: &Row, draft: &mut Draft) -> Mode {
+        let said = text(row, self.found, Field::Mode);
+        if said.is_empty() {
+            return Mode::Local;
+        }
+        words::mode(said).unwrap_or_else(|| {
+            let what = "this is none of 直播 录播 植入 观摩 本校; the lesson is the school's own";
+            let column = self.found.column(Field::Mode);
+            let at = Place { sheet: &row.sheet, row: row.number, column };
+            draft.tell(at, "bad_mode", what, said);
+            Mode::Local
+        })
+    }
+}
+
+fn keep(last: &mut String, text: &str) {
+    if !text.is_empty() {
+        text.clone_into(last);
+    }
+}
+
+fn text<'a>(row: &'a Row, found: &Found, field: Field) -> &'a str {
+    found.column(field).map_or("", |column| row.cell(column))
+}
+
+/// Finds when the row's lesson is: in two columns, or in one of them as `8:30-9:10`.
+fn times_of(row: &Row, found: &Found) -> Option<(ClockTime, ClockTime)> {
+    let [start, end, period] =
+        [Field::Start, Field::End, Field::Period].map(|field| text(row, found, field));
+    let (first, last) = (words::clock_times(start).next(), words::clock_times(end).next());
+    words::times(start)
+        .or_else(|| words::times(period))
+        .or_else(|| first.zip(last).filter(|(start, end)| start < end))
+}
