@@ -24,7 +24,7 @@ use crate::playing::{self, Playing};
 use crate::problem::ApiError;
 use crate::setup::School;
 use crate::{
-    accounts, alliance, comments, contacts, demo_link, events, health, jobs, lessons, media,
+    accounts, alliance, comments, contacts, demo_link, events, health, jobs, lessons, media, night,
     offers, openapi, setup, timeline, timetable, uploads, web,
 };
 
@@ -75,6 +75,8 @@ pub struct AppParts {
     pub serving: media::Serving,
     /// Keeps edits of timetables and plans one after another.
     pub timetable: timetable::Turn,
+    /// The way to the thread that reads again what is kept.
+    pub scrub: night::scrub::Scrub,
     /// Becomes true when the hub stops.
     pub shutdown: Shutdown,
 }
@@ -202,6 +204,7 @@ pub fn api_routes() -> OpenApiRouter<App> {
         .merge(uploads::routes())
         .merge(jobs::routes())
         .merge(timetable::routes())
+        .merge(night::routes())
         .merge(offers::routes())
         .merge(contacts::routes())
         .merge(demo_link::routes())

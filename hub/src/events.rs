@@ -51,6 +51,8 @@ pub enum HubEvent {
     Alliance {},
     /// A timetable or a plan of lessons changed.
     Timetable {},
+    /// What is fetched tonight changed, or there are warnings.
+    Night {},
     /// The demo's link was cut or restored.
     Link {
         /// True if it is restored.
@@ -68,6 +70,7 @@ impl HubEvent {
             Self::Contact {} => "contact",
             Self::Alliance {} => "alliance",
             Self::Timetable {} => "timetable",
+            Self::Night {} => "night",
             Self::Link { .. } => "link",
         }
     }
@@ -106,7 +109,7 @@ pub fn routes() -> OpenApiRouter<App> {
 /// Streams what changes on this hub.
 #[utoipa::path(get, path = "/events", tag = "events", responses(
     (status = 200, content_type = "text/event-stream",
-        description = "event: lesson, comment, progress, job, contact, alliance, timetable, link, resync"),
+        description = "event: lesson, comment, progress, job, contact, alliance, timetable, night, link, resync"),
     (status = 401, body = crate::problem::Problem),
 ))]
 async fn listen(

@@ -29,6 +29,7 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!("0005_unpublished"),
     migration!("0006_media_tiers"),
     migration!("0007_timetable"),
+    migration!("0008_night"),
 ];
 
 /// Brings the database to the newest version.
