@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::{Path, State};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, MissedTickBehavior};
@@ -60,7 +59,7 @@ pub fn routes() -> OpenApiRouter<App> {
 /// Until when nothing is fetched.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Pause {
+pub struct NightPause {
     /// Unix milliseconds, at most 24 hours ahead.
     pub until: i64,
 }
@@ -68,7 +67,7 @@ pub struct Pause {
 /// A lesson that somebody wants to have here.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct Pin {
+pub struct LessonPin {
     /// True: before everything else.
     pub is_urgent: bool,
 }
@@ -82,14 +81,14 @@ async fn sync_now(State(app): State<App>, _: Teacher) -> Result<axum::http::Stat
 }
 
 /// Fetches nothing until a time.
-#[utoipa::path(post, path = "/night/pause", tag = "night", request_body = Pause, responses(
+#[utoipa::path(post, path = "/night/pause", tag = "night", request_body = NightPause, responses(
     (status = 204), (status = 401, body = Problem), (status = 403, body = Problem),
     (status = 422, body = Problem),
 ))]
 async fn pause(
     State(app): State<App>,
     _: Teacher,
-    Body(pause): Body<Pause>,
+    Body(pause): Body<NightPause>,
 ) -> Result<axum::http::StatusCode, ApiError> {
     let now = now_ms();
     if !(1..=PAUSE_MS_MAX).contains(&pause.until.saturating_sub(now)) {
@@ -107,7 +106,7 @@ async fn go_on(State(app): State<App>, _: Teacher) -> Result<axum::http::StatusC
 }
 
 /// Wants a lesson, or wants it before everything else.
-#[utoipa::path(put, path = "/night/pins/{lesson_id}", tag = "night", request_body = Pin,
+#[utoipa::path(put, path = "/night/pins/{lesson_id}", tag = "night", request_body = LessonPin,
     params(("lesson_id" = String, Path)),
     responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 404, body = Problem)))]
@@ -115,7 +114,7 @@ async fn pin(
     State(app): State<App>,
     _: Teacher,
     Path(lesson): Path<String>,
-    Body(pin): Body<Pin>,
+    Body(pin): Body<LessonPin>,
 ) -> Result<axum::http::StatusCode, ApiError> {
     set_pin(&app, parse(&lesson)?, Some((pin.is_urgent, now_ms()))).await
 }
@@ -217,7 +216,9 @@ impl Watch {
         let now = now_ms();
         let is_doubtful = self.clock.look(now, elapsed_ms, seen_at_ms, &view.contacts);
         let mut is_changed = policy.set_clock_doubt(is_doubtful);
-        is_changed |= policy.set_class(app.playing.is_on(std::time::Instant::now()));
+        let clock = std::time::Instant::now();
+        is_changed |= policy.set_class(app.playing.is_on(clock));
+        is_changed |= policy.set_played(app.playing.played(clock));
         let tonight: Arc<tonight::Tonight> = policy.tonight();
         let members = other_members(app);
         let found = self.meter.look(&links::Look {

@@ -235,7 +235,8 @@ async fn a_piece_that_has_rotted_comes_again_from_a_neighbour_while_the_lead_is_
     hub.until("whole blob again", is_whole).await;
     assert_eq!(std::fs::read(&path).unwrap(), content);
     let mended = "select count(*) = 1 from damage where mended_at_ms is not null";
-    assert!(hub.db.read(|db| db.query_row(mended, [], |row| row.get(0))).await.unwrap());
+    let is_mended = |db: &Connection| db.query_row(mended, [], |row| row.get::<_, bool>(0));
+    assert!(hub.db.read(is_mended).await.unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]

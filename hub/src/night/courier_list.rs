@@ -12,7 +12,7 @@ use yingxue_sync_core::id::{DocId, HubId};
 
 use super::lesson::{self, HeldLesson};
 use super::map::{self, ToldLesson};
-use super::overview::{NightLesson, NightQuery, default_date, parse_date};
+use super::overview::{NightQuery, default_date, parse_date};
 use crate::accounts::Teacher;
 use crate::app::{App, now_ms};
 use crate::catalog::readiness::ReadinessState;
@@ -36,9 +36,12 @@ pub struct CourierFor {
 /// A lesson to carry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct CourierLesson {
-    /// Which.
-    #[serde(flatten)]
-    pub lesson: NightLesson,
+    /// 32 hex characters.
+    pub id: String,
+    /// Its title.
+    pub title: String,
+    /// The school that has made it.
+    pub school: String,
     /// Of its floor: what makes it teachable.
     pub floor_bytes: u64,
     /// Of everything that is here of its tiers.
@@ -117,18 +120,16 @@ fn lacking(db: &Connection, told: &[ToldLesson]) -> rusqlite::Result<Vec<Courier
         lessons.push(CourierLesson {
             floor_bytes: held.floor().map_or(0, |floor| bytes(&held, |held| held.needed(floor))),
             bytes: bytes(&held, |held| held.tracks.iter()),
-            lesson: NightLesson {
-                id: id.to_string(),
-                title: held.title.clone(),
-                school: held.school.clone(),
-            },
+            id: id.to_string(),
+            title: held.title.clone(),
+            school: held.school.clone(),
             slots,
         });
     }
     // The most lessons taught a byte, without a division.
     lessons.sort_by(|a, b| {
         let worth = |x: &CourierLesson, y: &CourierLesson| u64::from(x.slots) * y.floor_bytes.max(1);
-        worth(b, a).cmp(&worth(a, b)).then_with(|| a.lesson.id.cmp(&b.lesson.id))
+        worth(b, a).cmp(&worth(a, b)).then_with(|| a.id.cmp(&b.id))
     });
     Ok(lessons)
 }

@@ -248,3 +248,106 @@ pub fn received(db: &Connection, day: i64) -> rusqlite::Result<BTreeMap<HubId, u
         .query_map([day], |row| Ok((HubId(row.get(0)?), row.get(1)?)))?
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::Db;
+
+    /// 2026-11-23 00:00 in China, a Monday.
+    const MIDNIGHT: i64 = 1_795_363_200_000;
+    const HUB: HubId = HubId([1; 32]);
+    const LEAD: HubId = HubId([2; 32]);
+    const STEP_MS: i64 = 10_000;
+
+    /// What the way to the lead does at a moment: bytes it has brought in all, and whether more
+    /// was asked for; none if there is no contact.
+    type Way<'a> = &'a dyn Fn(i64) -> Option<(u64, bool)>;
+
+    /// Looks every ten seconds from an hour on until another, and keeps what is found.
+    fn watch(db: &Db, hours: std::ops::Range<i64>, way: Way<'_>) {
+        let mut meter = Meter::default();
+        let mut now_ms = MIDNIGHT + hours.start * 3_600_000;
+        while now_ms <= MIDNIGHT + hours.end * 3_600_000 {
+            let contact = way(now_ms).map(|(received_bytes, is_busy)| ContactView {
+                contact: ContactId(1),
+                hub: LEAD,
+                address: String::new(),
+                age_ms: 0,
+                received_bytes,
+                sent_bytes: 0,
+                receive_bytes_per_s: 0,
+                send_bytes_per_s: 0,
+                rtt_ms: None,
+                waiting_envelopes: 0,
+                queued_bytes: 0,
+                asked_bytes: u64::from(is_busy),
+                clock_ahead_ms: None,
+            });
+            let found = meter.look(&Look {
+                now_ms,
+                utc_offset_min: 480,
+                elapsed_ms: STEP_MS as u64,
+                hub: HUB,
+                members: &[LEAD],
+                wanted: &BTreeSet::from([LEAD]),
+                contacts: contact.as_slice(),
+            });
+            db.write_blocking(move |tx| keep(tx, &found)).unwrap();
+            now_ms += STEP_MS;
+        }
+    }
+
+    fn database() -> (tempfile::TempDir, Db) {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(&dir.path().join("hub.sqlite")).unwrap();
+        (dir, db)
+    }
+
+    /// 100 kB each second since midnight.
+    fn brought(now_ms: i64) -> u64 {
+        u64::try_from(now_ms - MIDNIGHT).unwrap() * 100
+    }
+
+    #[test]
+    fn what_a_link_carried_is_kept_by_the_hour_and_what_arrived_by_the_day() {
+        let (_dir, db) = database();
+        watch(&db, 0..3, &|now| Some((brought(now), true)));
+        let lead = db.read_blocking(|db| load(db, &LEAD)).unwrap();
+        assert!((lead.hour(1).mean - 100_000.0).abs() < 1_000.0, "{:?}", lead.hour(1));
+        assert_eq!((lead.hour(2).seen, lead.hour(3).seen), (1.0, 0.0));
+        let own = db.read_blocking(|db| load(db, &HUB)).unwrap();
+        assert!((own.hour(1).mean - lead.hour(1).mean).abs() < 1.0, "the line is all ways");
+        let day = local_day(MIDNIGHT as u64, 480);
+        let received = db.read_blocking(|db| received(db, day)).unwrap();
+        assert!(received[&LEAD] > 1_070_000_000, "{received:?}");
+        assert_eq!(received[&LEAD], received[&HUB]);
+    }
+
+    #[test]
+    fn a_cut_is_a_part_of_what_an_hour_carries_and_an_idle_hour_is_not() {
+        let (_dir, db) = database();
+        // In contact for half of each hour, and busy then.
+        let half = |now: i64| (now.rem_euclid(3_600_000) < 1_800_000).then(|| (brought(now), true));
+        watch(&db, 0..3, &half);
+        let cut = db.read_blocking(|db| load(db, &LEAD)).unwrap();
+        assert!((cut.hour(1).mean - 50_000.0).abs() < 2_000.0, "{:?}", cut.hour(1));
+        assert!((cut.up().mean - 100_000.0).abs() < 2_000.0, "{:?}", cut.up());
+        watch(&db, 3..5, &|_| Some((0, false)));
+        let idle = db.read_blocking(|db| load(db, &LEAD)).unwrap();
+        assert!((idle.hour(4).mean - 100_000.0).abs() < 5_000.0, "{:?}", idle.hour(4));
+    }
+
+    #[test]
+    fn a_day_that_is_over_leaves_how_it_differed() {
+        let (_dir, db) = database();
+        for day in 0..3 {
+            watch(&db, day * 24..day * 24 + 4, &|now| Some((brought(now), true)));
+        }
+        let lead = db.read_blocking(|db| load(db, &LEAD)).unwrap();
+        let ratios: Vec<f64> = lead.ratios().collect();
+        assert_eq!(ratios.len(), 2, "{ratios:?}");
+        assert!(ratios[0] > 1.5, "it was better than an unknown link");
+        assert!((ratios[1] - 1.0).abs() < 0.6, "{ratios:?}");
+    }
+}

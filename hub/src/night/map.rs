@@ -6,19 +6,22 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
 use jiff::civil::Date;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
-use yingxue_sync_core::event::{DocEdit, DocValue};
+use yingxue_sync_core::event::{ContactView, DocEdit, DocValue, MemberView};
 use yingxue_sync_core::id::{DocId, HubId};
 use yingxue_sync_core::plan::history::HOURS;
 
 use super::links;
+use super::overview::{NightQuery, default_date, parse_date};
 use crate::accounts::Anyone;
-use crate::app::App;
+use crate::app::{App, now_ms};
 use crate::catalog::projection::{Fields, Projected};
 use crate::catalog::readiness::{ReadinessState, TierName};
+use crate::contacts::HubReach;
 use crate::driver::history;
 use crate::problem::{ApiError, Problem};
 use crate::timetable;
@@ -185,6 +188,13 @@ pub fn told_days(db: &Connection, date: Option<Date>) -> rusqlite::Result<Vec<(H
     Ok(rows.into_iter().flatten().collect())
 }
 
+/// The schools of the alliance.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct AllianceMap {
+    /// In the order of the membership.
+    pub items: Vec<MapSchool>,
+}
+
 /// One school on the map.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct MapSchool {
@@ -194,37 +204,40 @@ pub struct MapSchool {
     pub school: String,
     /// True for the lead school.
     pub is_lead: bool,
-    /// The days that it tells of, newest first; none if it has told nothing.
-    pub days: Vec<MapDay>,
-    /// When it was in contact last; unix milliseconds.
-    pub last_seen_at: Option<i64>,
-    /// The way to it.
-    pub link: MapLink,
-}
-
-/// What a school tells of a day.
-#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
-pub struct MapDay {
-    /// Which day.
-    #[schema(value_type = String, format = Date)]
-    pub date: Date,
-    /// At the preferred tier.
+    /// The day that the numbers are about; none if it has told nothing.
+    #[schema(value_type = Option<String>, format = Date)]
+    pub date: Option<Date>,
+    /// Lessons of the day at the preferred tier.
     pub ready: u32,
     /// At another tier.
     pub ready_at: u32,
     /// At none.
     pub not_ready: u32,
-    /// By that school's clock; unix milliseconds.
-    pub written_at: i64,
-    /// Each lesson.
-    pub lessons: Vec<ToldLesson>,
+    /// When it told this, by that school's clock; unix milliseconds.
+    pub written_at: Option<i64>,
+    /// When it was in contact last; unix milliseconds.
+    pub last_seen_at: Option<i64>,
+    /// The way to it; none to this school itself.
+    pub link: Option<MapLink>,
+    /// Each lesson of the day.
+    pub lessons: Vec<MapLesson>,
+}
+
+/// A lesson of a school's day.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct MapLesson {
+    /// As that school tells it.
+    #[serde(flatten)]
+    pub told: ToldLesson,
+    /// Its title, if it is known here.
+    pub title: Option<String>,
 }
 
 /// The way to a school.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct MapLink {
-    /// True if there is a contact.
-    pub is_up: bool,
+    /// How it is reached.
+    pub state: HubReach,
     /// Bytes a second that arrive from it, over the last seconds.
     pub receive_bytes_per_s: u64,
     /// Bytes a second that leave for it, over the last seconds.
@@ -236,53 +249,93 @@ pub struct MapLink {
 }
 
 /// Shows what each school of the alliance tells of its lessons.
-#[utoipa::path(get, path = "/night/map", tag = "night", responses(
-    (status = 200, body = Vec<MapSchool>), (status = 401, body = Problem),
+#[utoipa::path(get, path = "/night/map", tag = "night", params(NightQuery), responses(
+    (status = 200, body = AllianceMap), (status = 401, body = Problem),
+    (status = 422, body = Problem),
 ))]
 pub async fn show(
     State(app): State<App>,
     _: Anyone,
-) -> Result<Json<Vec<MapSchool>>, ApiError> {
+    query: Result<Query<NightQuery>, QueryRejection>,
+) -> Result<Json<AllianceMap>, ApiError> {
+    let Query(query) = query?;
+    let date = query.date.as_deref().map(parse_date).transpose()?;
     let members = app.sync.membership().map_or_else(Vec::new, |m| m.hubs.clone());
     let view = app.sync.contacts().await;
-    let hubs: Vec<HubId> = members.iter().map(|member| member.hub).collect();
-    let (told, seen, usual) = app
-        .db
-        .read(move |db| -> rusqlite::Result<_> {
-            let seen: BTreeMap<HubId, i64> = history::last_seen(db)?.into_iter().collect();
-            let usual = hubs.iter().map(|hub| usual(db, hub)).collect::<rusqlite::Result<Vec<_>>>()?;
-            Ok((told_days(db, None)?, seen, usual))
-        })
-        .await?;
-    let mut by_hub: BTreeMap<HubId, Vec<MapDay>> = BTreeMap::new();
-    for (hub, day) in told {
-        by_hub.entry(hub).or_default().push(day.into());
-    }
-    let schools = members.iter().zip(usual).map(|(member, usual_bytes_per_s)| {
-        let contact = view.contacts.iter().find(|contact| contact.hub == member.hub);
-        MapSchool {
-            hub_id: member.hub.to_string(),
-            school: member.school.clone(),
-            is_lead: member.is_lead,
-            days: by_hub.remove(&member.hub).unwrap_or_default(),
-            last_seen_at: seen.get(&member.hub).copied(),
-            link: MapLink {
-                is_up: contact.is_some(),
-                receive_bytes_per_s: contact.map_or(0, |c| c.receive_bytes_per_s),
-                send_bytes_per_s: contact.map_or(0, |c| c.send_bytes_per_s),
-                usual_bytes_per_s,
-                rtt_ms: contact.and_then(|c| c.rtt_ms),
-            },
-        }
+    let (own, is_online) = (app.sync.hub_id(), app.sync.is_online());
+    let offset = app.sync.news().policy().utc_offset_min;
+    let items = app.db.read(move |db| -> rusqlite::Result<Vec<MapSchool>> {
+        let date = match date {
+            Some(date) => date,
+            None => default_date(db, now_ms(), offset)?,
+        };
+        let seen: BTreeMap<HubId, i64> = history::last_seen(db)?.into_iter().collect();
+        let told = told_days(db, None)?;
+        let school = |member: &MemberView| {
+            let contact = view.contacts.iter().find(|contact| contact.hub == member.hub);
+            let usual = usual(db, &member.hub)?;
+            let link = (member.hub != own).then(|| link(contact, is_online, usual));
+            let day = of_day(&told, &member.hub, date);
+            school(db, member, day, seen.get(&member.hub).copied(), link)
+        };
+        members.iter().map(school).collect()
     });
-    Ok(Json(schools.collect()))
+    Ok(Json(AllianceMap { items: items.await? }))
 }
 
-impl From<ToldDay> for MapDay {
-    fn from(day: ToldDay) -> Self {
-        let [ready, ready_at, not_ready] = day.counts;
-        let ToldDay { date, lessons, written_at_ms: written_at, .. } = day;
-        Self { date, ready, ready_at, not_ready, written_at, lessons }
+/// Gives what a hub tells of a day, or of the newest day before it.
+fn of_day<'t>(told: &'t [(HubId, ToldDay)], hub: &HubId, date: Date) -> Option<&'t ToldDay> {
+    let of_hub = told.iter().filter(|(of, day)| of == hub && day.date <= date);
+    of_hub.map(|(_, day)| day).max_by_key(|day| day.date)
+}
+
+fn school(
+    db: &Connection,
+    member: &MemberView,
+    day: Option<&ToldDay>,
+    last_seen_at: Option<i64>,
+    link: Option<MapLink>,
+) -> rusqlite::Result<MapSchool> {
+    const TITLE: &str = "select title from lessons where lesson = ?1 and is_deleted = 0";
+    let mut lessons = Vec::new();
+    for told in day.iter().flat_map(|day| &day.lessons) {
+        let id = told.lesson_id.as_ref().and_then(|id| id.parse::<DocId>().ok());
+        let title = match id {
+            Some(id) => db
+                .prepare_cached(TITLE)?
+                .query_row([id.as_bytes()], |row| row.get(0))
+                .optional()?,
+            None => None,
+        };
+        lessons.push(MapLesson { told: told.clone(), title });
+    }
+    let [ready, ready_at, not_ready] = day.map_or([0; 3], |day| day.counts);
+    Ok(MapSchool {
+        hub_id: member.hub.to_string(),
+        school: member.school.clone(),
+        is_lead: member.is_lead,
+        date: day.map(|day| day.date),
+        ready,
+        ready_at,
+        not_ready,
+        written_at: day.map(|day| day.written_at_ms),
+        last_seen_at,
+        link,
+        lessons,
+    })
+}
+
+fn link(contact: Option<&ContactView>, is_online: bool, usual: Option<u64>) -> MapLink {
+    MapLink {
+        state: match (contact, is_online) {
+            (Some(_), _) => HubReach::Connected,
+            (None, true) => HubReach::Trying,
+            (None, false) => HubReach::Offline,
+        },
+        receive_bytes_per_s: contact.map_or(0, |contact| contact.receive_bytes_per_s),
+        send_bytes_per_s: contact.map_or(0, |contact| contact.send_bytes_per_s),
+        usual_bytes_per_s: usual,
+        rtt_ms: contact.and_then(|contact| contact.rtt_ms),
     }
 }
 

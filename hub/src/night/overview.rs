@@ -10,18 +10,18 @@ use jiff::civil::Date;
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 use yingxue_sync_core::id::{BlobId, DocId, HubId};
-use yingxue_sync_core::plan::Why;
+use yingxue_sync_core::plan::{Urgency, Why};
 
 use super::lesson::{self, HeldLesson};
 use super::policy::{Allowance, Asked, Policy};
-use super::readiness::{self, Around, EntryReadiness, NextStep, Reason, SURE_ENOUGH};
-use super::tonight::Tonight;
+use super::readiness::{self, percent, Around, EntryReadiness, NextStep, Reason};
+use super::tonight::{PlannedStep, Tonight};
 use crate::app::{App, now_ms};
 use crate::catalog::readiness::{ReadinessState, TierName};
 use crate::problem::{ApiError, Problem};
 use crate::store::lost;
 use crate::timetable::day::{self, DayEntry};
-use crate::timetable::term::{Class, Mode, Period};
+use crate::timetable::{Entry, shown_entry};
 
 /// From this hour on, local time, the next school day is what people ask about.
 const EVENING_MIN: i64 = 16 * 60;
@@ -51,7 +51,7 @@ pub struct NightView {
     /// In a sentence.
     pub summary: NightSummary,
     /// The remote lessons of the day.
-    pub entries: Vec<NightEntry>,
+    pub entries: Vec<Entry>,
     /// Those of them that somebody has to see to.
     pub warnings: Vec<NightWarning>,
     /// Unix milliseconds.
@@ -91,46 +91,6 @@ pub struct NightSummary {
     pub clock_doubt: bool,
 }
 
-/// A remote lesson of the day.
-#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
-pub struct NightEntry {
-    /// The timetable's.
-    pub slot_id: String,
-    /// When.
-    pub period: Period,
-    /// Who learns.
-    pub class: Class,
-    /// Where.
-    pub room: String,
-    /// As the timetable has it.
-    pub subject: String,
-    /// Who teaches.
-    pub lead: String,
-    /// Who is in the room.
-    pub tutor: String,
-    /// How it is taught.
-    pub mode: Mode,
-    /// What fills it.
-    pub lesson: Option<NightLesson>,
-    /// Whether it can be taught.
-    pub readiness: EntryReadiness,
-    /// True if the cycle has something else at that time.
-    pub is_exception: bool,
-    /// Unix milliseconds.
-    pub starts_at: i64,
-}
-
-/// A lesson, named.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-pub struct NightLesson {
-    /// 32 hex characters.
-    pub id: String,
-    /// Its title.
-    pub title: String,
-    /// The school that has made it.
-    pub school: String,
-}
-
 /// An entry that somebody has to see to.
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct NightWarning {
@@ -140,8 +100,8 @@ pub struct NightWarning {
     pub reason: Reason,
     /// What to do.
     pub next_step: NextStep,
-    /// How likely it is in time all the same, 0 to 1.
-    pub probability: Option<f64>,
+    /// How likely it is in time all the same, 0 to 100.
+    pub probability_percent: u8,
 }
 
 /// When things are fetched.
@@ -168,30 +128,36 @@ pub struct NightStep {
     pub from_school: Option<String>,
     /// Unix milliseconds at which it is as likely as not to be here.
     pub by: Option<i64>,
-    /// How likely it is in time, 0 to 1.
-    pub probability: f64,
-    /// What the time depends on.
+    /// How likely it is in time, 0 to 100.
+    pub probability_percent: u8,
+    /// Why it is where it is in the plan, or what keeps it.
     pub why: StepWhy,
 }
 
-/// What the time of a step depends on.
+/// Why a step is where it is in the plan, or what keeps it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StepWhy {
-    /// It is being fetched, or is next.
-    Next,
-    /// Others come before it.
-    InTurn,
+    /// Somebody needs it now.
+    Urgent,
+    /// Without it a lesson of the timetable cannot be taught.
+    FloorFirst,
+    /// It makes a lesson of the timetable better.
+    Upgrade,
+    /// Somebody wants to have it.
+    Pinned,
+    /// Nothing presses.
+    Rest,
     /// Nothing is fetched before the window opens.
     Window,
     /// No hub that has it is in contact.
-    NoContact,
+    NoLink,
     /// No hub is known to have it.
     NoHolder,
     /// The bytes that may be fetched do not suffice.
     Budget,
     /// The links do not carry it in time.
-    TooMuch,
+    TooSlow,
     /// Somebody has paused fetching.
     Paused,
 }
@@ -276,12 +242,12 @@ pub fn default_date(db: &Connection, now_ms: i64, utc_offset_min: i32) -> rusqli
 ///
 /// # Errors
 /// If the database fails.
-pub fn light(app: &App, date: Date, tonight: &Tonight) -> Result<Vec<NightEntry>, ApiError> {
+pub fn light(app: &App, date: Date, tonight: &Tonight) -> Result<Vec<Entry>, ApiError> {
     let entries = app.db.read_blocking(|db| day::of(db, date))?.entries;
     let entries: Vec<DayEntry> = entries.into_iter().filter(|e| e.mode.is_remote()).collect();
     check_files(app, entries.iter().filter_map(|entry| entry.lesson))?;
-    let lit = app.db.read_blocking(|db| -> rusqlite::Result<Vec<NightEntry>> {
-        entries.into_iter().map(|entry| lit(db, entry, tonight)).collect()
+    let lit = app.db.read_blocking(|db| -> rusqlite::Result<Vec<Entry>> {
+        entries.into_iter().map(|entry| shown_entry(db, tonight, entry)).collect()
     })?;
     Ok(lit)
 }
@@ -311,6 +277,9 @@ pub fn of_entry(
     if light.reason == Some(Reason::NoLesson) && (entry.planned.is_some() || lesson.is_some()) {
         light.next_step = NextStep::AskLead;
     }
+    if lesson.is_some() && held.is_none() {
+        light.reason = Some(Reason::NotArrived);
+    }
     Ok((held, light))
 }
 
@@ -331,56 +300,39 @@ fn check_files(app: &App, lessons: impl Iterator<Item = DocId>) -> Result<(), Ap
     Ok(())
 }
 
-fn lit(db: &Connection, entry: DayEntry, tonight: &Tonight) -> rusqlite::Result<NightEntry> {
-    let (held, readiness) = of_entry(db, &entry, tonight)?;
-    Ok(NightEntry {
-        slot_id: entry.slot_id,
-        period: entry.period,
-        class: entry.class,
-        room: entry.room,
-        subject: entry.subject,
-        lead: entry.lead,
-        tutor: entry.tutor,
-        mode: entry.mode,
-        lesson: held.map(|held| NightLesson {
-            id: held.lesson.to_string(),
-            title: held.title,
-            school: held.school,
-        }),
-        readiness,
-        is_exception: entry.is_exception,
-        starts_at: entry.starts_at_ms,
-    })
-}
-
 /// Lists what somebody has to see to.
-pub fn warnings(entries: &[NightEntry]) -> Vec<NightWarning> {
-    let warning = |entry: &NightEntry| {
-        let light = &entry.readiness;
+pub fn warnings(entries: &[Entry]) -> Vec<NightWarning> {
+    let warning = |entry: &Entry| {
+        let light = entry.readiness.as_ref()?;
         let is_quiet = matches!(light.next_step, NextStep::None | NextStep::Wait);
         Some(NightWarning {
             slot_id: entry.slot_id.clone(),
             reason: light.reason.filter(|_| !is_quiet)?,
             next_step: light.next_step,
-            probability: light.forecast.map(|forecast| forecast.probability),
+            probability_percent: light.forecast.map_or(0, |it| it.probability_percent),
         })
     };
     entries.iter().filter_map(warning).collect()
 }
 
+/// Gives the light of an entry.
+pub fn state_of(entry: &Entry) -> Option<ReadinessState> {
+    entry.readiness.as_ref().map(|light| light.state)
+}
+
 fn summary(
-    entries: &[NightEntry],
+    entries: &[Entry],
     warnings: &[NightWarning],
     free_bytes: u64,
     clock_doubt: bool,
 ) -> NightSummary {
-    let count = |state| entries.iter().filter(|entry| entry.readiness.state == state).count();
-    let coming = |entry: &&NightEntry| {
-        let forecast = entry.readiness.forecast;
-        forecast.is_some_and(|it| it.probability >= SURE_ENOUGH && it.complete_at.is_some())
+    let count = |state| entries.iter().filter(|entry| state_of(entry) == Some(state)).count();
+    let coming = |entry: &&Entry| {
+        let forecast = entry.readiness.as_ref().and_then(|light| light.forecast);
+        forecast.is_some_and(|it| it.is_likely() && it.complete_at.is_some())
     };
-    let coming: Vec<&NightEntry> = entries.iter().filter(coming).collect();
-    let times = coming.iter().filter_map(|entry| entry.readiness.forecast?.complete_at);
+    let coming: Vec<&Entry> = entries.iter().filter(coming).collect();
+    let times = coming.iter().filter_map(|e| e.readiness.as_ref()?.forecast?.complete_at);
     NightSummary {
         total: entries.len(),
         ready: count(ReadinessState::Ready),
@@ -422,24 +374,26 @@ fn steps(
             tier: step.tier,
             from_school: step.forecast.from.as_ref().and_then(school),
             by: step.forecast.complete_at_wall_ms.and_then(|at| i64::try_from(at).ok()),
-            probability: step.forecast.probability,
-            why: if is_paused { StepWhy::Paused } else { step.forecast.why.into() },
+            probability_percent: percent(step.forecast.probability),
+            why: why(step, is_paused),
         });
     }
     Ok(steps)
 }
 
-impl From<Why> for StepWhy {
-    fn from(why: Why) -> Self {
-        match why {
-            Why::Here | Why::Next => Self::Next,
-            Why::InTurn => Self::InTurn,
-            Why::Window => Self::Window,
-            Why::NoContact => Self::NoContact,
-            Why::NoHolder => Self::NoHolder,
-            Why::Budget => Self::Budget,
-            Why::TooMuch => Self::TooMuch,
-        }
+fn why(step: &PlannedStep, is_paused: bool) -> StepWhy {
+    match (step.forecast.why, step.forecast.urgency) {
+        _ if is_paused => StepWhy::Paused,
+        (Why::Window, _) => StepWhy::Window,
+        (Why::NoContact, _) => StepWhy::NoLink,
+        (Why::NoHolder, _) => StepWhy::NoHolder,
+        (Why::Budget, _) => StepWhy::Budget,
+        (Why::TooMuch, _) => StepWhy::TooSlow,
+        (_, Urgency::Now) => StepWhy::Urgent,
+        (_, Urgency::Floor) => StepWhy::FloorFirst,
+        (_, Urgency::Upgrade) => StepWhy::Upgrade,
+        (_, Urgency::Pin) => StepWhy::Pinned,
+        (_, Urgency::Rest) => StepWhy::Rest,
     }
 }
 

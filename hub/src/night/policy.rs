@@ -8,6 +8,7 @@ use yingxue_sync_core::plan::Window;
 
 use super::tonight::Tonight;
 use crate::config::{ByDay, NightConfig};
+use crate::playing::Played;
 
 const MINUTE_MS: i64 = 60_000;
 /// Longest pause: whoever has forgotten it finds the lessons there the day after.
@@ -29,6 +30,7 @@ pub struct Policy {
 #[derive(Default)]
 struct Inner {
     is_class_on: bool,
+    played: Vec<Played>,
     is_clock_doubtful: bool,
     tonight: Arc<Tonight>,
 }
@@ -83,6 +85,19 @@ impl Policy {
     /// Says whether a class is on.
     pub fn is_class_on(&self) -> bool {
         self.inner.lock().expect("never held over a panic").is_class_on
+    }
+
+    /// Notes what is being played; says whether that has changed.
+    pub fn set_played(&self, played: Vec<Played>) -> bool {
+        let mut inner = self.inner.lock().expect("never held over a panic");
+        let is_changed = inner.played != played;
+        inner.played = played;
+        is_changed
+    }
+
+    /// Lists what is being played: somebody waits for what is missing of it.
+    pub fn played(&self) -> Vec<Played> {
+        self.inner.lock().expect("never held over a panic").played.clone()
     }
 
     /// Notes whether the clock is doubtful; says whether that has changed.

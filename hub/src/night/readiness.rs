@@ -9,11 +9,11 @@ use yingxue_sync_core::plan::Why;
 use super::lesson::{HeldLesson, HeldTrack, Stage};
 use crate::catalog::readiness::{ReadinessState, TierName};
 
-/// From so likely on, nobody has to do anything but wait.
-pub const SURE_ENOUGH: f64 = 0.8;
+/// From so likely on, in percent, nobody has to do anything but wait.
+const SURE_ENOUGH_PERCENT: u8 = 80;
 
 /// Whether an entry of the timetable can be taught.
-#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct EntryReadiness {
     /// `ready`: the preferred tier is here, or the best that the lesson has below it; `ready_at`:
     /// `tier` is here.
@@ -79,17 +79,30 @@ pub enum NextStep {
 }
 
 /// When something is expected to be here.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct EntryForecast {
     /// Unix milliseconds; none if not within the week.
     pub complete_at: Option<i64>,
-    /// How likely it is in time, 0 to 1; from what this link carried on past days.
-    pub probability: f64,
+    /// How likely it is in time, 0 to 100; from what this link carried on past days.
+    pub probability_percent: u8,
     /// Of which tier.
     pub tier: TierName,
     /// What the time depends on.
     #[serde(skip)]
     pub why: Why,
+}
+
+impl EntryForecast {
+    /// Says whether it is likely enough that nobody has to do anything.
+    pub fn is_likely(&self) -> bool {
+        self.probability_percent >= SURE_ENOUGH_PERCENT
+    }
+}
+
+/// Gives a probability in percent; only what is here is certain.
+pub fn percent(probability: f64) -> u8 {
+    let percent = (probability * 100.0).round().clamp(0.0, 100.0) as u8;
+    if probability < 1.0 { percent.min(99) } else { percent }
 }
 
 /// What else is known when a light is lit.
@@ -175,7 +188,7 @@ fn reason<'a>(mut missing: impl Iterator<Item = &'a HeldTrack>, around: &Around)
 
 fn next_step(state: ReadinessState, reason: Reason, around: &Around) -> NextStep {
     let forecast = around.forecast;
-    let is_likely = forecast.is_some_and(|forecast| forecast.probability >= SURE_ENOUGH);
+    let is_likely = forecast.is_some_and(|forecast| forecast.is_likely());
     match (state, reason) {
         (ReadinessState::Ready, _) => NextStep::None,
         (_, Reason::DiskFull) => NextStep::MakeRoom,
@@ -262,17 +275,17 @@ mod tests {
 
     #[test]
     fn each_reason_has_its_next_step() {
-        let forecast = |probability, why| {
-            Some(EntryForecast { complete_at: None, probability, tier: T0, why })
+        let forecast = |probability_percent, why| {
+            Some(EntryForecast { complete_at: None, probability_percent, tier: T0, why })
         };
         let step = |held, around: Around| {
             let light = of(Some(&lesson(held)), T1, &around);
             (light.reason, light.next_step)
         };
         let none = [0, 3, 3, 3];
-        let likely = Around { forecast: forecast(0.9, Why::Next), ..AROUND };
-        let unlikely = Around { forecast: forecast(0.2, Why::TooMuch), ..AROUND };
-        let nobody = Around { forecast: forecast(0.0, Why::NoHolder), ..AROUND };
+        let likely = Around { forecast: forecast(90, Why::Next), ..AROUND };
+        let unlikely = Around { forecast: forecast(20, Why::TooMuch), ..AROUND };
+        let nobody = Around { forecast: forecast(0, Why::NoHolder), ..AROUND };
         assert_eq!(step(none, likely), (Some(Reason::NotArrived), NextStep::Wait));
         assert_eq!(step(none, unlikely), (Some(Reason::NotArrived), NextStep::Courier));
         assert_eq!(step(none, nobody), (Some(Reason::NotArrived), NextStep::AskLead));

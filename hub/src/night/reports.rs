@@ -7,12 +7,12 @@ use jiff::civil::Date;
 use tokio::time::Instant;
 
 use super::map::{self, DAYS_MAX, ToldDay, ToldLesson};
-use super::overview::{self, NightEntry};
+use super::overview::{self, state_of};
 use crate::alliance::refused;
 use crate::app::{App, now_ms};
 use crate::catalog::readiness::ReadinessState;
 use crate::problem::ApiError;
-use crate::timetable::{self, day};
+use crate::timetable::{self, Entry, day};
 
 /// Least time between two reports because something has changed: a report is an entry in a
 /// journal that every hub keeps, and a busy night would write hundreds.
@@ -105,15 +105,15 @@ fn month_of(date: Date) -> String {
     date.to_string().chars().take(7).collect()
 }
 
-fn told(date: Date, entries: &[NightEntry], now: i64) -> ToldDay {
+fn told(date: Date, entries: &[Entry], now: i64) -> ToldDay {
     let count = |state| {
-        let of_state = entries.iter().filter(|entry| entry.readiness.state == state);
+        let of_state = entries.iter().filter(|entry| state_of(entry) == Some(state));
         u32::try_from(of_state.count()).unwrap_or(u32::MAX)
     };
-    let lesson = |entry: &NightEntry| ToldLesson {
-        lesson_id: entry.lesson.as_ref().map(|lesson| lesson.id.clone()),
-        state: entry.readiness.state,
-        tier: entry.readiness.tier,
+    let lesson = |entry: &Entry| {
+        let light = entry.readiness.as_ref()?;
+        let lesson_id = entry.lesson.as_ref().map(|lesson| lesson.id.clone());
+        Some(ToldLesson { lesson_id, state: light.state, tier: light.tier })
     };
     ToldDay {
         date,
@@ -122,7 +122,7 @@ fn told(date: Date, entries: &[NightEntry], now: i64) -> ToldDay {
             count(ReadinessState::ReadyAt),
             count(ReadinessState::NotReady),
         ],
-        lessons: entries.iter().map(lesson).collect(),
+        lessons: entries.iter().filter_map(lesson).collect(),
         written_at_ms: now,
     }
 }

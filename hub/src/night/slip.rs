@@ -9,11 +9,12 @@ use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
-use super::overview::{self, NightEntry, NightView, parse_date};
-use super::readiness::{NextStep, Reason};
+use super::overview::{self, NightView, parse_date};
+use super::readiness::{EntryReadiness, NextStep, Reason};
 use crate::app::App;
 use crate::catalog::readiness::{ReadinessState, TierName};
 use crate::problem::{ApiError, Problem};
+use crate::timetable::Entry;
 use crate::timetable::term::Mode;
 
 /// Lines that fit one sheet at the normal size; with more, type and lines get smaller.
@@ -117,8 +118,7 @@ const EN: Words = Words {
 };
 
 /// Gives what to do, in words.
-fn advice(words: &Words, entry: &NightEntry) -> String {
-    let light = &entry.readiness;
+fn advice(words: &Words, light: &EntryReadiness) -> String {
     let is_zh = words.lang != "en";
     let step = match (light.next_step, is_zh) {
         (NextStep::None, _) => "",
@@ -195,8 +195,8 @@ fn page(view: &NightView, school: &str, utc_offset_min: i32, words: &Words) -> S
     page
 }
 
-fn line(page: &mut String, entry: &NightEntry, utc_offset_min: i32, words: &Words) {
-    let light = &entry.readiness;
+fn line(page: &mut String, entry: &Entry, utc_offset_min: i32, words: &Words) {
+    let Some(light) = &entry.readiness else { return };
     let place = match light.state {
         ReadinessState::Ready => 0,
         ReadinessState::ReadyAt => 1,
@@ -229,7 +229,7 @@ fn line(page: &mut String, entry: &NightEntry, utc_offset_min: i32, words: &Word
         escape(&entry.tutor),
         words.states[place],
         checked.unwrap_or_default(),
-        advice(words, entry),
+        advice(words, light),
     ));
 }
 

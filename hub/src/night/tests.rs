@@ -317,12 +317,13 @@ async fn what_this_hub_tells_of_itself_is_on_its_own_map_and_other_documents_are
     let author = || "hub".to_owned();
     app.sync.edit_doc(collection(), DocId([9; 16]), author(), edits.clone()).await.unwrap();
     let show = async || school.hub.get("/api/v1/night/map", &school.admin).await.json();
-    assert_eq!(show().await[0]["days"], json!([]));
+    assert_eq!(show().await["items"][0]["date"], Value::Null);
     let own = map::document_of(&app.sync.hub_id(), &month);
     app.sync.edit_doc(collection(), own, author(), edits).await.unwrap();
     let shown = show().await;
-    assert_eq!(shown[0]["days"][0]["ready"], 1, "{shown}");
-    assert_eq!(shown[0]["days"][0]["written_at"], 77);
+    let own_row = &shown["items"][0];
+    assert_eq!((&own_row["ready"], &own_row["written_at"]), (&json!(1), &json!(77)), "{shown}");
+    assert_eq!(own_row["lessons"][0]["title"], "分数的意义");
     let holders = app.db.read(map::holders).await.unwrap();
     assert_eq!(holders[&school.lesson].len(), 1);
     assert_eq!(school.hub.get("/api/v1/night/map", "").await.outcome(), "401 not_logged_in");
@@ -339,4 +340,43 @@ async fn a_timetable_of_lessons_that_nobody_has_says_what_to_do() {
     assert_eq!(night["warnings"][0]["next_step"], "ask_lead");
     let list = hub.get(&format!("/api/v1/night/courier_list?date={date}"), &admin).await;
     assert_eq!(list.json(), json!([]));
+}
+
+/// Run it with `cargo test -p yingxue-hub slip_of_twenty -- --ignored`.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs chromium and pdfinfo"]
+async fn the_slip_of_twenty_lessons_is_one_sheet_of_a4_in_both_languages() {
+    let (hub, admin) = TrialHub::start_set_up().await;
+    let founded = hub.post("/api/v1/alliance", &admin, json!({"name": "萤雪"})).await;
+    assert_eq!(founded.outcome(), "201");
+    let (audio, bytes) = add_blob(&hub, TrackKind::Audio, 3).await;
+    let mut lessons: Vec<DocId> = (0..20).map(|n| DocId([n; 16])).collect();
+    for (n, lesson) in lessons.iter().enumerate() {
+        let title = format!("第{n}课 一个很长很长的题目,长到一行里无论如何也放不下为止");
+        publish(&hub, *lesson, &title, &[("audio", audio, bytes)]).await;
+    }
+    // One that nobody has, with its next step in words.
+    lessons[7] = DocId([99; 16]);
+    let date = add_timetable(&hub, &admin, &lessons).await;
+    for lang in ["zh", "en"] {
+        let slip = hub.get(&format!("/api/v1/night/slip?date={date}&lang={lang}"), "").await;
+        let (page, pdf) = (hub.dir.path().join("slip.html"), hub.dir.path().join("slip.pdf"));
+        std::fs::write(&page, &slip.bytes).unwrap();
+        let printed = std::process::Command::new("chromium")
+            .args(["--headless", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer"])
+            .arg(format!("--user-data-dir={}", hub.dir.path().join("browser").display()))
+            .arg(format!("--print-to-pdf={}", pdf.display()))
+            .arg(format!("file://{}", page.display()))
+            .output()
+            .expect("chromium is installed");
+        assert!(printed.status.success(), "{printed:?}");
+        let info = std::process::Command::new("pdfinfo").arg(&pdf).output();
+        let info = String::from_utf8(info.expect("pdfinfo is installed").stdout).unwrap();
+        let line = |key: &str| {
+            let line = info.lines().find(|line| line.starts_with(key)).unwrap_or_default();
+            line.trim_start_matches(key).trim().to_owned()
+        };
+        assert_eq!(line("Pages:"), "1", "{lang}: {info}");
+        assert!(line("Page size:").contains("A4"), "{lang}: {info}");
+    }
 }

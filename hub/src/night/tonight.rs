@@ -7,15 +7,16 @@ use rusqlite::{Connection, params};
 use yingxue_sync_core::event::{ContactView, Want};
 use yingxue_sync_core::id::{BlobId, DocId, HubId};
 use yingxue_sync_core::plan::{
-    self, Budget, Claim, Forecast, Item, Link, MissingBlob, Night, Step, Urgency, local_day,
+    self, Budget, Claim, Forecast, Item, Link, MissingBlob, Night, Step, Urgency, Why, local_day,
 };
 
 use super::lesson::{self, HeldLesson};
 use super::policy::{Allowance, Asked, Policy};
-use super::readiness::{EntryForecast, rank};
+use super::readiness::{EntryForecast, percent, rank};
 use super::{links, map};
-use crate::catalog::readiness::TierName;
+use crate::catalog::readiness::{TierName, TrackKind};
 use crate::catalog::{self, wants};
+use crate::playing::Played;
 use crate::timetable::day;
 
 const MINUTE_MS: i64 = 60_000;
@@ -129,11 +130,13 @@ impl Tonight {
     /// Gives what is believed of the first step of a lesson that is missing and brings it to a
     /// tier, or near it.
     pub fn forecast(&self, lesson: &DocId, has_floor: bool) -> Option<EntryForecast> {
-        let mut of_lesson = self.steps.iter().filter(|step| step.lesson == *lesson);
+        let is_missing = |step: &&PlannedStep| step.forecast.why != Why::Here;
+        let mut of_lesson =
+            self.steps.iter().filter(|step| step.lesson == *lesson).filter(is_missing);
         let step = if has_floor { of_lesson.last() } else { of_lesson.next() }?;
         Some(EntryForecast {
             complete_at: step.forecast.complete_at_wall_ms.and_then(|at| i64::try_from(at).ok()),
-            probability: step.forecast.probability,
+            probability_percent: percent(step.forecast.probability),
             tier: step.tier,
             why: step.forecast.why,
         })
@@ -161,11 +164,12 @@ fn claimed(db: &Connection, policy: &Policy, now_ms: i64) -> rusqlite::Result<Ve
             claimed.insert(id, Claimed { lesson, claim, preferred, deadline_ms, weight });
         }
     }
-    let mut pins = db.prepare_cached(PINS)?;
-    let pins = pins.query_map([], |row| Ok((DocId(row.get(0)?), row.get::<_, bool>(1)?)))?;
-    let mut in_order = Vec::new();
-    for pin in pins {
-        let (id, is_urgent) = pin?;
+    let pins: Vec<(DocId, bool)> = db
+        .prepare_cached(PINS)?
+        .query_map([], |row| Ok((DocId(row.get(0)?), row.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    let mut in_order: Vec<Claimed> = Vec::new();
+    for (id, is_urgent) in pins {
         let preferred = policy.config.pinned_tier;
         match (claimed.get_mut(&id), is_urgent) {
             (Some(known), true) => known.claim = Claim::Urgent,
@@ -179,11 +183,59 @@ fn claimed(db: &Connection, policy: &Policy, now_ms: i64) -> rusqlite::Result<Ve
             }
         }
     }
+    for (id, preferred) in played(db, policy)? {
+        // What somebody is watching cannot wait for a window.
+        in_order.retain(|it| it.lesson.lesson != id);
+        if let Some(known) = claimed.get_mut(&id) {
+            known.claim = Claim::Urgent;
+        } else if let Some(lesson) = lesson::load(db, &id)? {
+            let (claim, deadline_ms, weight) = (Claim::Urgent, None, 1);
+            in_order.push(Claimed { lesson, claim, preferred, deadline_ms, weight });
+        }
+    }
+    for known in claimed.values_mut() {
+        // The class is about to begin, or has: it is not given up for tomorrow's.
+        if known.deadline_ms.is_some_and(|at| at <= now_ms) {
+            known.claim = Claim::Urgent;
+        }
+    }
     let mut due: Vec<Claimed> = claimed.into_values().collect();
     due.sort_by_key(|it| (it.deadline_ms, it.lesson.lesson));
     due.extend(in_order);
     due.truncate(plan::ITEMS_MAX);
     Ok(due)
+}
+
+/// Lists the lessons that are being played, with the tier that is.
+fn played(db: &Connection, policy: &Policy) -> rusqlite::Result<BTreeMap<DocId, TierName>> {
+    const LESSONS: &str = "select lesson, kind from lesson_tracks where blob = ?1";
+    let mut lessons: BTreeMap<DocId, TierName> = BTreeMap::new();
+    let mut add = |lesson, tier| {
+        let known = lessons.entry(lesson).or_insert(tier);
+        if rank(tier) < rank(*known) {
+            *known = tier;
+        }
+    };
+    for what in policy.played() {
+        match what {
+            Played::Lesson(lesson) => add(lesson, TierName::T0),
+            Played::Blob(blob) => {
+                let mut statement = db.prepare_cached(LESSONS)?;
+                let mut rows = statement.query([blob.as_bytes()])?;
+                while let Some(row) = rows.next()? {
+                    let kind = row.get_ref(1)?.as_str()?.parse().ok();
+                    add(DocId(row.get(0)?), kind.map_or(TierName::T0, tier_of));
+                }
+            }
+        }
+    }
+    Ok(lessons)
+}
+
+/// Gives the least tier that shows a track.
+fn tier_of(kind: TrackKind) -> TierName {
+    let needs = |tier: &TierName| tier.needs().contains(&kind);
+    TierName::ALL.into_iter().rev().find(needs).unwrap_or(TierName::T0)
 }
 
 /// Makes the item of a lesson: its floor, then what brings it to the preferred tier, then what

@@ -3,10 +3,11 @@
 use jiff::civil::Date;
 use rusqlite::{Connection, Transaction, params};
 
-use super::overview::{self, NightEntry, NightWarning};
+use super::overview::{self, NightWarning};
 use crate::app::{App, now_ms};
 use crate::events::HubEvent;
 use crate::problem::ApiError;
+use crate::timetable::Entry;
 
 const MINUTE_MS: i64 = 60_000;
 
@@ -51,7 +52,7 @@ fn warned_for(db: &Connection) -> rusqlite::Result<String> {
 pub fn keep(
     tx: &Transaction<'_>,
     date: Date,
-    entries: &[NightEntry],
+    entries: &[Entry],
     warnings: &[NightWarning],
     now_ms: i64,
 ) -> rusqlite::Result<()> {
@@ -68,7 +69,7 @@ pub fn keep(
             title.unwrap_or_default(),
             word(&warning.reason),
             word(&warning.next_step),
-            warning.probability,
+            f64::from(warning.probability_percent) / 100.0,
             now_ms,
         ])?;
     }

@@ -98,7 +98,7 @@ create table night_warnings (
     title        text not null,
     reason       text not null,
     next_step    text not null,
-    probability  real,                 -- null: nothing is known
+    probability  real not null,        -- of its being there in time all the same, 0 to 1
     warned_at_ms integer not null,     -- milliseconds since 1970
     primary key (date, slot)
 ) strict, without rowid;
