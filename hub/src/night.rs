@@ -32,8 +32,6 @@ pub mod tonight;
 pub mod warnings;
 
 #[cfg(test)]
-mod false_green;
-#[cfg(test)]
 mod tests;
 
 use policy::{Asked, HURRY_MS, PAUSE_MS_MAX};

@@ -56,7 +56,8 @@ impl Playing {
     /// Lists what is being played.
     pub fn played(&self, now: Instant) -> Vec<Played> {
         let played = self.played.lock().expect("never held over a panic");
-        let is_on = |(_, at): &(&Played, &Instant)| now.saturating_duration_since(**at) < SILENCE_MAX;
+        let is_on =
+            |(_, at): &(&Played, &Instant)| now.saturating_duration_since(**at) < SILENCE_MAX;
         played.iter().filter(is_on).map(|(what, _)| *what).collect()
     }
 

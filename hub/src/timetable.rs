@@ -314,11 +314,7 @@ pub fn shown(db: &Connection, tonight: &Tonight, day: Day) -> rusqlite::Result<D
 ///
 /// # Errors
 /// If the database fails.
-pub fn shown_entry(
-    db: &Connection,
-    tonight: &Tonight,
-    entry: DayEntry,
-) -> rusqlite::Result<Entry> {
+pub fn shown_entry(db: &Connection, tonight: &Tonight, entry: DayEntry) -> rusqlite::Result<Entry> {
     let readiness = entry_readiness(db, &entry, tonight)?;
     let lesson = entry.lesson.map(|id| shown_lesson(db, &id, &entry)).transpose()?;
     Ok(Entry {

@@ -116,7 +116,8 @@ impl OpenTrack {
             }
             if start >= range.start {
                 let part = (start - range.start) as usize..(end - range.start) as usize;
-                let is_right = |piece| self.manifest.verifies(piece, bytes.get(part).unwrap_or(&[]));
+                let is_right =
+                    |piece| self.manifest.verifies(piece, bytes.get(part).unwrap_or(&[]));
                 if let Ok(piece) = u32::try_from(piece)
                     && !is_right(piece)
                 {

@@ -128,7 +128,8 @@ fn lacking(db: &Connection, told: &[ToldLesson]) -> rusqlite::Result<Vec<Courier
     }
     // The most lessons taught a byte, without a division.
     lessons.sort_by(|a, b| {
-        let worth = |x: &CourierLesson, y: &CourierLesson| u64::from(x.slots) * y.floor_bytes.max(1);
+        let worth =
+            |x: &CourierLesson, y: &CourierLesson| u64::from(x.slots) * y.floor_bytes.max(1);
         worth(b, a).cmp(&worth(a, b)).then_with(|| a.id.cmp(&b.id))
     });
     Ok(lessons)

@@ -113,9 +113,8 @@ impl HeldLesson {
 
     /// Gives the tracks that a tier needs, of those that the lesson has.
     pub fn needed(&self, tier: TierName) -> impl Iterator<Item = &HeldTrack> {
-        let is_needed = move |track: &&HeldTrack| {
-            track.kind.is_some_and(|kind| tier.needs().contains(&kind))
-        };
+        let is_needed =
+            move |track: &&HeldTrack| track.kind.is_some_and(|kind| tier.needs().contains(&kind));
         self.tracks.iter().filter(is_needed)
     }
 

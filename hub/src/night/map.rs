@@ -176,15 +176,17 @@ pub fn holders(db: &Connection) -> rusqlite::Result<BTreeMap<DocId, Vec<(HubId, 
 pub fn told_days(db: &Connection, date: Option<Date>) -> rusqlite::Result<Vec<(HubId, ToldDay)>> {
     const TOLD: &str = "select hub, date, ready, ready_at, not_ready, lessons, written_at_ms \
          from hub_readiness where ?1 is null or date = ?1 order by hub, date desc";
-    let rows = db.prepare_cached(TOLD)?.query_map([date.map(|d| d.to_string())], |row| {
-        let lessons = serde_json::from_str(row.get_ref(5)?.as_str()?).unwrap_or_default();
-        let date = row.get_ref(1)?.as_str()?.parse().ok();
-        let counts = [row.get(2)?, row.get(3)?, row.get(4)?];
-        let hub = HubId(row.get(0)?);
-        let written_at_ms = row.get(6)?;
-        Ok(date.map(|date| (hub, ToldDay { date, counts, lessons, written_at_ms })))
-    })?
-    .collect::<rusqlite::Result<Vec<_>>>()?;
+    let rows = db
+        .prepare_cached(TOLD)?
+        .query_map([date.map(|d| d.to_string())], |row| {
+            let lessons = serde_json::from_str(row.get_ref(5)?.as_str()?).unwrap_or_default();
+            let date = row.get_ref(1)?.as_str()?.parse().ok();
+            let counts = [row.get(2)?, row.get(3)?, row.get(4)?];
+            let hub = HubId(row.get(0)?);
+            let written_at_ms = row.get(6)?;
+            Ok(date.map(|date| (hub, ToldDay { date, counts, lessons, written_at_ms })))
+        })?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
     Ok(rows.into_iter().flatten().collect())
 }
 
@@ -283,10 +285,10 @@ pub async fn show(
     Ok(Json(AllianceMap { items: items.await? }))
 }
 
-/// Gives what a hub tells of a day, or of the newest day before it.
+/// Gives what a hub tells of a day, or of the newest day that it tells of.
 fn of_day<'t>(told: &'t [(HubId, ToldDay)], hub: &HubId, date: Date) -> Option<&'t ToldDay> {
-    let of_hub = told.iter().filter(|(of, day)| of == hub && day.date <= date);
-    of_hub.map(|(_, day)| day).max_by_key(|day| day.date)
+    let of_hub = told.iter().filter(|(of, _)| of == hub).map(|(_, day)| day);
+    of_hub.max_by_key(|day| (day.date == date, day.date))
 }
 
 fn school(
@@ -301,10 +303,9 @@ fn school(
     for told in day.iter().flat_map(|day| &day.lessons) {
         let id = told.lesson_id.as_ref().and_then(|id| id.parse::<DocId>().ok());
         let title = match id {
-            Some(id) => db
-                .prepare_cached(TITLE)?
-                .query_row([id.as_bytes()], |row| row.get(0))
-                .optional()?,
+            Some(id) => {
+                db.prepare_cached(TITLE)?.query_row([id.as_bytes()], |row| row.get(0)).optional()?
+            }
             None => None,
         };
         lessons.push(MapLesson { told: told.clone(), title });

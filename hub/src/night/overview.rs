@@ -14,7 +14,7 @@ use yingxue_sync_core::plan::{Urgency, Why};
 
 use super::lesson::{self, HeldLesson};
 use super::policy::{Allowance, Asked, Policy};
-use super::readiness::{self, percent, Around, EntryReadiness, NextStep, Reason};
+use super::readiness::{self, Around, EntryReadiness, NextStep, Reason, percent};
 use super::tonight::{PlannedStep, Tonight};
 use crate::app::{App, now_ms};
 use crate::catalog::readiness::{ReadinessState, TierName};

@@ -114,9 +114,8 @@ fn state(db: &Connection, running: bool, since_ms: i64) -> rusqlite::Result<Scru
          where t.blob = d.blob limit 1)), ''), pieces, found_at_ms, mended_at_ms \
          from damage d order by id desc limit ?1";
     const FINISHED: &str = "select scrub_finished_at_ms from night_state";
-    let (checked_bytes, total_bytes) = db
-        .prepare_cached(BYTES)?
-        .query_row([since_ms], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let (checked_bytes, total_bytes) =
+        db.prepare_cached(BYTES)?.query_row([since_ms], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let finished: i64 = db.prepare_cached(FINISHED)?.query_row([], |row| row.get(0))?;
     let damaged = db
         .prepare_cached(DAMAGED)?
@@ -141,7 +140,7 @@ fn state(db: &Connection, running: bool, since_ms: i64) -> rusqlite::Result<Scru
 pub fn start(app: App) -> std::io::Result<()> {
     let work = move || {
         // It may fail where a machine forbids it; then the pauses have to do.
-        drop(rustix::process::setpriority_process(None, NICENESS));
+        let _ = rustix::process::setpriority_process(None, NICENESS);
         *app.scrub.thread.lock().expect("never held over a panic") = Some(thread::current());
         while !app.shutdown.is_on() {
             if let Err(error) = round(&app) {

@@ -171,7 +171,10 @@ fn page(view: &NightView, school: &str, utc_offset_min: i32, words: &Words) -> S
     let summary = &view.summary;
     let counts = [summary.total, summary.ready, summary.ready_at, summary.not_ready];
     let counts = counts.iter().zip(words.count).map(|(n, word)| format!("<b>{n}</b> {word}"));
-    push(&mut page, format_args!("<p class=\"sum\">{}</p>", counts.collect::<Vec<_>>().join(" · ")));
+    push(
+        &mut page,
+        format_args!("<p class=\"sum\">{}</p>", counts.collect::<Vec<_>>().join(" · ")),
+    );
     if summary.clock_doubt {
         push(&mut page, format_args!("<p class=\"clock\">{}</p>", words.clock));
     }
@@ -181,17 +184,25 @@ fn page(view: &NightView, school: &str, utc_offset_min: i32, words: &Words) -> S
         push(&mut page, format_args!("<table><thead><tr>"));
         words.columns.iter().for_each(|word| push(&mut page, format_args!("<th>{word}</th>")));
         push(&mut page, format_args!("</tr></thead><tbody>"));
-        view.entries[..shown].iter().for_each(|entry| line(&mut page, entry, utc_offset_min, words));
+        view.entries[..shown]
+            .iter()
+            .for_each(|entry| line(&mut page, entry, utc_offset_min, words));
         push(&mut page, format_args!("</tbody></table>"));
     }
     let hidden = view.entries.len() - shown;
     if hidden > 0 {
         push(&mut page, format_args!("<p>{} {hidden}</p>", words.more));
     }
-    push(&mut page, format_args!(
-        "<footer>{} {} · {} {}</footer></body></html>\n",
-        words.printed, stamp(view.now, utc_offset_min), words.support, view.number_for_support,
-    ));
+    push(
+        &mut page,
+        format_args!(
+            "<footer>{} {} · {} {}</footer></body></html>\n",
+            words.printed,
+            stamp(view.now, utc_offset_min),
+            words.support,
+            view.number_for_support,
+        ),
+    );
     page
 }
 
@@ -215,22 +226,25 @@ fn line(page: &mut String, entry: &Entry, utc_offset_min: i32, words: &Words) {
         let at = stamp(at, utc_offset_min);
         format!("{} {}", words.checked, at.get(5..).unwrap_or_default())
     });
-    push(page, format_args!(
-        "<tr class=\"s{place}\"><td><b>{}</b> {}–{}</td><td>{}<small>{}</small></td>\
+    push(
+        page,
+        format_args!(
+            "<tr class=\"s{place}\"><td><b>{}</b> {}–{}</td><td>{}<small>{}</small></td>\
          <td>{}<small>{mode}</small></td><td>{} / {}</td>\
          <td><b>{}</b><small>{tier} {}</small></td><td>{}</td></tr>",
-        entry.period.no,
-        entry.period.start,
-        entry.period.end,
-        escape(&entry.class.name),
-        escape(&entry.room),
-        escape(title),
-        escape(&entry.lead),
-        escape(&entry.tutor),
-        words.states[place],
-        checked.unwrap_or_default(),
-        advice(words, light),
-    ));
+            entry.period.no,
+            entry.period.start,
+            entry.period.end,
+            escape(&entry.class.name),
+            escape(&entry.room),
+            escape(title),
+            escape(&entry.lead),
+            escape(&entry.tutor),
+            words.states[place],
+            checked.unwrap_or_default(),
+            advice(words, light),
+        ),
+    );
 }
 
 fn tier_place(tier: TierName) -> usize {

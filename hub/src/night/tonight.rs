@@ -249,7 +249,8 @@ fn item(
     let lesson = &it.lesson;
     let floor = lesson.floor();
     let target = lesson.target(it.preferred);
-    let tiers: Vec<TierName> = floor.into_iter().chain(target.filter(|t| floor != Some(*t))).collect();
+    let tiers: Vec<TierName> =
+        floor.into_iter().chain(target.filter(|t| floor != Some(*t))).collect();
     let is_wanted = lesson.stage == lesson::Stage::Published;
     let step = |tier: &TierName| {
         let missing = lesson.needed(*tier).filter(|track| !track.is_complete && is_wanted);
@@ -365,7 +366,8 @@ fn allowed(
     };
     let only_spent = |blob: &BlobId| {
         let of_blob = night.items.iter().flat_map(|item| &item.steps).flat_map(|step| &step.blobs);
-        let mut holders = of_blob.filter(|it| it.blob == *blob).flat_map(|it| &it.holders).peekable();
+        let mut holders =
+            of_blob.filter(|it| it.blob == *blob).flat_map(|it| &it.holders).peekable();
         holders.peek().is_some() && holders.all(|holder| spent.contains(holder))
     };
     let mut wants: Vec<Want> = order.into_iter().filter(is_allowed).collect();
@@ -398,20 +400,16 @@ fn steps(forecasts: &[Forecast], tiers: &[(DocId, Vec<TierName>)]) -> Vec<Planne
 ///
 /// # Errors
 /// If the database fails.
-pub fn pin(
-    db: &Connection,
-    lesson: &DocId,
-    pinned: Option<(bool, i64)>,
-) -> rusqlite::Result<()> {
+pub fn pin(db: &Connection, lesson: &DocId, pinned: Option<(bool, i64)>) -> rusqlite::Result<()> {
     const PIN: &str =
         "insert or replace into pins (lesson, is_urgent, pinned_at_ms) values (?1, ?2, ?3)";
     match pinned {
         Some((is_urgent, at_ms)) => {
             db.prepare_cached(PIN)?.execute(params![lesson.as_bytes(), is_urgent, at_ms])?
         }
-        None => db
-            .prepare_cached("delete from pins where lesson = ?1")?
-            .execute([lesson.as_bytes()])?,
+        None => {
+            db.prepare_cached("delete from pins where lesson = ?1")?.execute([lesson.as_bytes()])?
+        }
     };
     Ok(())
 }

@@ -12,10 +12,10 @@ use yingxue_sync_core::event::{StoreId, StoreOp, StoreReply, StoreRequest};
 use yingxue_sync_core::id::{BlobId, DocId};
 use yingxue_sync_io::blob_files::BlobFiles;
 
-use super::lesson;
-use super::readiness::{self, Around};
 use crate::catalog::readiness::{ReadinessState, TierName};
 use crate::db::Db;
+use crate::night::lesson;
+use crate::night::readiness::{self, Around};
 use crate::store::{Store, lost};
 
 const PIECES: usize = 4;
