@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use rusqlite::params;
 use yingxue_sync_core::blob::Manifest;
 use yingxue_sync_core::event::{StoreId, StoreOp, StoreReply, StoreRequest};
 use yingxue_sync_core::id::{BlobId, DocId};
@@ -98,16 +99,14 @@ impl Hub {
         let tracks: Vec<Track> = (0..KINDS.len()).map(track).collect();
         let rows: Vec<(&str, BlobId)> =
             KINDS.into_iter().zip(&tracks).map(|(kind, track)| (kind, track.blob)).collect();
+        const NAMED: &str = "insert into lessons values \
+             (?1, 1, 0, '', '', '', '', '', zeroblob(32), '', 0, 0, 0)";
+        const TRACK: &str =
+            "insert into lesson_tracks values (?1, ?2, ?3, '', null, null, 256, 0, 0, 1)";
         db.write_blocking(move |tx| -> rusqlite::Result<()> {
-            tx.execute_batch(&format!(
-                "insert into lessons values \
-                 (x'{LESSON}', 1, 0, '', '', '', '', '', zeroblob(32), '', 0, 0, 0);"
-            ))?;
+            tx.execute(NAMED, [LESSON.as_bytes()])?;
             rows.iter().try_for_each(|(kind, blob)| {
-                tx.execute_batch(&format!(
-                    "insert into lesson_tracks values \
-                     (x'{LESSON}', '{kind}', x'{blob}', '', null, null, 256, 0, 0, 1);"
-                ))
+                tx.execute(TRACK, params![LESSON.as_bytes(), kind, blob.as_bytes()]).map(drop)
             })
         })
         .unwrap();
