@@ -25,7 +25,8 @@ use crate::problem::ApiError;
 use crate::setup::School;
 use crate::{
     accounts, alarms, alliance, captions, comments, contacts, courier, demo_link, events, health,
-    jobs, lessons, media, offers, openapi, page_times, setup, timeline, timetable, uploads, web,
+    jobs, lessons, media, night, offers, openapi, page_times, setup, timeline, timetable, uploads,
+    web,
 };
 
 mod guard;
@@ -77,6 +78,8 @@ pub struct AppParts {
     pub serving: media::Serving,
     /// Keeps edits of timetables and plans one after another.
     pub timetable: timetable::Turn,
+    /// The way to the thread that reads again what is kept.
+    pub scrub: night::scrub::Scrub,
     /// Becomes true when the hub stops.
     pub shutdown: Shutdown,
 }
@@ -206,6 +209,7 @@ pub fn api_routes() -> OpenApiRouter<App> {
         .merge(uploads::routes())
         .merge(jobs::routes())
         .merge(timetable::routes())
+        .merge(night::routes())
         .merge(offers::routes())
         .merge(contacts::routes())
         .merge(courier::routes())

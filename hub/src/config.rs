@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::accounts::Role;
+use crate::catalog::readiness::TierName;
+use crate::timetable::term::ClockTime;
 
 /// Everything that can be configured.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -27,6 +29,8 @@ pub struct Config {
     pub media: MediaConfig,
     /// The school's days.
     pub timetable: TimetableConfig,
+    /// When and how much is fetched from other schools.
+    pub night: NightConfig,
     /// Only for `yingxue demo`, which writes it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub demo: Option<DemoConfig>,
@@ -202,6 +206,63 @@ impl Default for TimetableConfig {
     fn default() -> Self {
         Self { utc_offset_min: 480 }
     }
+}
+
+/// When and how much is fetched from other schools.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NightConfig {
+    /// `HH:MM`, local time, at which everything may be fetched: classes are over, and lines carry
+    /// the most.
+    pub window_from: ClockTime,
+    /// `HH:MM`, local time, at which that ends, on the next day if it is earlier than the first:
+    /// before the first teachers come.
+    pub window_to: ClockTime,
+    /// Outside that time: "idle" fetches while no lesson is played from this hub, because it costs
+    /// nothing; "always" fetches in any case; "never" is for lines that are paid by day. What a
+    /// lesson needs before the window opens is fetched in any case.
+    pub by_day: ByDay,
+    /// Days ahead for which lessons of the timetable are fetched; three reach over a weekend.
+    pub days_ahead: u32,
+    /// Bytes fetched on one day from all schools together; 0 is no limit.
+    pub bytes_per_day_max: u64,
+    /// Bytes fetched on one day from each school; 0 is no limit.
+    pub bytes_per_link_per_day_max: u64,
+    /// The quality of a lesson that somebody has asked for, beside the timetable: "t0", "t1",
+    /// "t2" or "source".
+    pub pinned_tier: TierName,
+    /// `HH:MM`, local time, at which is said what will not make it: a stick can still be brought.
+    pub warn_at: ClockTime,
+    /// Days within which everything that is kept is read again and compared; disks rot slowly.
+    pub scrub_days: u32,
+}
+
+impl Default for NightConfig {
+    fn default() -> Self {
+        Self {
+            window_from: ClockTime::of_hour(22),
+            window_to: ClockTime::of_hour(6),
+            by_day: ByDay::Idle,
+            days_ahead: 3,
+            bytes_per_day_max: 0,
+            bytes_per_link_per_day_max: 0,
+            pinned_tier: TierName::T1,
+            warn_at: ClockTime::of_hour(20),
+            scrub_days: 7,
+        }
+    }
+}
+
+/// See [`NightConfig::by_day`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ByDay {
+    /// While no lesson is played.
+    Idle,
+    /// In any case.
+    Always,
+    /// Only what cannot wait.
+    Never,
 }
 
 /// What the demo page shows.

@@ -22,6 +22,7 @@ use yingxue_sync_io::transport::{Transport, TransportConfig};
 use crate::config::SyncConfig;
 use crate::db::Db;
 use crate::events::EventBus;
+use crate::night::policy::Policy;
 use crate::store::{Notice, Store, identity, lost};
 use news::News;
 
@@ -42,12 +43,14 @@ const CARRY_WAIT_MAX: Duration = Duration::from_secs(900);
 const FREE_BYTES_MIN: u64 = 256 << 20;
 
 /// Where the driver keeps things and how it is reached.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct DriverConfig {
     /// The hub's data directory; it has to exist.
     pub data_dir: PathBuf,
     /// Addresses and discovery.
     pub sync: SyncConfig,
+    /// What may be fetched when.
+    pub policy: Arc<Policy>,
 }
 
 /// Why the driver could not start.
@@ -132,7 +135,7 @@ pub async fn start(
     let files = BlobFiles::open(config.data_dir.join("blobs"), FREE_BYTES_MIN)
         .map_err(|e| StartError::Store(e.to_string()))?;
     let files = Arc::new(files);
-    let news = Arc::new(News::new(db.clone(), events));
+    let news = Arc::new(News::new(db.clone(), events, Arc::clone(&config.policy)));
     let (store, restored) = {
         let (db, files, told) = (db.clone(), Arc::clone(&files), Arc::clone(&news));
         let data_dir = config.data_dir.clone();

@@ -55,6 +55,8 @@ pub enum HubEvent {
     Alliance {},
     /// A timetable or a plan of lessons changed.
     Timetable {},
+    /// What is fetched tonight changed, or there are warnings.
+    Night {},
     /// The demo's link was cut or restored.
     Link {
         /// True if it is restored.
@@ -74,6 +76,7 @@ impl HubEvent {
             Self::Alarm {} => "alarm",
             Self::Alliance {} => "alliance",
             Self::Timetable {} => "timetable",
+            Self::Night {} => "night",
             Self::Link { .. } => "link",
         }
     }

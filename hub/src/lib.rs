@@ -41,6 +41,7 @@ pub mod import_job;
 pub mod jobs;
 pub mod lessons;
 pub mod media;
+pub mod night;
 pub mod offers;
 pub mod openapi;
 pub mod page_times;

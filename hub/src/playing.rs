@@ -1,12 +1,15 @@
 //! Whether a class is on: lessons are being played from this hub. Encoding then leaves the
 //! processor to the panels and tablets that fetch segments.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use axum::extract::{Request, State};
+use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::Response;
+use yingxue_sync_core::id::{BlobId, DocId};
 
 use crate::app::App;
 
@@ -14,16 +17,48 @@ use crate::app::App;
 /// is a player that was closed, or a teacher who explains a picture for a while.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 
-/// When a lesson was last played from this hub.
+/// Lessons and tracks that are remembered as being played; more than a school has classes.
+const PLAYED_MAX: usize = 256;
+
+/// When lessons were last played from this hub.
 #[derive(Debug, Default)]
 pub struct Playing {
     last: Mutex<Option<Instant>>,
+    played: Mutex<BTreeMap<Played, Instant>>,
+}
+
+/// What somebody plays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Played {
+    /// A lesson: its playlists, slides or H.264.
+    Lesson(DocId),
+    /// A track.
+    Blob(BlobId),
 }
 
 impl Playing {
     /// Notes that somebody plays a lesson.
     pub fn note(&self, now: Instant) {
         *self.last.lock().expect("never held over a panic") = Some(now);
+    }
+
+    /// Notes what somebody plays.
+    pub fn note_played(&self, what: Played, now: Instant) {
+        let mut played = self.played.lock().expect("never held over a panic");
+        if played.len() >= PLAYED_MAX && !played.contains_key(&what) {
+            played.retain(|_, at| now.saturating_duration_since(*at) < SILENCE_MAX);
+        }
+        if played.len() < PLAYED_MAX || played.contains_key(&what) {
+            played.insert(what, now);
+        }
+    }
+
+    /// Lists what is being played.
+    pub fn played(&self, now: Instant) -> Vec<Played> {
+        let played = self.played.lock().expect("never held over a panic");
+        let is_on =
+            |(_, at): &(&Played, &Instant)| now.saturating_duration_since(**at) < SILENCE_MAX;
+        played.iter().filter(is_on).map(|(what, _)| *what).collect()
     }
 
     /// Says whether a class is on.
@@ -37,11 +72,25 @@ impl Playing {
 pub async fn notice(State(app): State<App>, request: Request, next: Next) -> Response {
     let query = request.uri().query().unwrap_or_default();
     let is_play = is_play(request.uri().path(), query);
+    let what = played(request.uri().path()).filter(|_| is_play);
     let response = next.run(request).await;
+    // A part that is not here yet is played all the same: somebody who may see it waits for it.
+    let may_play = response.status() != StatusCode::UNAUTHORIZED;
+    if let Some(what) = what.filter(|_| may_play) {
+        app.playing.note_played(what, Instant::now());
+    }
     if is_play && response.status().is_success() {
         app.playing.note(Instant::now());
     }
     response
+}
+
+fn played(path: &str) -> Option<Played> {
+    let mut parts = path.strip_prefix("/media/")?.split('/');
+    match (parts.next()?, parts.next()?) {
+        ("blob", blob) => blob.parse().ok().map(Played::Blob),
+        (lesson, _) => lesson.parse().ok().map(Played::Lesson),
+    }
 }
 
 /// Says whether a request is for a part of a lesson that is being played. Posters and thumbnails
@@ -71,6 +120,24 @@ mod tests {
         assert!(!playing.is_on(at(160)));
         playing.note(at(161));
         assert!(playing.is_on(at(220)) && !playing.is_on(at(221)));
+    }
+
+    #[test]
+    fn what_is_played_is_known_for_a_minute_and_there_is_a_bound() {
+        let (playing, begin) = (Playing::default(), Instant::now());
+        let lesson = format!("/media/{}/audio.m3u8", DocId([1; 16]));
+        let blob = format!("/media/blob/{}", BlobId([2; 32]));
+        let what = [played(&blob).unwrap(), played(&lesson).unwrap()];
+        assert_eq!(what, [Played::Blob(BlobId([2; 32])), Played::Lesson(DocId([1; 16]))]);
+        assert_eq!(played("/media/x/y"), None);
+        what.into_iter().for_each(|what| playing.note_played(what, begin));
+        assert_eq!(playing.played(begin + Duration::from_secs(59)).len(), 2);
+        assert_eq!(playing.played(begin + Duration::from_secs(61)), []);
+        for n in 0..1_000u16 {
+            let id = std::array::from_fn(|i| n.to_le_bytes()[i % 2]);
+            playing.note_played(Played::Blob(BlobId(id)), begin);
+        }
+        assert_eq!(playing.played(begin).len(), PLAYED_MAX);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::RwLock;
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -23,6 +23,7 @@ use crate::db::Db;
 use crate::driver::{self, DriverConfig, StartError};
 use crate::events::EventBus;
 use crate::jobs::{self, Jobs};
+use crate::night::{self, policy::Policy};
 use crate::playing::Playing;
 use crate::{accounts, courier, health, setup, timetable, uploads};
 
@@ -86,6 +87,8 @@ async fn run(options: ServeOptions) -> anyhow::Result<()> {
     let runner = tokio::spawn(jobs::runner::run(app.clone()));
     let couriers = tokio::spawn(courier::runner::run(app.clone()));
     let house = tokio::spawn(keep_house(app.clone()));
+    let night = tokio::spawn(night::run(app.clone()));
+    night::scrub::start(app.clone()).context("cannot start the thread that reads again")?;
     tokio::spawn(stop_on_signal(stop, app.clone()));
     let router = app::router(&app);
     listener::accept(listener, router, &app.config.http, app.shutdown.clone()).await;
@@ -97,6 +100,7 @@ async fn run(options: ServeOptions) -> anyhow::Result<()> {
         tracing::warn!("a stick did not stop in time; it goes on at the next start");
     }
     house.abort();
+    night.abort();
     drop(std::fs::remove_file(app.data_dir.join(ADDRESS_FILE)));
     tracing::info!("stopped");
     Ok(())
@@ -130,7 +134,9 @@ pub async fn start(data_dir: PathBuf, config: Config, shutdown: Shutdown) -> any
     })
     .await
     .context("opening the database was interrupted")??;
-    let driver = DriverConfig { data_dir: data_dir.clone(), sync: config.sync.clone() };
+    let policy = Policy::new(config.night.clone(), config.timetable.utc_offset_min);
+    let sync = config.sync.clone();
+    let driver = DriverConfig { data_dir: data_dir.clone(), sync, policy: Arc::new(policy) };
     let started = driver::start(driver, db.clone(), events.clone()).await;
     let sync = match started {
         Err(error @ (StartError::Store(_) | StartError::Restore(_))) => {
@@ -162,6 +168,7 @@ pub async fn start(data_dir: PathBuf, config: Config, shutdown: Shutdown) -> any
         ffmpeg,
         serving: crate::media::Serving::default(),
         timetable: crate::timetable::Turn::default(),
+        scrub: crate::night::scrub::Scrub::default(),
         shutdown,
     });
     let house = app.clone();

@@ -20,6 +20,7 @@ use crate::accounts::Anyone;
 use crate::app::{App, now_ms};
 use crate::catalog::query;
 use crate::db::Db;
+use crate::night::tonight::Tonight;
 use crate::problem::{ApiError, Problem};
 use calendar::{DayKind, monday_of};
 use conflicts::Conflict;
@@ -270,8 +271,8 @@ async fn show_day(
     query: Result<Query<DayQuery>, QueryRejection>,
 ) -> Result<Json<DayShown>, ApiError> {
     let date = query?.0.date(&app)?;
-    let hub = app.sync.hub_id();
-    let shown = app.db.read(move |db| shown(db, &hub, day::of(db, date)?)).await?;
+    let tonight = app.sync.news().policy().tonight();
+    let shown = app.db.read(move |db| shown(db, &tonight, day::of(db, date)?)).await?;
     Ok(Json(shown))
 }
 
@@ -284,10 +285,10 @@ async fn show_week(
 ) -> Result<Json<WeekShown>, ApiError> {
     use jiff::ToSpan as _;
     let monday = monday_of(query?.0.date(&app)?);
-    let hub = app.sync.hub_id();
+    let tonight = app.sync.news().policy().tonight();
     let days = app.db.read(move |db| -> rusqlite::Result<Vec<DayShown>> {
         let days = day::days(db, monday, monday + 6.days())?;
-        days.into_iter().map(|day| shown(db, &hub, day)).collect()
+        days.into_iter().map(|day| shown(db, &tonight, day)).collect()
     });
     Ok(Json(WeekShown { days: days.await? }))
 }
@@ -296,7 +297,7 @@ async fn show_week(
 ///
 /// # Errors
 /// If the database fails.
-pub fn shown(db: &Connection, hub: &HubId, day: Day) -> rusqlite::Result<DayShown> {
+pub fn shown(db: &Connection, tonight: &Tonight, day: Day) -> rusqlite::Result<DayShown> {
     Ok(DayShown {
         date: day.date,
         weekday: day.weekday,
@@ -308,7 +309,7 @@ pub fn shown(db: &Connection, hub: &HubId, day: Day) -> rusqlite::Result<DayShow
         entries: day
             .entries
             .into_iter()
-            .map(|entry| shown_entry(db, hub, entry))
+            .map(|entry| shown_entry(db, tonight, entry))
             .collect::<rusqlite::Result<_>>()?,
     })
 }
@@ -317,8 +318,8 @@ pub fn shown(db: &Connection, hub: &HubId, day: Day) -> rusqlite::Result<DayShow
 ///
 /// # Errors
 /// If the database fails.
-pub fn shown_entry(db: &Connection, hub: &HubId, entry: DayEntry) -> rusqlite::Result<Entry> {
-    let readiness = entry_readiness(db, hub, &entry)?;
+pub fn shown_entry(db: &Connection, tonight: &Tonight, entry: DayEntry) -> rusqlite::Result<Entry> {
+    let readiness = entry_readiness(db, &entry, tonight)?;
     let lesson = entry.lesson.map(|id| shown_lesson(db, &id, &entry)).transpose()?;
     Ok(Entry {
         slot_id: entry.slot_id,

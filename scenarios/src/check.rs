@@ -245,7 +245,7 @@ pub fn stranger_learnt_nothing(world: &World, puppet: HubIndex) {
                 Message::JoinRefused(_)
                 | Message::Credit { .. }
                 | Message::Ping(_)
-                | Message::Pong(_),
+                | Message::Pong { .. },
             ) => {}
             other => panic!("a stranger was told {other:?}"),
         }

@@ -59,7 +59,12 @@ impl<Q> Inner<Q> {
     fn listen(&mut self) {
         loop {
             match self.events.try_recv() {
-                Ok(HubEvent::Contact {} | HubEvent::Link { .. } | HubEvent::Timetable {}) => {}
+                Ok(
+                    HubEvent::Contact {}
+                    | HubEvent::Link { .. }
+                    | HubEvent::Timetable {}
+                    | HubEvent::Night {},
+                ) => {}
                 Ok(_) | Err(TryRecvError::Lagged(_)) => {
                     self.moment += 1;
                     self.answers.clear();

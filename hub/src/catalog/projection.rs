@@ -10,7 +10,7 @@ use yingxue_sync_core::id::{BlobId, CollectionId, DocId};
 
 use super::{bounds, outline, readiness};
 use crate::db::Db;
-use crate::{offers, timetable};
+use crate::{night, offers, timetable};
 
 /// Raised whenever the same documents become other rows: a hub that finds rows of another version
 /// makes them again. 1: tracks of every tier, chapters and loudness.
@@ -59,6 +59,7 @@ pub fn project(
         (super::COLLECTION, "thread") => project_thread(db, doc, &fields),
         (timetable::COLLECTION, "term") => timetable::document::project(db, doc, &fields),
         (timetable::COLLECTION, "offer") => offers::document::project(db, doc, &fields),
+        (timetable::COLLECTION, "readiness") => night::map::project(db, doc, &fields),
         _ => Ok(Projected::Nothing),
     }
 }
@@ -124,7 +125,7 @@ pub fn rebuild(db: &Connection) -> rusqlite::Result<()> {
     db.execute_batch(
         "delete from comments; delete from lesson_tracks; delete from lesson_posters; \
          delete from lesson_outlines; delete from lessons where is_published = 1; \
-         delete from timetable_terms; delete from offers;",
+         delete from timetable_terms; delete from offers; delete from hub_readiness;",
     )?;
     let mut saved = db.prepare("select collection, doc, snapshot from docs")?;
     let mut rows = saved.query([])?;

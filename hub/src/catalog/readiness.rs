@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::PartialSchema;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
@@ -36,7 +36,7 @@ pub(super) fn class_of(kind: &str) -> usize {
 }
 
 /// A quality of a lesson.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TierName {
     /// The track `source`.
@@ -80,7 +80,11 @@ impl TierName {
 
     /// Says whether a lesson with these tracks has the tier.
     fn is_offered(self, tracks: &[Track]) -> bool {
-        let has = |kind| tracks.iter().any(|track| track.kind == kind);
+        self.is_offered_by(|kind| tracks.iter().any(|track| track.kind == kind))
+    }
+
+    /// Says whether a lesson has the tier, by which tracks it has.
+    pub fn is_offered_by(self, has: impl Fn(TrackKind) -> bool) -> bool {
         match self {
             Self::Source => has(Source),
             Self::T2 => has(Video480),
@@ -119,7 +123,7 @@ pub struct Readiness {
 }
 
 /// See [`Readiness`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ReadinessState {
     /// Every track that some tier needs is here.

@@ -29,6 +29,7 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!("0005_unpublished"),
     migration!("0006_media_tiers"),
     migration!("0007_timetable"),
+    migration!("0008_night"),
     migration!("0009_courier"),
     migration!("0010_trust"),
     migration!("0011_intake"),

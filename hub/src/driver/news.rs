@@ -7,19 +7,22 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 use tokio::sync::Notify;
-use yingxue_sync_core::id::{BlobId, DocId};
+use yingxue_sync_core::id::{BlobId, DocId, HubId};
 
 use super::SyncHandle;
 use crate::catalog::answers::Answers;
 use crate::catalog::query::Question;
-use crate::catalog::wants;
 use crate::db::Db;
 use crate::events::{EventBus, HubEvent};
 use crate::media::open_tracks::OpenTracks;
+use crate::night::policy::Policy;
+use crate::night::tonight;
 use crate::store::Notice;
 
 /// Pause before wants are listed again: a batch of documents is one change of the list.
 const WANTS_PAUSE: Duration = Duration::from_millis(200);
+/// How often the plan is made anew when nothing has changed.
+const PLAN_EVERY: Duration = Duration::from_secs(60);
 /// Pause between two reports of progress; a bar on a screen moves smoothly enough.
 const PROGRESS_PAUSE: Duration = Duration::from_millis(500);
 
@@ -29,13 +32,14 @@ pub struct News {
     events: EventBus,
     tracks: OpenTracks,
     answers: Answers<Question>,
+    policy: Arc<Policy>,
     are_wants_old: Notify,
     moved: Mutex<BTreeSet<BlobId>>,
     has_moved: Notify,
 }
 
 impl News {
-    pub(super) fn new(db: Db, events: EventBus) -> Self {
+    pub(super) fn new(db: Db, events: EventBus, policy: Arc<Policy>) -> Self {
         let are_wants_old = Notify::new();
         are_wants_old.notify_one();
         Self {
@@ -43,10 +47,16 @@ impl News {
             db,
             events,
             tracks: OpenTracks::default(),
+            policy,
             are_wants_old,
             moved: Mutex::new(BTreeSet::new()),
             has_moved: Notify::new(),
         }
+    }
+
+    /// Gives what may be fetched when, and the newest plan.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
     }
 
     /// Gives the tracks that are open for serving.
@@ -79,7 +89,10 @@ impl News {
             Notice::Thread(lesson) => {
                 self.publish(HubEvent::Comment { lesson_id: lesson.to_string() });
             }
-            Notice::Timetable => self.publish(HubEvent::Timetable {}),
+            Notice::Timetable => {
+                self.are_wants_old.notify_one();
+                self.publish(HubEvent::Timetable {});
+            }
             Notice::Pieces { blob, is_complete } => {
                 self.tracks.forget(&blob);
                 if is_complete {
@@ -90,8 +103,8 @@ impl News {
         }
     }
 
-    /// Lists the wants anew.
-    pub(super) fn want(&self) {
+    /// Makes the plan of the night anew.
+    pub(crate) fn want(&self) {
         self.are_wants_old.notify_one();
     }
 
@@ -102,13 +115,30 @@ impl News {
     }
 }
 
-/// Lists the wants whenever they have changed, for as long as the driver runs.
+/// Makes the plan of the night whenever something has changed, and each minute: windows open,
+/// deadlines come near. For as long as the driver runs.
 pub(super) async fn keep_wants(news: Arc<News>, handle: SyncHandle) {
     loop {
-        news.are_wants_old.notified().await;
-        match news.db.read(wants::wants).await {
-            Ok(wants) => handle.set_wants(wants).await,
-            Err(error) => tracing::error!(%error, "the wants cannot be listed"),
+        // A minute that is over is as good as a change.
+        drop(tokio::time::timeout(PLAN_EVERY, news.are_wants_old.notified()).await);
+        let view = handle.contacts().await;
+        let hub = handle.hub_id();
+        let members = handle.membership();
+        let members = members.iter().flat_map(|m| &m.hubs).map(|member| member.hub);
+        let members: Vec<HubId> = members.filter(|member| *member != hub).collect();
+        let policy = Arc::clone(&news.policy);
+        let made = news.db.read(move |db| {
+            let now_ms = crate::app::now_ms();
+            let (contacts, stalled) = (view.contacts.as_slice(), view.stalled.clone());
+            tonight::make(db, &policy, &tonight::Given { now_ms, hub, members, contacts, stalled })
+        });
+        match made.await {
+            Ok(made) => {
+                let wants = made.wants.clone();
+                news.policy.set_tonight(Arc::new(made));
+                handle.set_wants(wants).await;
+            }
+            Err(error) => tracing::error!(%error, "the plan of the night cannot be made"),
         }
         tokio::time::sleep(WANTS_PAUSE).await;
     }

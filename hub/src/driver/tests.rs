@@ -1,5 +1,6 @@
 use std::future::Future;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -10,9 +11,10 @@ use yingxue_sync_core::id::{BlobId, DocId, HubId};
 
 use super::{DriverConfig, SyncHandle, start};
 use crate::catalog::{self, NewComment, NewLesson, NewTrack, collection, thread_of};
-use crate::config::SyncConfig;
+use crate::config::{ByDay, NightConfig, SyncConfig};
 use crate::db::Db;
 use crate::events::EventBus;
+use crate::night::policy::Policy;
 use crate::store::blobs;
 
 /// Longest wait for anything; a hub dials again after at most 30 s.
@@ -35,7 +37,9 @@ impl Hub {
             announce: Vec::new(),
             is_mdns: false,
         };
-        let config = DriverConfig { data_dir: dir.path().to_owned(), sync };
+        let policy = Policy::new(NightConfig { by_day: ByDay::Always, ..Default::default() }, 480);
+        let policy = Arc::new(policy);
+        let config = DriverConfig { data_dir: dir.path().to_owned(), sync, policy };
         let sync = start(config, db.clone(), events.clone()).await.unwrap();
         Self { dir, db, events, sync }
     }
@@ -198,6 +202,41 @@ async fn a_track_whose_file_was_lost_while_the_hub_stood_still_comes_again() {
     let member = member.restarted().await;
     member.until("whole blob again", is_whole).await;
     assert_eq!(std::fs::read(&path).unwrap(), content);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_piece_that_has_rotted_comes_again_from_a_neighbour_while_the_lead_is_away() {
+    let (lead, near) = pair().await;
+    let hub = Hub::new().await;
+    let text = lead.sync.invite(super::run::wall_ms() + 3_600_000).await.unwrap();
+    hub.sync.join(text, "三小".to_owned()).await.unwrap();
+    let (blob, content) = lead.add_blob().await;
+    let (kind, codecs) = ("audio".to_owned(), "opus".to_owned());
+    let bytes = content.len() as u64;
+    lead.add_lesson(&[NewTrack { kind, blob, bytes, codecs, width: None, height: None }]).await;
+    let is_whole = |db: &Connection| {
+        db.query_row("select count(*) = 1 from blobs where is_complete", [], |row| row.get(0))
+    };
+    near.until("whole blob near by", is_whole).await;
+    hub.until("whole blob", is_whole).await;
+    lead.sync.set_online(false).await;
+    let path = hub.sync.files().path(blob);
+    let mut rotten = content.clone();
+    rotten[1 << 20] ^= 1;
+    std::fs::write(&path, &rotten).unwrap();
+    let (db, files, news) = (hub.db.clone(), hub.sync.files().clone(), hub.sync.news().clone());
+    let read = tokio::task::spawn_blocking(move || {
+        let found = crate::store::lost::read_through(&db, &files, blob).unwrap();
+        let is_off = db.read_blocking(is_whole).map(|is_whole: bool| !is_whole).unwrap();
+        found.notices.into_iter().for_each(|notice| news.tell(notice));
+        (found.damaged, is_off)
+    });
+    assert_eq!(read.await.unwrap(), (1, true), "it is taken back before anything is told");
+    hub.until("whole blob again", is_whole).await;
+    assert_eq!(std::fs::read(&path).unwrap(), content);
+    let mended = "select count(*) = 1 from damage where mended_at_ms is not null";
+    let is_mended = |db: &Connection| db.query_row(mended, [], |row| row.get::<_, bool>(0));
+    assert!(hub.db.read(is_mended).await.unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -30,6 +30,7 @@ pub struct OpenTrack {
     pub total_bytes: u64,
     file: File,
     ends: Vec<u64>,
+    manifest: Manifest,
     held: Bitmap,
     is_complete: bool,
 }
@@ -66,7 +67,7 @@ struct Filled {
 
 impl OpenTrack {
     /// Joins an open file with what the store knows of it.
-    pub fn new(blob: BlobId, file: File, manifest: &Manifest, bitmap: &[u8]) -> Self {
+    pub fn new(blob: BlobId, file: File, manifest: Manifest, bitmap: &[u8]) -> Self {
         let total_bytes = manifest.total_bytes();
         let info = TrackInfo::decode(&manifest.info).ok();
         let held = Bitmap::from_bytes(bitmap, manifest.pieces.len());
@@ -80,6 +81,7 @@ impl OpenTrack {
             total_bytes,
             file,
             ends: ends.collect(),
+            manifest,
             is_complete: held.is_full(),
             held,
         }
@@ -101,6 +103,36 @@ impl OpenTrack {
         let first = self.ends.partition_point(|end| *end <= range.start);
         let last = self.ends.partition_point(|end| *end < range.end);
         (first..=last).all(|piece| u32::try_from(piece).is_ok_and(|piece| self.held.has(piece)))
+    }
+
+    /// Finds a piece that lies wholly in a range and is not what its hash says. Players ask for
+    /// whole pieces, so what they are given has been compared.
+    pub fn wrong_piece(&self, range: &Range<u64>, bytes: &[u8]) -> Option<u32> {
+        let first = self.ends.partition_point(|end| *end <= range.start);
+        let mut start = if first == 0 { 0 } else { self.ends[first - 1] };
+        for (piece, end) in self.ends.iter().enumerate().skip(first) {
+            if *end > range.end {
+                break;
+            }
+            if start >= range.start {
+                let part = (start - range.start) as usize..(end - range.start) as usize;
+                let is_right =
+                    |piece| self.manifest.verifies(piece, bytes.get(part).unwrap_or(&[]));
+                if let Ok(piece) = u32::try_from(piece)
+                    && !is_right(piece)
+                {
+                    return Some(piece);
+                }
+            }
+            start = *end;
+        }
+        None
+    }
+
+    /// Gives the end of the piece in which a byte lies.
+    pub fn piece_end(&self, at: u64) -> u64 {
+        let piece = self.ends.partition_point(|end| *end <= at);
+        self.ends.get(piece).copied().unwrap_or(self.total_bytes)
     }
 
     /// Says whether the file is still in its folder and long enough.

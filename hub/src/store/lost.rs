@@ -95,22 +95,54 @@ pub struct Found {
     pub notices: Vec<Notice>,
 }
 
+/// What reading a part of a blob's file has found.
+#[derive(Debug, Default)]
+pub struct FoundSome {
+    /// Of the pieces that were read; `held` and `pieces` are of the whole blob.
+    pub found: Found,
+    /// Where to go on; none at the end.
+    pub next_piece: Option<u32>,
+}
+
 /// Reads every piece that is said to be here, and takes back those whose bytes are wrong. Not for
 /// async threads; a disk that fails has lost nothing.
 ///
 /// # Errors
 /// If the database fails, or the disk.
 pub fn read_through(db: &Db, files: &BlobFiles, blob: BlobId) -> Result<Found, ApiError> {
+    read_some(db, files, blob, 0, u64::MAX).map(|read| read.found)
+}
+
+/// Like [`read_through`], from a piece on, until about `bytes_max` are read.
+///
+/// # Errors
+/// If the database fails, or the disk.
+pub fn read_some(
+    db: &Db,
+    files: &BlobFiles,
+    blob: BlobId,
+    from_piece: u32,
+    bytes_max: u64,
+) -> Result<FoundSome, ApiError> {
     let known = db.read_blocking(|db| super::blobs::load(db, &blob))?;
     let Some(manifest) = known.manifest.and_then(|bytes| Manifest::decode(&bytes).ok()) else {
-        return Ok(Found::default());
+        return Ok(FoundSome::default());
     };
     let held = Bitmap::from_bytes(&known.bitmap, manifest.pieces.len());
-    let mut wrong = BTreeSet::new();
-    let mut offset = 0;
+    let (mut wrong, mut next_piece) = (BTreeSet::new(), None);
+    let (mut offset, mut read_bytes) = (0, 0);
+    // What the system remembers of the file says nothing about the disk.
+    files.forget_cached(blob);
     for (number, piece) in (0..).zip(&manifest.pieces) {
-        if held.has(number) && !is_right(files, blob, &manifest, number, offset)? {
-            wrong.insert(number);
+        if number >= from_piece && held.has(number) {
+            if read_bytes >= bytes_max {
+                next_piece = Some(number);
+                break;
+            }
+            read_bytes += u64::from(piece.bytes);
+            if !is_right(files, blob, &manifest, number, offset)? {
+                wrong.insert(number);
+            }
         }
         offset += u64::from(piece.bytes);
     }
@@ -126,7 +158,7 @@ pub fn read_through(db: &Db, files: &BlobFiles, blob: BlobId) -> Result<Found, A
         let is_lost = move |number: u32, _: u64| wrong.contains(&number);
         found.notices = db.write_blocking(move |tx| unmark(tx, &blob, is_lost))?;
     }
-    Ok(found)
+    Ok(FoundSome { found, next_piece })
 }
 
 fn is_right(
@@ -148,7 +180,7 @@ fn is_right(
 ///
 /// # Errors
 /// If the database fails.
-pub(super) fn take_back_piece(db: &Db, blob: BlobId, piece: u32) -> rusqlite::Result<Vec<Notice>> {
+pub(crate) fn take_back_piece(db: &Db, blob: BlobId, piece: u32) -> rusqlite::Result<Vec<Notice>> {
     tracing::warn!(%blob, piece, "a part of a lesson has rotted on this disk; fetching it again");
     db.write_blocking(move |tx| unmark(tx, &blob, |n, _| n == piece))
 }
@@ -182,6 +214,8 @@ fn unmark(
     const HELD: &str = "select bitmap, manifest from blobs where blob = ?1";
     const UPDATE: &str = "update blobs set bitmap = ?2, held_pieces = ?3, verified_bytes = ?4, \
          is_complete = 0 where blob = ?1";
+    const DAMAGE: &str = "insert into damage (blob, pieces, found_at_ms) \
+         values (?1, ?2, cast(unixepoch('subsec') * 1000 as integer))";
     let row = tx
         .prepare_cached(HELD)?
         .query_row([blob.as_bytes()], |row| {
@@ -205,6 +239,8 @@ fn unmark(
     let bytes = i64::try_from(manifest.held_bytes(&left)).unwrap_or(i64::MAX);
     let row = params![blob.as_bytes(), left.as_bytes(), left.count(), bytes];
     tx.prepare_cached(UPDATE)?.execute(row)?;
+    let lost = before.count() - left.count();
+    tx.prepare_cached(DAMAGE)?.execute(params![blob.as_bytes(), lost])?;
     want_again(tx, blob)
 }
 

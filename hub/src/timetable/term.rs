@@ -287,6 +287,11 @@ impl ClockTime {
         (minutes < 24 * 60).then_some(Self(minutes))
     }
 
+    /// Makes a full hour of the day; hours after 23 begin the next one.
+    pub const fn of_hour(hour: u16) -> Self {
+        Self(hour % 24 * 60)
+    }
+
     /// Gives the minutes since midnight.
     pub fn minutes(self) -> u16 {
         self.0

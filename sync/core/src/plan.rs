@@ -169,6 +169,8 @@ pub struct Forecast {
     pub item: u64,
     /// Place in [`Item::steps`].
     pub step: usize,
+    /// How much it presses.
+    pub urgency: Urgency,
     /// When it is as likely as not to be whole here; none if not within the horizon.
     pub complete_at_wall_ms: Option<u64>,
     /// How likely it is to be whole here by its deadline, or within the horizon, 0 to 1.

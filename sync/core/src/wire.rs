@@ -82,8 +82,14 @@ pub enum Message {
     },
     /// Measures the round trip and shows life.
     Ping(u64),
-    /// Answers a ping with its number.
-    Pong(u64),
+    /// Answers a ping.
+    Pong {
+        /// The ping's.
+        number: u64,
+        /// The sender's wall clock, milliseconds since 1970, or 0 if it has none. It is shown and
+        /// compared, and decides nothing.
+        wall_ms: u64,
+    },
     /// Signed epochs without a gap.
     Epochs(Vec<Vec<u8>>),
     /// How far the sender holds each journal of a collection.
@@ -296,7 +302,7 @@ impl Message {
             | Self::JoinRefused(_)
             | Self::Credit { .. }
             | Self::Ping(_)
-            | Self::Pong(_) => Class::Control,
+            | Self::Pong { .. } => Class::Control,
             Self::Epochs(_) => Class::Membership,
             Self::Vector { .. }
             | Self::Envelopes { .. }

@@ -10,7 +10,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::FallocateFlags;
+use rustix::fs::{Advice, FallocateFlags};
 use rustix::io::Errno;
 use yingxue_sync_core::id::BlobId;
 
@@ -145,6 +145,15 @@ impl BlobFiles {
         let mut bytes = vec![0; len];
         file.read_exact_at(&mut bytes, offset).map_err(BlobFileError::Io)?;
         Ok(bytes)
+    }
+
+    /// Lets the system forget what it remembers of a blob's file, so that the next read is of the
+    /// disk, and classes keep their part of the memory. Best effort.
+    pub fn forget_cached(&self, blob: BlobId) {
+        if let Ok(file) = File::open(self.path(blob)) {
+            // A system that cannot do it remembers, no more.
+            let _ = rustix::fs::fadvise(&file, 0, None, Advice::DontNeed);
+        }
     }
 
     /// Opens a blob's file for reading.

@@ -1,16 +1,20 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::Connection;
 use yingxue_sync_core::doc::Doc;
 use yingxue_sync_core::event::{DocEdit, DocValue};
 use yingxue_sync_core::id::{BlobId, DocId, HubId};
+use yingxue_sync_core::plan::Urgency;
 
 use super::{Projected, project, rebuild, renew};
 use crate::catalog::outline::{self, Chapter, Outline};
 use crate::catalog::query;
 use crate::catalog::readiness::TrackKind;
 use crate::catalog::{self, NewComment, NewLesson, NewTrack, collection, thread_of};
+use crate::config::{ByDay, NightConfig};
 use crate::db::{Db, MIGRATIONS};
+use crate::night::policy::Policy;
+use crate::night::tonight::{self, Given};
 
 const LESSON: DocId = DocId([1; 16]);
 
@@ -195,7 +199,7 @@ fn a_lesson_that_is_only_being_made_survives_a_rebuild() {
 fn deleted_lessons_are_not_wanted_and_restored_ones_are_again() {
     let db = database();
     save(&db, &LESSON, &catalog::lesson_edits(&lesson(), 1, None, &[track("audio", 1)]));
-    let wants = || catalog::wants::wants(&db).unwrap().len();
+    let wants = || catalog::wants::unclaimed(&db, 512).unwrap().len();
     assert_eq!(wants(), 1);
     save(&db, &LESSON, &[catalog::deleted_edit(true)]);
     assert_eq!((wants(), total(&db)), (0, 0));
@@ -230,14 +234,20 @@ fn what_a_class_needs_of_every_lesson_comes_first_and_new_lessons_before_old() {
         let lesson = NewLesson { created_at_ms: i64::from(n), ..lesson() };
         save(&db, &DocId([n; 16]), &catalog::lesson_edits(&lesson, 1, None, &tracks));
     }
-    let wants = catalog::wants::wants(&db).unwrap();
+    let policy = Policy::new(NightConfig { by_day: ByDay::Always, ..Default::default() }, 480);
+    let given = Given {
+        now_ms: 1_795_363_200_000,
+        hub: HubId([1; 32]),
+        members: vec![],
+        contacts: &[],
+        stalled: BTreeSet::new(),
+    };
+    let wants = tonight::make(&db, &policy, &given).unwrap().wants;
     let order: Vec<u8> = wants.iter().map(|want| want.blob.0[0]).collect();
     let expected: Vec<u8> = (0..=10).flat_map(|class| [class * 10 + 2, class * 10 + 1]).collect();
     assert_eq!(order, expected);
-    assert_eq!(
-        wants.iter().map(|want| want.priority).collect::<Vec<_>>(),
-        (0..22).collect::<Vec<_>>()
-    );
+    let priorities: Vec<u32> = (0..22).map(|place| Urgency::Rest.priority(place)).collect();
+    assert_eq!(wants.iter().map(|want| want.priority).collect::<Vec<_>>(), priorities);
 }
 
 #[test]

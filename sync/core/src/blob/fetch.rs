@@ -124,6 +124,11 @@ impl Fetches {
         actions
     }
 
+    /// Gives the bytes that were asked of a contact and are not here yet.
+    pub fn asked_of(&self, contact: ContactId) -> u64 {
+        self.contacts.get(&contact).map_or(0, |source| source.asked_bytes.iter().sum())
+    }
+
     /// Counts the blobs that are wanted and not whole.
     pub fn wanted(&self) -> usize {
         self.wants.len()

@@ -59,4 +59,8 @@ pub struct ContactView {
     pub waiting_envelopes: u64,
     /// Bytes queued for it.
     pub queued_bytes: u64,
+    /// Bytes of pieces that were asked of it and are not here yet.
+    pub asked_bytes: u64,
+    /// How far its wall clock is ahead of ours, as it said last; none before it has.
+    pub clock_ahead_ms: Option<i64>,
 }

@@ -72,6 +72,7 @@ pub(super) struct Contact {
     pub idle_ms: u64,
     pub ping: u64,
     pub rtt_ms: Option<u64>,
+    pub clock_ahead_ms: Option<i64>,
     pub epoch: u64,
     pub exchanges: BTreeMap<CollectionId, Exchange>,
     /// Differences that are being looked for.
@@ -121,6 +122,7 @@ impl Contact {
             idle_ms: PING_IDLE_MS_MIN,
             ping: 0,
             rtt_ms: None,
+            clock_ahead_ms: None,
             epoch: 0,
             exchanges: BTreeMap::new(),
             repairs: BTreeMap::new(),
@@ -264,14 +266,20 @@ impl Node {
     }
 
     fn handle_message(&mut self, now: Time, id: ContactId, message: Message) {
+        let wall_ms = self.wall_ms(now);
         let Some(contact) = self.contacts.get_mut(&id) else { return };
         match (contact.state, message) {
-            (_, Message::Ping(n)) => contact.outbox.push(&Message::Pong(n)),
-            (_, Message::Pong(n)) if n == contact.ping => {
+            (_, Message::Ping(number)) => contact.outbox.push(&Message::Pong { number, wall_ms }),
+            (_, Message::Pong { number, wall_ms: theirs }) if number == contact.ping => {
                 let rtt_ms = now.since_ms(contact.pinged_at);
                 contact.rtt_ms = Some(contact.rtt_ms.map_or(rtt_ms, |best| best.min(rtt_ms)));
+                // Half a round trip is nothing beside the day that is looked for.
+                let are_told = theirs > 0 && wall_ms > 0;
+                contact.clock_ahead_ms = are_told.then(|| {
+                    i64::try_from(i128::from(theirs) - i128::from(wall_ms)).unwrap_or(i64::MAX)
+                });
             }
-            (_, Message::Pong(_)) => {}
+            (_, Message::Pong { .. }) => {}
             (_, Message::Credit { granted_bytes }) => contact.outbox.grant(granted_bytes),
             (State::Stranger | State::Greeting, Message::JoinRequest(request)) => {
                 self.handle_join_request(now, id, request);
@@ -489,6 +497,8 @@ impl Node {
             rtt_ms: contact.rtt_ms,
             waiting_envelopes: self.waiting_envelopes(contact),
             queued_bytes: contact.outbox.queued() as u64,
+            asked_bytes: self.fetches.asked_of(id),
+            clock_ahead_ms: contact.clock_ahead_ms,
         })
     }
 }

@@ -49,18 +49,31 @@ pub(super) fn parts(night: &Night) -> Vec<Part> {
     items.sort_by_key(|(place, item)| (item.claim, item.deadline_wall_ms, *place));
     let mut parts = Vec::new();
     let mut counted = BTreeSet::new();
-    // Floors first: what a floor needs is no burden of another item's better step.
-    for is_floor in [true, false] {
+    // What a floor needs is no burden of another item's better step, and so on down.
+    for urgency in Urgency::ALL {
         for (place, item) in &items {
-            for (step, of_step) in item.steps.iter().enumerate() {
-                if (step == 0) == is_floor {
-                    parts.push(part(night, *place, item, step, &of_step.blobs, &mut counted));
-                }
+            let of_urgency = item
+                .steps
+                .iter()
+                .enumerate()
+                .filter(|(step, _)| self::urgency(item, *step) == urgency);
+            for (step, of_step) in of_urgency {
+                parts.push(part(night, *place, item, step, &of_step.blobs, &mut counted));
             }
         }
     }
     parts.sort_by_key(|part| (part.item, part.step));
     parts
+}
+
+fn urgency(item: &Item, step: usize) -> Urgency {
+    match (item.claim, step) {
+        (Claim::Urgent, 0) => Urgency::Now,
+        (Claim::Due, 0) => Urgency::Floor,
+        (Claim::Urgent | Claim::Due, _) => Urgency::Upgrade,
+        (Claim::Pinned, _) => Urgency::Pin,
+        (Claim::Rest, _) => Urgency::Rest,
+    }
 }
 
 fn part(
@@ -81,13 +94,7 @@ fn part(
         links: masks.min_by_key(|mask| mask.count_ones()).unwrap_or(u64::MAX),
         deadline_ms: item.deadline_wall_ms.unwrap_or(u64::MAX),
         weight: item.weight.max(1),
-        urgency: match (item.claim, step) {
-            (Claim::Urgent, 0) => Urgency::Now,
-            (Claim::Due, 0) => Urgency::Floor,
-            (Claim::Urgent | Claim::Due, _) => Urgency::Upgrade,
-            (Claim::Pinned, _) => Urgency::Pin,
-            (Claim::Rest, _) => Urgency::Rest,
-        },
+        urgency: urgency(item, step),
     }
 }
 

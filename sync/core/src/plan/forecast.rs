@@ -47,6 +47,7 @@ pub(super) fn forecasts(
         Forecast {
             item: night.items[part.item].id,
             step: part.step,
+            urgency: part.urgency,
             complete_at_wall_ms: if is_here { Some(night.now_wall_ms) } else { median },
             probability: if is_here { 1.0 } else { probability(part, in_time, days) },
             why: why(night, part, place, parts, usual.done_ms[place], by_ms),

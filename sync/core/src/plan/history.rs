@@ -143,12 +143,14 @@ impl LinkHistory {
         self.hour_mut(hour).add(carried);
     }
 
-    /// Ends a day: how it differed from what was expected is kept, if it can be told.
-    pub fn end_day(&mut self) {
+    /// Ends a day: how it differed from what was expected is kept and given, if it can be told.
+    pub fn end_day(&mut self) -> Option<f64> {
         let today = std::mem::take(&mut self.today);
-        if today.hours >= DAY_HOURS_MIN && today.expected > 0.0 {
-            self.push_ratio(today.carried / today.expected);
+        if today.hours < DAY_HOURS_MIN || today.expected <= 0.0 {
+            return None;
         }
+        self.push_ratio(today.carried / today.expected);
+        self.ratios.back().copied()
     }
 
     /// Says what an hour of the week will carry; an hour that was seen seldom borrows from the

@@ -1,0 +1,248 @@
+//! Tonight: what tomorrow's lessons still need, when it will be here, and what nobody may believe
+//! before it is. Readable on the LAN without a login.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Path, State};
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, MissedTickBehavior};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use yingxue_sync_core::id::{DocId, HubId};
+
+use crate::accounts::Teacher;
+use crate::app::{App, now_ms};
+use crate::events::HubEvent;
+use crate::lessons::parse;
+use crate::problem::{ApiError, Body, Problem};
+
+pub mod clock;
+pub mod courier_list;
+pub mod lesson;
+pub mod links;
+pub mod map;
+pub mod overview;
+pub mod policy;
+pub mod readiness;
+pub mod reports;
+pub mod scrub;
+pub mod slip;
+pub mod tonight;
+pub mod warnings;
+
+#[cfg(test)]
+mod tests;
+
+use policy::{Asked, HURRY_MS, PAUSE_MS_MAX};
+
+/// How often contacts are looked at for what links carry; a cut of 10 s is seen.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// How often what changes slowly is looked at: clocks, reports to the others, warnings.
+const LOOKS_A_ROUND: u64 = 6;
+
+/// The routes of this slice.
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(overview::show))
+        .routes(routes!(sync_now))
+        .routes(routes!(pause, go_on))
+        .routes(routes!(pin, unpin))
+        .routes(routes!(slip::show))
+        .routes(routes!(map::show))
+        .routes(routes!(courier_list::show))
+        .routes(routes!(scrub::show, scrub::begin))
+}
+
+/// Until when nothing is fetched.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NightPause {
+    /// Unix milliseconds, at most 24 hours ahead.
+    pub until: i64,
+}
+
+/// A lesson that somebody wants to have here.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct LessonPin {
+    /// True: before everything else.
+    pub is_urgent: bool,
+}
+
+/// Fetches everything from now on, whatever the window and classes say, for one night.
+#[utoipa::path(post, path = "/night/sync_now", tag = "night", responses(
+    (status = 204), (status = 401, body = Problem), (status = 403, body = Problem),
+))]
+async fn sync_now(State(app): State<App>, _: Teacher) -> Result<axum::http::StatusCode, ApiError> {
+    ask(&app, Asked { paused_until_ms: 0, hurry_until_ms: now_ms() + HURRY_MS }).await
+}
+
+/// Fetches nothing until a time.
+#[utoipa::path(post, path = "/night/pause", tag = "night", request_body = NightPause, responses(
+    (status = 204), (status = 401, body = Problem), (status = 403, body = Problem),
+    (status = 422, body = Problem),
+))]
+async fn pause(
+    State(app): State<App>,
+    _: Teacher,
+    Body(pause): Body<NightPause>,
+) -> Result<axum::http::StatusCode, ApiError> {
+    let now = now_ms();
+    if !(1..=PAUSE_MS_MAX).contains(&pause.until.saturating_sub(now)) {
+        return Err(ApiError::invalid_input("until", "a time within the next 24 hours"));
+    }
+    ask(&app, Asked { paused_until_ms: pause.until, hurry_until_ms: 0 }).await
+}
+
+/// Ends a pause.
+#[utoipa::path(delete, path = "/night/pause", tag = "night", responses(
+    (status = 204), (status = 401, body = Problem), (status = 403, body = Problem),
+))]
+async fn go_on(State(app): State<App>, _: Teacher) -> Result<axum::http::StatusCode, ApiError> {
+    ask(&app, Asked::default()).await
+}
+
+/// Wants a lesson, or wants it before everything else.
+#[utoipa::path(put, path = "/night/pins/{lesson_id}", tag = "night", request_body = LessonPin,
+    params(("lesson_id" = String, Path)),
+    responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem),
+        (status = 404, body = Problem)))]
+async fn pin(
+    State(app): State<App>,
+    _: Teacher,
+    Path(lesson): Path<String>,
+    Body(pin): Body<LessonPin>,
+) -> Result<axum::http::StatusCode, ApiError> {
+    set_pin(&app, parse(&lesson)?, Some((pin.is_urgent, now_ms()))).await
+}
+
+/// Does not want a lesson more than others any more.
+#[utoipa::path(delete, path = "/night/pins/{lesson_id}", tag = "night",
+    params(("lesson_id" = String, Path)),
+    responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem),
+        (status = 404, body = Problem)))]
+async fn unpin(
+    State(app): State<App>,
+    _: Teacher,
+    Path(lesson): Path<String>,
+) -> Result<axum::http::StatusCode, ApiError> {
+    set_pin(&app, parse(&lesson)?, None).await
+}
+
+async fn ask(app: &App, asked: Asked) -> Result<axum::http::StatusCode, ApiError> {
+    app.db.write(move |tx| asked.store(tx)).await?;
+    changed(app);
+    Ok(axum::http::StatusCode::NO_CONTENT)
+}
+
+async fn set_pin(
+    app: &App,
+    lesson: DocId,
+    pinned: Option<(bool, i64)>,
+) -> Result<axum::http::StatusCode, ApiError> {
+    let is_known = app
+        .db
+        .write(move |tx| -> rusqlite::Result<bool> {
+            let is_known = lesson::load(tx, &lesson)?.is_some();
+            if is_known {
+                tonight::pin(tx, &lesson, pinned)?;
+            }
+            Ok(is_known)
+        })
+        .await?;
+    if !is_known {
+        return Err(ApiError::not_found());
+    }
+    changed(app);
+    Ok(axum::http::StatusCode::NO_CONTENT)
+}
+
+/// Makes a new plan, and tells pages to ask again.
+fn changed(app: &App) {
+    app.sync.news().want();
+    app.events.publish(HubEvent::Night {});
+}
+
+/// Gives the other members of the alliance.
+pub(crate) fn other_members(app: &App) -> Vec<HubId> {
+    let own = app.sync.hub_id();
+    let members = app.sync.membership();
+    let members = members.iter().flat_map(|m| &m.hubs).map(|member| member.hub);
+    members.filter(|hub| *hub != own).collect()
+}
+
+/// Looks after the night for as long as the hub runs.
+pub async fn run(app: App) {
+    let mut watch = Watch::begin();
+    let mut tick = tokio::time::interval(LOOK_EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut reports = reports::Reports::default();
+    for round in 0u64.. {
+        tick.tick().await;
+        if let Err(error) = watch.look(&app).await {
+            tracing::warn!(%error, "what links carry cannot be kept");
+        }
+        if round % LOOKS_A_ROUND == 0 {
+            let done = warnings::warn(&app).await;
+            if let Err(error) = done.and(reports.tell(&app).await) {
+                tracing::warn!(%error, "the state of tomorrow's lessons cannot be told");
+            }
+        }
+    }
+}
+
+/// What the loop remembers between looks.
+struct Watch {
+    meter: links::Meter,
+    looked: Instant,
+    clock: clock::Clock,
+}
+
+impl Watch {
+    fn begin() -> Self {
+        let looked = Instant::now();
+        Self { meter: links::Meter::default(), looked, clock: clock::Clock::default() }
+    }
+
+    async fn look(&mut self, app: &App) -> rusqlite::Result<()> {
+        let policy = app.sync.news().policy();
+        let elapsed = std::mem::replace(&mut self.looked, Instant::now()).elapsed();
+        let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+        let view = app.sync.contacts().await;
+        let seen_at_ms = app.db.read(clock::seen_at).await?;
+        let now = now_ms();
+        let is_doubtful = self.clock.look(now, elapsed_ms, seen_at_ms, &view.contacts);
+        let mut is_changed = policy.set_clock_doubt(is_doubtful);
+        let clock = std::time::Instant::now();
+        is_changed |= policy.set_class(app.playing.is_on(clock));
+        is_changed |= policy.set_played(app.playing.played(clock));
+        let tonight: Arc<tonight::Tonight> = policy.tonight();
+        let members = other_members(app);
+        let found = self.meter.look(&links::Look {
+            now_ms: now,
+            utc_offset_min: policy.utc_offset_min,
+            elapsed_ms,
+            hub: app.sync.hub_id(),
+            members: &members,
+            wanted: &tonight.sources,
+            contacts: &view.contacts,
+        });
+        let is_time_kept = clock::is_due(now, seen_at_ms) && !is_doubtful;
+        if is_time_kept || !found.received.is_empty() || !found.hours.is_empty() {
+            app.db
+                .write(move |tx| -> rusqlite::Result<()> {
+                    if is_time_kept {
+                        clock::keep(tx, now)?;
+                    }
+                    // A clock that jumps would put what flows into hours that were not.
+                    if is_doubtful { Ok(()) } else { links::keep(tx, &found) }
+                })
+                .await?;
+        }
+        if is_changed {
+            changed(app);
+        }
+        Ok(())
+    }
+}
