@@ -328,11 +328,12 @@ impl Hub {
         Self::open(self.dir, port).await
     }
 
-    async fn back_up(&self) -> std::path::PathBuf {
+    fn back_up(&self) -> std::path::PathBuf {
         let target = self.dir.path().join("backup.sqlite");
         let name = target.display().to_string();
         // As `yingxue backup` will: a copy that SQLite makes while the hub runs.
-        self.db.read(move |db| db.execute("vacuum into ?1", [name])).await.unwrap();
+        let db = Connection::open(self.dir.path().join("hub.sqlite")).unwrap();
+        db.execute("vacuum into ?1", [name]).unwrap();
         target
     }
 }
@@ -342,7 +343,7 @@ async fn a_hub_whose_backup_was_put_back_writes_nothing_before_it_has_its_journa
     let (lead, member) = pair().await;
     lead.add_lesson(&[]).await;
     member.until("lesson", has_lesson).await;
-    let backup = member.back_up().await;
+    let backup = member.back_up();
     member.comment(1, "甲").await;
     member.comment(2, "乙").await;
     lead.until("comments at the lead", has_two_comments).await;

@@ -194,14 +194,12 @@ mod tests {
             note(&db, self.0.path(), HUB).unwrap();
         }
 
-        fn copy(&self, from: &str, to: &str) {
-            for end in ["", "-wal", "-shm"] {
-                let path = |name: &str| self.0.path().join(format!("{name}{end}"));
-                let _ = fs::remove_file(path(to)); // not there the first time
-                if path(from).exists() {
-                    fs::copy(path(from), path(to)).unwrap();
-                }
-            }
+        /// Makes a folder with a copy of the database and the file as it is beside it now.
+        fn restored_from(&self, backup: &Path) -> Self {
+            let folder = Self::new();
+            fs::copy(backup, folder.0.path().join("hub.sqlite")).unwrap();
+            fs::copy(self.0.path().join(FILE), folder.0.path().join(FILE)).unwrap();
+            folder
         }
     }
 
@@ -219,9 +217,11 @@ mod tests {
         let folder = Folder::new();
         folder.start();
         let before = folder.store_id();
-        folder.copy("hub.sqlite", "backup");
+        let backup = folder.0.path().join("backup");
+        let db = Connection::open(folder.0.path().join("hub.sqlite")).unwrap();
+        db.execute("vacuum into ?1", [backup.display().to_string()]).unwrap();
         folder.write(2);
-        folder.copy("backup", "hub.sqlite");
+        let folder = folder.restored_from(&backup);
         assert!(folder.start());
         assert_ne!(folder.store_id(), before);
         assert!(!folder.start(), "it is said once; the database keeps that it is in doubt");

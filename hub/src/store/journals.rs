@@ -31,8 +31,14 @@ pub(super) fn restore(db: &Connection) -> rusqlite::Result<Restored> {
             Ok((CollectionId(row.get(0)?), DocId(row.get(1)?)))
         })?,
         has_epochs_aside: db.query_row("select exists (select 1 from epochs_aside)", [], bit)?,
-        store_id: identity(db, "store_id", |row| row.get(0))?.unwrap_or_default(),
-        is_in_doubt: identity(db, "is_in_doubt", bit)?.unwrap_or(false),
+        store_id: db
+            .query_row("select store_id from store_identity", [], |row| row.get(0))
+            .optional()?
+            .unwrap_or_default(),
+        is_in_doubt: db
+            .query_row("select is_in_doubt from store_identity", [], bit)
+            .optional()?
+            .unwrap_or(false),
         invitations: rows(
             db,
             "select secret_hash, expires_wall_ms, used_by from invitations",
@@ -49,14 +55,6 @@ pub(super) fn restore(db: &Connection) -> rusqlite::Result<Restored> {
 
 fn bit(row: &rusqlite::Row<'_>) -> rusqlite::Result<bool> {
     row.get(0)
-}
-
-fn identity<T>(
-    db: &Connection,
-    column: &str,
-    read: impl FnOnce(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
-) -> rusqlite::Result<Option<T>> {
-    db.query_row(&format!("select {column} from store_identity"), [], read).optional()
 }
 
 fn head_of_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<JournalHead> {
