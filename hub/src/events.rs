@@ -109,7 +109,8 @@ pub fn routes() -> OpenApiRouter<App> {
 /// Streams what changes on this hub.
 #[utoipa::path(get, path = "/events", tag = "events", responses(
     (status = 200, content_type = "text/event-stream",
-        description = "event: lesson, comment, progress, job, contact, alliance, timetable, night, link, resync"),
+        description = "event: lesson, comment, progress, job, contact, alliance, timetable, \
+            night, link, resync"),
     (status = 401, body = crate::problem::Problem),
 ))]
 async fn listen(

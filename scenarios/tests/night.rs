@@ -149,8 +149,8 @@ fn a_lesson_that_is_needed_now_passes_a_night_that_is_under_way() {
     let changed = plan(&world, &lessons, Some(&urgent));
     give(&mut world, SLOWEST, changed);
     let is_here = |world: &World| whole_at(world, SLOWEST).contains_key(&urgent.0);
-    // 512 KB at 87 kB/s take 6 s, if nothing else came. On the lead's contact nothing else does; but
-    // the four neighbours go on sending what was asked of them, over the same line.
+    // 512 KB at 87 kB/s take 6 s, if nothing else came. On the lead's contact nothing else does;
+    // but the four neighbours go on sending what was asked of them, over the same line.
     world.must_reach("it is here", 40_000, is_here);
     println!("it took {} ms", world.now_ms() - asked_ms);
     let pictures = |world: &World| {
