@@ -177,7 +177,7 @@ impl SimStore {
             Write::Blob { blob: of, .. } | Write::Pieces { blob: of, .. } => of == blob,
             _ => false,
         };
-        self.unanswered.retain(|(_, write)| !is_of_it(write));
+        self.unanswered.retain(|(_, write, _)| !is_of_it(write));
     }
 
     /// Reads a blob again: drops the pieces whose bytes are not what its manifest says, and

@@ -41,9 +41,15 @@ fn alliance(seed: u64) -> (World, Vec<HubIndex>, Vec<Lesson>) {
     let hubs = world.add_alliance(Access::of_kbps(20_000, 8_000, 10), &LINKS);
     hubs.iter().for_each(|hub| world.hubs[*hub].wants_all = false);
     let lessons: Vec<Lesson> = (0..LESSONS).map(|_| publish(&mut world)).collect();
-    let known = |world: &World| check::converged(world, &hubs);
-    world.must_reach("all know of all lessons", NIGHT_MS_MAX, known);
+    settle(&mut world, &hubs);
     (world, hubs, lessons)
+}
+
+/// Lets everybody hear of what was published; a hub wants what a document names, no earlier.
+fn settle(world: &mut World, hubs: &[HubIndex]) {
+    world.run_for(5_000);
+    let known = |world: &World| check::converged(world, hubs);
+    world.must_reach("all know of all lessons", NIGHT_MS_MAX, known);
 }
 
 fn publish(world: &mut World) -> Lesson {
@@ -138,13 +144,14 @@ fn a_lesson_that_is_needed_now_passes_a_night_that_is_under_way() {
     world.must_reach("the slowest fetches pictures", NIGHT_MS_MAX, floors_here);
     world.run_for(10_000);
     let urgent = publish(&mut world);
+    settle(&mut world, &hubs);
     let asked_ms = world.now_ms();
     let changed = plan(&world, &lessons, Some(&urgent));
     give(&mut world, SLOWEST, changed);
     let is_here = |world: &World| whole_at(world, SLOWEST).contains_key(&urgent.0);
-    // 512 KB at 87 kB/s take 6 s; a picture's piece alone takes as long, and there is a window of
-    // them under way.
-    world.must_reach("it is here", 20_000, is_here);
+    // 512 KB at 87 kB/s take 6 s, if nothing else came. On the lead's contact nothing else does;
+    // but the four neighbours go on sending what was asked of them, over the same line.
+    world.must_reach("it is here", 40_000, is_here);
     println!("it took {} ms", world.now_ms() - asked_ms);
     let pictures = |world: &World| {
         let at = whole_at(world, SLOWEST);
@@ -171,16 +178,16 @@ fn at_the_lead_those_whose_class_begins_pass_those_who_want_better_pictures() {
     // …and one on a fast link needs a lesson now.
     let fast = 1;
     let other = publish(&mut world);
-    world.run_for(2_000);
+    settle(&mut world, &hubs);
     let urgent = plan(&world, &[], Some(&other));
     let asked_ms = world.now_ms();
     give(&mut world, fast, urgent);
     let is_here = |world: &World| whole_at(world, fast).contains_key(&other.1);
     world.must_reach("it is here", 60_000, is_here);
     let took_ms = world.now_ms() - asked_ms;
-    // 3.5 MB: 5.0 s with the whole line of 700 kB/s, 15 s with a third of it.
+    // 3.5 MB: 5.0 s with the whole line of 700 kB/s, 20 s with a fourth of it.
     println!("it took {took_ms} ms");
-    assert!(took_ms < 9_000, "{took_ms} ms");
+    assert!(took_ms < 11_000, "{took_ms} ms");
     let all = |world: &World| (2..4).all(|hub| whole_at(world, hub).len() == 12);
     world.must_reach("those who waited get it all", NIGHT_MS_MAX, all);
 }

@@ -7,13 +7,13 @@ use yingxue_sync_core::blob::{Bitmap, Manifest};
 use yingxue_sync_core::courier::{
     BlobWant, PARCELS_TAKEN_MAX, RECEIPT_WANTS_MAX, Receipt, SignedReceipt, VERSION, View,
 };
+use yingxue_sync_core::event::Want;
 use yingxue_sync_core::id::{BlobId, HubId};
 use yingxue_sync_io::courier::{Stick, StickError};
 
 use super::report::{ReceiptLeft, Report};
 use super::table;
 use crate::app::{App, now_ms};
-use crate::catalog::wants;
 use crate::problem::ApiError;
 use crate::store::blobs;
 
@@ -75,8 +75,9 @@ pub(super) fn collect(app: &App, stick: &Stick, report: &mut Report) -> Result<(
 
 /// Writes this hub's receipt as it is now.
 pub(super) fn make(app: &App, view: &View) -> Result<SignedReceipt, ApiError> {
+    let planned = app.sync.news().policy().tonight();
     let read = app.db.read_blocking(|db| -> rusqlite::Result<_> {
-        let (wants, are_all) = wanted(db)?;
+        let (wants, are_all) = wanted(db, &planned.wants)?;
         Ok((wants, are_all, table::parcels(db, PARCELS_TAKEN_MAX)?))
     });
     let (wants, are_wants_complete, parcels) = read?;
@@ -124,10 +125,11 @@ pub(super) fn leave(
     Ok(())
 }
 
-/// Lists what is wanted in the order in which it is fetched, and says whether that is all.
-fn wanted(db: &Connection) -> rusqlite::Result<(Vec<BlobWant>, bool)> {
+/// Lists what is wanted in the order of tonight's plan, then the rest, and says whether that is
+/// all.
+fn wanted(db: &Connection, planned: &[Want]) -> rusqlite::Result<(Vec<BlobWant>, bool)> {
     let mut seen = BTreeSet::new();
-    let mut list: Vec<BlobId> = wants::wants(db)?.into_iter().map(|want| want.blob).collect();
+    let mut list: Vec<BlobId> = planned.iter().map(|want| want.blob).collect();
     let mut statement = db.prepare_cached(SELECT_WANTED)?;
     let rest = statement.query_map([2 * RECEIPT_WANTS_MAX], |row| row.get(0).map(BlobId))?;
     list.extend(rest.collect::<Result<Vec<_>, _>>()?);

@@ -88,7 +88,7 @@ async fn keep(app: &App, row: Row) {
     if let (Kind::Import, Some(upload), JobState::Done | JobState::Cancelled) =
         (row.kind, &row.upload_id, row.state)
     {
-        uploads::discard_file(app, upload).await;
+        uploads::discard_files(app, std::iter::once(upload.as_str())).await;
     }
     if row.kind == Kind::Export && row.folder.is_none() && row.state != JobState::Done {
         files::discard(app, row.id).await;

@@ -674,9 +674,10 @@ mod tests {
         assert_eq!(requests(&fetches.timeout_and_ask(NOW)), [], "the link is full");
         want.priority = Urgency::Now.priority(0);
         let told = fetches.set_wants(vec![want]);
-        assert!(
-            matches!(&told[..], [Action::SendAll(Message::Want { rank: 0, blob: b, .. })] if *b == blob)
-        );
+        let [Action::SendAll(Message::Want { rank: 0, blob: of, .. })] = &told[..] else {
+            panic!("the holder is told: {told:?}");
+        };
+        assert_eq!(*of, blob);
         assert_eq!(requests(&fetches.timeout_and_ask(NOW)), [(A, 1, 0, false)]);
     }
 

@@ -7,6 +7,8 @@
 
 use crate::id::Time;
 
+/// How long the others wait at first: mostly what presses is gone by then.
+const FIRST_MS: u64 = 15_000;
 /// How long each way is tried: many round trips of a satellite, and twice what is under way.
 const TRY_MS: u64 = 4_000;
 /// How long what was better holds before it is tried again: trying costs a sixteenth of it.
@@ -45,7 +47,7 @@ impl Turns {
     pub fn is_held(&mut self, now: Time) -> bool {
         let is_old = |trial: &Trial| now.since_ms(trial.asked_at) > FORGET_MS;
         if self.trial.as_ref().is_none_or(is_old) {
-            *self = Self { trial: Some(Trial::begin(now, true, TRY_MS)), ..Self::default() };
+            *self = Self { trial: Some(Trial::begin(now, true, FIRST_MS)), ..Self::default() };
         }
         let Some(trial) = &mut self.trial else { return false };
         trial.asked_at = now;
