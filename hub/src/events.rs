@@ -141,10 +141,7 @@ async fn next(receiver: &mut broadcast::Receiver<HubEvent>, is_pupil: bool) -> O
     loop {
         match receiver.recv().await {
             Ok(
-                HubEvent::Job(_)
-                | HubEvent::Contact {}
-                | HubEvent::Courier {}
-                | HubEvent::Alarm {},
+                HubEvent::Job(_) | HubEvent::Contact {} | HubEvent::Courier {} | HubEvent::Alarm {},
             ) if is_pupil => {}
             Ok(event) => {
                 let data = serde_json::to_string(&event).expect("events are plain JSON");

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 #[path = "real_hubs/hub.rs"]
 mod hub;
 
-use hub::{Deadline, Hub, program};
+use hub::{Deadline, Hub, Place, program};
 
 struct Story {
     folder: tempfile::TempDir,
@@ -22,8 +22,8 @@ struct Story {
 #[test]
 fn a_lesson_goes_by_stick_and_a_comment_comes_back() {
     let story = Story { folder: tempfile::tempdir().unwrap(), deadline: Deadline::begin() };
-    let mut lead = Hub::start_new("lead", story.folder.path(), story.deadline);
-    let mut village = Hub::start_new("village", story.folder.path(), story.deadline);
+    let mut lead = story.start("lead");
+    let mut village = story.start("village");
     story.ally(&lead, &village);
     story.cut_off(&mut lead);
     story.cut_off(&mut village);
@@ -66,8 +66,8 @@ fn a_lesson_goes_by_stick_and_a_comment_comes_back() {
 #[test]
 fn hubs_that_are_killed_while_a_stick_is_plugged_in_go_on() {
     let story = Story { folder: tempfile::tempdir().unwrap(), deadline: Deadline::begin() };
-    let mut lead = Hub::start_new("lead", story.folder.path(), story.deadline);
-    let mut village = Hub::start_new("village", story.folder.path(), story.deadline);
+    let mut lead = story.start("lead");
+    let mut village = story.start("village");
     story.ally(&lead, &village);
     story.cut_off(&mut lead);
     story.cut_off(&mut village);
@@ -105,6 +105,10 @@ fn hubs_that_are_killed_while_a_stick_is_plugged_in_go_on() {
 }
 
 impl Story {
+    fn start(&self, name: &'static str) -> Hub {
+        Hub::start_new(name, self.folder.path(), self.deadline, Place::on_loopback())
+    }
+
     fn ally(&self, lead: &Hub, village: &Hub) {
         let founded = lead.post("/alliance", &json!({"name": "萤雪"})).unwrap();
         assert_eq!(founded.status, 201, "{}", founded.json());

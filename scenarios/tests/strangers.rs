@@ -65,7 +65,7 @@ fn questions(world: &World) -> Vec<Message> {
         Message::Credit { granted_bytes: u64::MAX },
         Message::Epochs(vec![]),
         Message::Vector { collection: collection.clone(), entries: vec![], is_asking: true },
-        Message::Want { blob, collection, has_manifest: false },
+        Message::Want { blob, collection, has_manifest: false, rank: 0 },
         Message::Request { blob, piece: 0, offset: 0, is_urgent: true },
     ]
 }
