@@ -10,6 +10,7 @@ use std::process::{Command, Output};
 use serde_json::{Value, json};
 
 #[path = "real_hubs/hub.rs"]
+#[allow(dead_code, reason = "each story uses its part")]
 mod hub;
 
 use hub::{Deadline, Hub, Place, program};

@@ -6,6 +6,7 @@ mod bench;
 mod demo_lesson;
 mod licences;
 mod linkem;
+mod province;
 mod tidy;
 
 use std::path::PathBuf;
@@ -35,6 +36,8 @@ enum Command {
     },
     /// Joins two network namespaces by a link that is slow, far, lossy or cut; needs root
     Linkem(linkem::LinkemArgs),
+    /// Runs school nights of a simulated province; leaves a report and plots in a folder
+    Province(province::ProvinceArgs),
     /// Measures
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Command::DemoLesson { out } => demo_lesson::make(&out).map(|()| ExitCode::SUCCESS),
         Command::Tidy { root } => tidy::run(&root),
         Command::Linkem(args) => linkem::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Province(args) => province::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Bench(bench) => bench::run(&bench).map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| {

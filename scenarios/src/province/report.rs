@@ -163,6 +163,11 @@ impl Report {
         sum
     }
 
+    /// Counts what was shown as ready and was not, in all schools, with a line or without.
+    pub fn false_green(&self) -> u64 {
+        self.nights.iter().map(|school| school.lessons.false_green).sum()
+    }
+
     /// Gives the copies of a lesson that leads sent, over all leads.
     pub fn lead_copies_per_lesson(&self) -> f64 {
         let sent: u64 = self.leads.iter().map(|(_, sent, _)| sent).sum();

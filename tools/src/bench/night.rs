@@ -14,7 +14,9 @@ mod link;
 mod pair;
 mod peers;
 mod proof;
+mod province;
 mod proxy;
+mod reconnect;
 mod rsync;
 mod stream;
 mod syncthing;
@@ -63,17 +65,23 @@ enum Group {
     Goodput,
     /// vs_syncthing_vsat, vs_rsync_vsat, vs_rsync_vsat_bbr
     Peers,
+    /// reconnect_bytes, reconnect_round_trips, unchanged_bytes, unchanged_round_trips
+    Reconnect,
+    /// sim_province_wall_s, sim_province_rss_mib, and what the province has at 07:00
+    Province,
 }
 
 /// One group's way to its figures.
 type Measure = fn(&Lab, &mut Figures) -> Result<()>;
 
 /// A group is a line here, a variant above and a file; quick ones first.
-const GROUPS: [(Group, Measure); 5] = [
+const GROUPS: [(Group, Measure); 7] = [
     (Group::Emulator, emulator::measure),
     (Group::Drops, drops::measure),
     (Group::Kills, kills::measure),
     (Group::Goodput, goodput::measure),
+    (Group::Reconnect, reconnect::measure),
+    (Group::Province, province::measure),
     (Group::Peers, peers::measure),
 ];
 

@@ -12,7 +12,16 @@ const ARROWS: [(&str, &[&str]); 6] = [
     ("yingxue-codec", &[]),
     ("yingxue-hub", &["yingxue-sync-core", "yingxue-sync-io", "yingxue-codec"]),
     ("yingxue-scenarios", &["yingxue-sync-core"]),
-    ("yingxue-tools", &["yingxue-hub", "yingxue-codec", "yingxue-sync-io", "yingxue-sync-core"]),
+    (
+        "yingxue-tools",
+        &[
+            "yingxue-hub",
+            "yingxue-codec",
+            "yingxue-sync-io",
+            "yingxue-sync-core",
+            "yingxue-scenarios",
+        ],
+    ),
 ];
 /// DESIGN §2, "must not": these have neither a runtime nor a network.
 const NO_RUNTIME: [&str; 3] = ["yingxue-sync-core", "yingxue-codec", "yingxue-scenarios"];
