@@ -1,3 +1,6 @@
+import type { Alarm } from './alarms';
+import type { CourierImport, Drive, Export, Target } from './courier';
+import type { Night, NightSummary, NightWarning, PlanLine, Scrub } from './night';
 import type { components } from './schema';
 import type {
   Conflict,
@@ -30,4 +33,14 @@ export type Agreement = [
   Fits<But<TimetableDay, 'entries'>, Whole<Said['DayShown']>>,
   Fits<Offer, Whole<Said['Offer']>>,
   Fits<But<Import, 'columns'>, Whole<Said['Import']>>,
+  Fits<NightSummary, Whole<Said['NightSummary']>>,
+  Fits<NightWarning, Whole<Said['NightWarning']>>,
+  Fits<PlanLine, Whole<Said['NightStep']>>,
+  Fits<But<Night, 'entries' | 'warnings' | 'plan'>, Whole<Said['NightView']>>,
+  Fits<Scrub, Whole<Said['ScrubState']>>,
+  Fits<Alarm, Whole<Said['Alarm']>>,
+  Fits<Target, Whole<Said['CourierTarget']>>,
+  Fits<Drive, Whole<Said['Drive']>>,
+  Fits<Export, Whole<Said['CourierExport']>>,
+  Fits<CourierImport, Whole<Said['CourierImport']>>,
 ];

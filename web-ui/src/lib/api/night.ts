@@ -1,4 +1,5 @@
 import { get, query, send } from './client';
+import type { components } from './schema';
 import type { Day, Entry, NextStep, Reason, TimeOfDay } from './timetable';
 import type { TierName } from './types';
 
@@ -17,10 +18,10 @@ export interface NightSummary {
 /** A lesson that will probably not make it. */
 export interface NightWarning {
   slot_id: string;
-  reason: Reason | null;
+  reason: Reason;
   next_step: NextStep;
-  /** None where nothing can be said. */
-  probability: number | null;
+  /** How likely it is to make it all the same, 0 to 100. */
+  probability_percent: number;
 }
 
 /** What the plan believes about one lesson. */
@@ -30,7 +31,8 @@ export interface PlanLine {
   tier: TierName;
   from_school: string | null;
   by: number | null;
-  probability: number;
+  /** How likely that is, 0 to 100. */
+  probability_percent: number;
   why: string;
 }
 
@@ -91,6 +93,29 @@ export interface Scrub {
   }[];
 }
 
+type SchoolTold = components['schemas']['MapSchool'];
+
+/** Reads what the hub says of a school: its newest day, if it has told of any. */
+function mapSchool({ date, ready, ready_at, not_ready, written_at, lessons, ...school }: SchoolTold): MapSchool {
+  const day = { ready, ready_at, not_ready, lessons } as Omit<MapDay, 'date' | 'written_at'>;
+  const link = school.link ?? null;
+  return {
+    hub_id: school.hub_id,
+    school: school.school,
+    is_lead: school.is_lead,
+    days: date && written_at != null ? [{ ...day, date, written_at }] : [],
+    last_seen_at: school.last_seen_at ?? null,
+    link: {
+      // A school needs no link to itself.
+      is_up: !link || link.state === 'connected',
+      receive_bytes_per_s: link?.receive_bytes_per_s ?? 0,
+      send_bytes_per_s: link?.send_bytes_per_s ?? 0,
+      usual_bytes_per_s: link?.usual_bytes_per_s ?? null,
+      rtt_ms: link?.rtt_ms ?? null,
+    },
+  };
+}
+
 /** The calls about tonight and tomorrow. */
 export const night = {
   report: (date?: Day) => get<Night>(`/night${query({ date })}`),
@@ -98,7 +123,8 @@ export const night = {
   pause: (until: number) => send<void>('POST', '/night/pause', { until }),
   goOn: () => send<void>('DELETE', '/night/pause'),
   slipUrl: (date: Day, lang: string) => `/api/v1/night/slip${query({ date, lang })}`,
-  map: () => get<MapSchool[]>('/night/map'),
+  map: async () =>
+    (await get<{ items: SchoolTold[] }>('/night/map')).items.map(mapSchool),
   scrub: () => get<Scrub>('/night/scrub'),
   startScrub: () => send<void>('POST', '/night/scrub'),
 };

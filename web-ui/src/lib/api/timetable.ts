@@ -147,7 +147,7 @@ export type NextStep =
 export interface Forecast {
   complete_at: number | null;
   /** How sure that is, 0 to 1. */
-  probability: number;
+  probability_percent: number;
   tier: TierName;
 }
 

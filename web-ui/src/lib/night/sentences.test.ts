@@ -101,7 +101,7 @@ describe('how it looks', () => {
     expect(nightKind(night({ ready: 15, ready_at: 1, not_ready: 0 }))).toBe('calm');
     expect(nightKind(night({ needs_nothing: false }))).toBe('warn');
     const warnings = [
-      { slot_id: 'a', reason: 'no_contact', next_step: 'courier', probability: 0.1 } as const,
+      { slot_id: 'a', reason: 'no_contact', next_step: 'courier', probability_percent: 10 } as const,
     ];
     expect(nightKind(night({}, { warnings }))).toBe('warn');
   });
@@ -113,7 +113,7 @@ describe('forecasts', () => {
 
   it('say when and how sure', () => {
     const words = forecastWords(
-      entry({ complete_at: at(22, 23, 40), probability: 0.97, tier: 't1' }),
+      entry({ complete_at: at(22, 23, 40), probability_percent: 97, tier: 't1' }),
       'zh',
       NOW,
     );
@@ -122,7 +122,7 @@ describe('forecasts', () => {
   });
 
   it('say nothing of a lesson that is here', () => {
-    expect(forecastWords(entry({ complete_at: 1, probability: 1, tier: 't1' }, 'ready'), 'zh', NOW))
+    expect(forecastWords(entry({ complete_at: 1, probability_percent: 100, tier: 't1' }, 'ready'), 'zh', NOW))
       .toBe('');
     expect(forecastWords(entry(null), 'zh', NOW)).toBe('');
   });

@@ -57,17 +57,17 @@ export function nightKind({ summary, warnings }: Night): 'ok' | 'warn' | 'bad' |
 }
 
 /** How sure a forecast is, in words: nobody plans a lesson by a percentage. */
-export function likelyWords(probability: number): string {
-  if (probability >= 0.95) return m.likely_sure();
-  if (probability >= 0.75) return m.likely_probable();
-  return probability >= 0.4 ? m.likely_maybe() : m.likely_hardly();
+export function likelyWords(percent: number): string {
+  if (percent >= 95) return m.likely_sure();
+  if (percent >= 75) return m.likely_probable();
+  return percent >= 40 ? m.likely_maybe() : m.likely_hardly();
 }
 
 /** When a lesson will be here and how sure that is; empty if there is nothing to wait for. */
 export function forecastWords({ readiness }: Entry, language: string, now: number): string {
   const forecast = readiness?.forecast;
   if (!forecast || readiness.state === 'ready') return '';
-  const sure = likelyWords(forecast.probability);
+  const sure = likelyWords(forecast.probability_percent);
   if (forecast.complete_at === null) return m.forecast_none({ sure });
   const time = moment(forecast.complete_at, language, now);
   return m.forecast_at({ time, sure });

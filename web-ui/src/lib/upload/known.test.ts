@@ -4,7 +4,8 @@ import { freshGroup, knownOf, lessonsOf } from './known';
 
 const file = (name: string, size = 5) => ({ name, size });
 const upload = (filename: string, group: UploadState['group'] = null): UploadState => ({
-  id: filename, filename, offset: 1, length: 5, lesson_id: null, created_at: 1, group,
+  id: filename, filename, offset: 1, length: 5, lesson_id: null, import_id: null,
+  created_at: 1, group,
 });
 const part = (name: string, place: number) => upload(name, { id: 'g', files: 3, place });
 const fresh = () => 'new';
