@@ -15,6 +15,8 @@ use yingxue_sync_core::plan::{
 };
 
 const LESSONS: usize = 6;
+/// What is asked of neighbours in one go takes so long on the lead's line: 2 MiB at 5.6 Mbit/s.
+const ASKED_MS: u64 = 3_000;
 const HOUR_MS: u64 = 3_600_000;
 /// Sound and slides of a short lesson: half a megabyte.
 const FLOOR: [u32; 8] = [64_000; 8];
@@ -123,8 +125,9 @@ fn every_hub_has_the_floor_of_everything_before_the_picture_of_anything() {
         let last_floor = lessons.iter().map(|(floor, _)| at[floor]).max();
         let first_picture = lessons.iter().map(|(_, picture)| at[picture]).min();
         assert!(last_floor < first_picture, "hub {hub}: {last_floor:?}, {first_picture:?}");
-        // The last of the list is due first.
-        assert!(at[&lessons[5].0] <= at[&lessons[0].0], "hub {hub} keeps to the deadlines");
+        // The last of the list is due first. What is asked for in one go arrives as it comes.
+        let (due_first, due_last) = (at[&lessons[5].0], at[&lessons[0].0]);
+        assert!(due_first <= due_last + ASKED_MS, "hub {hub}: {due_first} ms, {due_last} ms");
     }
     check::pieces_right(&world, &hubs);
     check::no_alarms(&world);
