@@ -216,13 +216,14 @@ fn language_of_name(name: &str) -> Option<String> {
 
 /// Chinese, Tibetan, Uyghur, Korean or Japanese by their letters.
 fn language_of_text(cues: &Cues) -> Option<String> {
+    type IsOf = fn(char) -> bool;
     let letters =
         || cues.cues.iter().flat_map(|cue| cue.text.chars()).filter(|c| c.is_alphabetic());
     let all = letters().count();
-    let has = |is_of: fn(char) -> bool| {
+    let has = |is_of: IsOf| {
         letters().filter(|c| is_of(*c)).count().saturating_mul(SCRIPT_SHARE) > all
     };
-    let scripts: [(&str, fn(char) -> bool); 5] = [
+    let scripts: [(&str, IsOf); 5] = [
         ("bo", |c| matches!(c, '\u{0f00}'..='\u{0fff}')),
         ("ug", |c| matches!(c, '\u{0600}'..='\u{06ff}')),
         ("ko", |c| matches!(c, '\u{ac00}'..='\u{d7af}')),

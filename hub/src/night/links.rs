@@ -148,10 +148,10 @@ pub fn keep(tx: &Transaction<'_>, found: &Found) -> rusqlite::Result<()> {
     }
     for (hub, hour, day, seen) in &found.hours {
         let (mut history, known_day) = load_one(tx, hub)?;
-        if known_day.is_some_and(|known| known != *day) {
-            if let (Some(ended), Some(ratio)) = (known_day, history.end_day()) {
-                keep_day(tx, hub, ended, ratio)?;
-            }
+        if let Some(ended) = known_day.filter(|known| known != day)
+            && let Some(ratio) = history.end_day()
+        {
+            keep_day(tx, hub, ended, ratio)?;
         }
         history.observe(*hour, *seen);
         store_one(tx, hub, *hour, *day, &history)?;

@@ -46,7 +46,7 @@ impl Reports {
         let is_fixed = FIXED_HOURS.contains(&hour.rem_euclid(24)) && self.fixed_hour != Some(hour);
         let is_early = self.told_at.is_some_and(|at| at.elapsed() < CHANGE_EVERY);
         let has_lessons = days.iter().any(|day| !day.lessons.is_empty());
-        if !(is_fixed || is_changed && !is_early) || !(has_lessons || !self.told.is_empty()) {
+        if !(is_fixed || is_changed && !is_early) || !has_lessons && self.told.is_empty() {
             return Ok(());
         }
         if is_changed {

@@ -133,7 +133,7 @@ impl Tonight {
         let is_missing = |step: &&PlannedStep| step.forecast.why != Why::Here;
         let mut of_lesson =
             self.steps.iter().filter(|step| step.lesson == *lesson).filter(is_missing);
-        let step = if has_floor { of_lesson.last() } else { of_lesson.next() }?;
+        let step = if has_floor { of_lesson.next_back() } else { of_lesson.next() }?;
         Some(EntryForecast {
             complete_at: step.forecast.complete_at_wall_ms.and_then(|at| i64::try_from(at).ok()),
             probability_percent: percent(step.forecast.probability),

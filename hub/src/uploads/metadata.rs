@@ -108,7 +108,7 @@ fn group_of([id, files, place]: [String; 3]) -> Result<Option<Group>, ApiError> 
     let place = number(&place).filter(|place| *place < files);
     let allowed = format!("0 to {}", files - 1);
     let place = place.ok_or_else(|| ApiError::invalid_input("group_place", allowed))?;
-    Ok((files > 1).then(|| Group { id, files, place }))
+    Ok((files > 1).then_some(Group { id, files, place }))
 }
 
 /// Takes the title from the file's name: its last part, without the extension.

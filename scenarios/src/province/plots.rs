@@ -142,7 +142,8 @@ impl Plot {
             let (x, y) = (left + (right - left - width) / 2.0, self.y(*value));
             let _ = writeln!(
                 self.svg,
-                "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{:.1}\" fill=\"{}\"/>",
+                "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{:.1}\" \
+                 fill=\"{}\"/>",
                 self.y(0.0) - y,
                 COLOURS[colour]
             );

@@ -233,7 +233,8 @@ impl Report {
             .filter(|it| it.lessons.at_preferred < it.lessons.timetabled)
         {
             lines.push(format!(
-                "slow: hub {} of lead {} ({}{}), night {}: {} lessons, {} at the floor, {} as preferred",
+                "slow: hub {} of lead {} ({}{}), night {}: {} lessons, {} at the floor, {} as \
+                 preferred",
                 school.hub,
                 school.lead,
                 self.links[school.link],

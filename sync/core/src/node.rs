@@ -26,6 +26,7 @@ use crate::rng::Rng;
 mod admission;
 mod contact;
 mod courier;
+mod dialing;
 mod documents;
 mod doubt;
 mod epochs;

@@ -207,13 +207,7 @@ impl Node {
         }
         let is_cut_short = matches!(trouble, Some(Trouble::Gap));
         self.courier_judged(contact, accepted.len(), trouble.as_ref());
-        if accepted.iter().any(|signed| signed.envelope.author == self.hub) {
-            self.own_entries_came(now, &collection);
-        }
-        if !aside.is_empty() {
-            let collection = collection.clone();
-            self.writes.push_front(WriteJob::SetAside { collection, envelopes: aside });
-        }
+        self.note_judged(now, &collection, &accepted, aside);
         let heads: Vec<(HubId, u64)> = held.into_iter().collect();
         if let Some(there) = self.contacts.get_mut(&contact) {
             let exchange = there.exchanges.entry(collection.clone()).or_default();
@@ -234,6 +228,23 @@ impl Node {
             self.store(op, Waiting::Write(writing));
         }
         self.tell_trouble(now, contact, &collection, trouble);
+    }
+
+    /// Takes note of this hub's own entries that came back, and keeps what does not count.
+    fn note_judged(
+        &mut self,
+        now: Time,
+        collection: &CollectionId,
+        accepted: &[SignedEnvelope],
+        aside: Vec<EnvelopeRecord>,
+    ) {
+        if accepted.iter().any(|signed| signed.envelope.author == self.hub) {
+            self.own_entries_came(now, collection);
+        }
+        if !aside.is_empty() {
+            let collection = collection.clone();
+            self.writes.push_front(WriteJob::SetAside { collection, envelopes: aside });
+        }
     }
 
     fn tell_trouble(
@@ -403,7 +414,7 @@ pub(super) enum Trouble {
     Wrong(String),
 }
 
-type Judged = Result<(SignedEnvelope, Verdict), (Option<SignedEnvelope>, EnvelopeError)>;
+type Judged = Result<(SignedEnvelope, Verdict), (Option<Box<SignedEnvelope>>, EnvelopeError)>;
 
 fn judge(
     journals: &Journals,
@@ -418,6 +429,6 @@ fn judge(
     }
     match journals.judge(membership, &signed) {
         Ok(verdict) => Ok((signed, verdict)),
-        Err(error) => Err((Some(signed), error)),
+        Err(error) => Err((Some(Box::new(signed)), error)),
     }
 }

@@ -96,7 +96,8 @@ export interface Scrub {
 type SchoolTold = components['schemas']['MapSchool'];
 
 /** Reads what the hub says of a school: its newest day, if it has told of any. */
-function mapSchool({ date, ready, ready_at, not_ready, written_at, lessons, ...school }: SchoolTold): MapSchool {
+function mapSchool(told: SchoolTold): MapSchool {
+  const { date, ready, ready_at, not_ready, written_at, lessons, ...school } = told;
   const day = { ready, ready_at, not_ready, lessons } as Omit<MapDay, 'date' | 'written_at'>;
   const link = school.link ?? null;
   return {

@@ -101,7 +101,12 @@ describe('how it looks', () => {
     expect(nightKind(night({ ready: 15, ready_at: 1, not_ready: 0 }))).toBe('calm');
     expect(nightKind(night({ needs_nothing: false }))).toBe('warn');
     const warnings = [
-      { slot_id: 'a', reason: 'no_contact', next_step: 'courier', probability_percent: 10 } as const,
+      {
+        slot_id: 'a',
+        reason: 'no_contact',
+        next_step: 'courier',
+        probability_percent: 10,
+      } as const,
     ];
     expect(nightKind(night({}, { warnings }))).toBe('warn');
   });
@@ -118,17 +123,17 @@ describe('forecasts', () => {
       NOW,
     );
     expect(words).toContain('23:40');
-    expect(words).toContain(likelyWords(0.97));
+    expect(words).toContain(likelyWords(97));
   });
 
   it('say nothing of a lesson that is here', () => {
-    expect(forecastWords(entry({ complete_at: 1, probability_percent: 100, tier: 't1' }, 'ready'), 'zh', NOW))
-      .toBe('');
+    const sure = { complete_at: 1, probability_percent: 100, tier: 't1' } as const;
+    expect(forecastWords(entry(sure, 'ready'), 'zh', NOW)).toBe('');
     expect(forecastWords(entry(null), 'zh', NOW)).toBe('');
   });
 
   it('are four words and not a percentage', () => {
-    const words = [1, 0.95, 0.9, 0.5, 0.1, 0].map(likelyWords);
+    const words = [100, 95, 90, 50, 10, 0].map(likelyWords);
     expect(new Set(words).size).toBe(4);
     expect(words.join('')).not.toContain('%');
   });
