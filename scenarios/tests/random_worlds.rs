@@ -38,7 +38,8 @@ fn random_world(seed: u64) {
     }
     fault::weather_and_heal(&mut world, &hubs, &weather);
     world.run_for(1_000);
-    let revoked = world.hubs[0].node().and_then(|node| node.membership()).expect("the lead is a member").revoked;
+    let membership = world.hubs[0].node().and_then(|node| node.membership());
+    let revoked = membership.expect("the lead is a member").revoked;
     let stay = |hub: &HubIndex| !revoked.contains(&world.hubs[*hub].id);
     let hubs: Vec<HubIndex> = hubs.iter().copied().filter(stay).collect();
     // What only the one taken out had ever held does not come any more.

@@ -45,6 +45,8 @@ test('a timetable is begun by hand', async () => {
   await form.getByRole('button', { name: '保存' }).click();
   await expect(page.getByRole('heading', { level: 1, name: '2026年秋季学期' })).toBeVisible();
 
+  // From the empty term to its classes, and there the form.
+  await page.getByRole('button', { name: '加一个班' }).click();
   await page.getByRole('button', { name: '加一个班' }).click();
   await form.getByLabel('班级名称').fill('四(2)班');
   await form.getByLabel('人数').fill('45');

@@ -36,8 +36,8 @@ test('pictures and a sound become one lesson in the order that the teacher set',
   await page.locator('input[type=file]').setInputFiles(files);
   const chosen = page.locator('[data-chosen] li b');
   await expect(chosen).toHaveText(['板书1.png', '板书2.png', '板书10.png', '讲解.m4a']);
-  await page.getByRole('button', { name: '把 板书10.png 往前移' }).click();
-  await page.getByRole('button', { name: '把 板书10.png 往前移' }).click();
+  await page.getByRole('button', { name: '把“板书10.png”往前移' }).click();
+  await page.getByRole('button', { name: '把“板书10.png”往前移' }).click();
   await expect(chosen).toHaveText(['板书10.png', '板书1.png', '板书2.png', '讲解.m4a']);
   await page.getByLabel('课题').fill('叶子');
   await seeInBothLanguages(page, 'upload-together');

@@ -12,7 +12,7 @@ use tokio::time;
 
 use super::{demo_hubs, demo_logins};
 use crate::accounts::Role;
-use crate::config::{Config, DemoConfig};
+use crate::config::{ByDay, Config, DemoConfig};
 
 /// A hub closes its database in less; after that it is killed, which it survives too.
 const STOP_MAX: Duration = Duration::from_secs(10);
@@ -182,6 +182,7 @@ fn write_config(hub: &Hub, plans: &[Hub]) -> Result<()> {
     config.sync.is_mdns = false;
     // Whoever tries it out watches and uploads at once, and has no class to disturb.
     config.media.pause_while_playing = false;
+    config.night.by_day = ByDay::Always;
     config.demo = Some(DemoConfig { hubs: demo_hubs(plans, hub), logins: demo_logins(hub) });
     let text = toml::to_string(&config).context("write the configuration")?;
     fs::write(hub.config_file(), text)
