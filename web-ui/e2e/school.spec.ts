@@ -61,7 +61,7 @@ test('a lesson is put into the week, taken back, and put there again', async () 
   await page.getByRole('button', { name: '周课表' }).click();
   await addLesson();
   const lesson = page.locator('[data-slot]').first();
-  await expect(lesson).toContainText('科学');
+  await expect(lesson).toContainText('其他');
   await page.getByRole('button', { name: '撤销' }).click();
   await expect(page.locator('[data-slot]')).toHaveCount(0);
   await addLesson();
@@ -235,7 +235,7 @@ async function addLesson() {
   await page.getByRole('button', { name: '在周一第 1 节加一节课' }).click();
   const form = page.getByRole('dialog');
   await form.getByLabel('星期').selectOption(String(weekday));
-  await form.getByLabel('学科').selectOption({ label: '科学' });
+  await form.getByLabel('学科').selectOption({ label: '其他' });
   await form.getByLabel('录播').check();
   await form.getByLabel('主讲教师').fill('张老师');
   await form.getByLabel('上哪节课').selectOption({ label: '指定一节课' });
