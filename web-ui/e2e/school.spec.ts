@@ -114,7 +114,7 @@ test('a plan of lessons is made, ordered, chosen and withdrawn', async () => {
   await form.getByRole('button', { name: '保存' }).click();
   for (const title of ['水的循环', '云和雨']) {
     await page.getByRole('button', { name: '加一节课' }).click();
-    await form.getByLabel('课题').fill(title);
+    await form.getByLabel('课题', { exact: true }).fill(title);
     await form.getByRole('button', { name: '保存' }).click();
     await expect(page.locator('[data-offer] li', { hasText: title })).toBeVisible();
   }
