@@ -220,9 +220,8 @@ fn language_of_text(cues: &Cues) -> Option<String> {
     let letters =
         || cues.cues.iter().flat_map(|cue| cue.text.chars()).filter(|c| c.is_alphabetic());
     let all = letters().count();
-    let has = |is_of: IsOf| {
-        letters().filter(|c| is_of(*c)).count().saturating_mul(SCRIPT_SHARE) > all
-    };
+    let has =
+        |is_of: IsOf| letters().filter(|c| is_of(*c)).count().saturating_mul(SCRIPT_SHARE) > all;
     let scripts: [(&str, IsOf); 5] = [
         ("bo", |c| matches!(c, '\u{0f00}'..='\u{0fff}')),
         ("ug", |c| matches!(c, '\u{0600}'..='\u{06ff}')),
