@@ -180,6 +180,8 @@ test('the day stands on the home page, and the night answers to its buttons', as
 
 test("a school's own file is read, matched, applied and undone", async () => {
   await page.goto(`${running.url}/timetable/import`);
+  // The page is drawn anew once it is known who looks.
+  await page.getByRole('navigation', { name: '主菜单' }).waitFor();
   await page.getByRole('button', { name: '选择文件' }).waitFor();
   await seeInBothLanguages(page, 'import-empty');
   const file = { name: '课表.csv', mimeType: 'text/csv', buffer: Buffer.from(CSV) };
@@ -205,6 +207,8 @@ test("a school's own file is read, matched, applied and undone", async () => {
 
 test('a file that is no timetable is refused in words', async () => {
   await page.goto(`${running.url}/timetable/import`);
+  // The page is drawn anew once it is known who looks.
+  await page.getByRole('navigation', { name: '主菜单' }).waitFor();
   const buffer = Buffer.from('PK\u0003\u0004 this is no workbook');
   const file = { name: '课表.xlsx', mimeType: 'application/zip', buffer };
   await page.locator('input[type=file]').setInputFiles(file);
