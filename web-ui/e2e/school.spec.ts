@@ -201,8 +201,30 @@ test("a school's own file is read, matched, applied and undone", async () => {
   await page.waitForURL('**/timetable');
   await expect.poll(async () => (await slots()).length).toBeGreaterThan(before.length);
   await look(page, 'import-applied');
+  const shown = await page.locator('[data-slot]').count();
   await page.getByRole('button', { name: '撤销' }).click();
   await expect.poll(slots).toEqual(before);
+  await expect.poll(() => page.locator('[data-slot]').count()).toBeLessThan(shown);
+});
+
+test('a file that is no timetable is refused in words', async () => {
+  await page.goto(`${running.url}/timetable/import`);
+  // The page is drawn anew once it is known who looks.
+  await page.getByRole('navigation', { name: '主菜单' }).waitFor();
+  const buffer = Buffer.from('PK\u0003\u0004 this is no workbook');
+  const file = { name: '课表.xlsx', mimeType: 'application/zip', buffer };
+  await page.locator('input[type=file]').setInputFiles(file);
+  await expect(page.getByRole('alert')).toContainText('读不出课表');
+  await look(page, 'import-refused');
+});
+
+test('the map shows each school, as tiles and as a table', async () => {
+  await page.goto(`${running.url}/map`);
+  await expect(page.locator('[data-standing]')).toHaveCount(1);
+  await seeInBothLanguages(page, 'map');
+  await page.getByRole('button', { name: '看表格' }).click();
+  await expect(page.getByRole('rowheader')).toHaveText('青石镇中心小学');
+  await seeInBothLanguages(page, 'map-table');
 });
 
 async function ask<Answer>(path: string): Promise<Answer> {
