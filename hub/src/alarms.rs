@@ -71,11 +71,22 @@ pub enum AlarmKind {
     WrongPiece,
     /// Something on this disk is damaged.
     Damage,
+    /// A school has changed what belongs to another one.
+    Trespass,
+    /// A journal is not what others have countersigned.
+    Witness,
 }
 
 impl AlarmKind {
-    const ALL: [Self; 5] =
-        [Self::Fork, Self::Equivocation, Self::Restored, Self::WrongPiece, Self::Damage];
+    const ALL: [Self; 7] = [
+        Self::Fork,
+        Self::Equivocation,
+        Self::Restored,
+        Self::WrongPiece,
+        Self::Damage,
+        Self::Trespass,
+        Self::Witness,
+    ];
 
     const fn name(self) -> &'static str {
         match self {
@@ -84,6 +95,8 @@ impl AlarmKind {
             Self::Restored => "restored",
             Self::WrongPiece => "wrong_piece",
             Self::Damage => "damage",
+            Self::Trespass => "trespass",
+            Self::Witness => "witness",
         }
     }
 }
@@ -95,6 +108,20 @@ fn parts(alarm: &event::Alarm) -> (AlarmKind, &'static str, Value) {
         Of::JournalForked { collection, seq, .. } => {
             let named = json!({ "collection": collection.0, "seq": seq });
             (AlarmKind::Fork, "journal_forked", named)
+        }
+        Of::Trespassed { collection, seq, doc, .. } => {
+            let named = json!({ "collection": collection.0, "seq": seq, "doc": doc.to_string() });
+            (AlarmKind::Trespass, "trespassed", named)
+        }
+        Of::WitnessedOtherwise { collection, seq, witness, .. } => {
+            let named = json!({ "collection": collection.0, "seq": seq,
+                "witness": witness.to_string() });
+            (AlarmKind::Witness, "witnessed_otherwise", named)
+        }
+        Of::WitnessedMissing { collection, entries, witness, .. } => {
+            let named = json!({ "collection": collection.0, "entries": entries,
+                "witness": witness.to_string() });
+            (AlarmKind::Witness, "witnessed_missing", named)
         }
         Of::WrongPieces { .. } => (AlarmKind::WrongPiece, "wrong_pieces", json!({})),
         Of::MembershipForked { n } => {
@@ -175,7 +202,15 @@ async fn list(State(app): State<App>, _: Teacher) -> Result<Json<Alarms>, ApiErr
         member.map_or_else(|| hub.short(), |member| member.school.clone())
     };
     let found = app.db.read(newest).await?.into_iter();
-    let items = found.map(|(alarm, hub)| Alarm { school: hub.map(school), ..alarm }).collect();
+    let shown = |(alarm, hub): (Alarm, Option<HubId>)| {
+        let mut alarm = Alarm { school: hub.map(school), ..alarm };
+        let witness = alarm.params["witness"].as_str().and_then(|id| id.parse().ok());
+        if let Some(witness) = witness {
+            alarm.params["witness"] = school(witness).into();
+        }
+        alarm
+    };
+    let items = found.map(shown).collect();
     Ok(Json(Alarms { items, is_in_doubt: app.sync.is_in_doubt() }))
 }
 
@@ -259,7 +294,29 @@ mod tests {
         let collection = crate::catalog::collection();
         let why = || "a reason".to_owned();
         let all = [
-            event::Alarm::JournalForked { author: HubId([1; 32]), collection, seq: 4 },
+            event::Alarm::JournalForked {
+                author: HubId([1; 32]),
+                collection: collection.clone(),
+                seq: 4,
+            },
+            event::Alarm::Trespassed {
+                author: HubId([1; 32]),
+                collection: collection.clone(),
+                seq: 4,
+                doc,
+            },
+            event::Alarm::WitnessedOtherwise {
+                author: HubId([1; 32]),
+                collection: collection.clone(),
+                seq: 4,
+                witness: HubId([2; 32]),
+            },
+            event::Alarm::WitnessedMissing {
+                author: HubId([1; 32]),
+                collection: collection.clone(),
+                entries: 4,
+                witness: HubId([2; 32]),
+            },
             event::Alarm::MembershipForked { n: 2 },
             event::Alarm::Restored,
             event::Alarm::OwnEntriesMissing { entries: 3 },

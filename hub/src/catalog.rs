@@ -6,8 +6,11 @@
 
 use std::collections::BTreeMap;
 
+use rusqlite::{Connection, params};
 use yingxue_sync_core::event::{DocEdit, DocValue};
 use yingxue_sync_core::id::{BlobId, CollectionId, DocId, HubId};
+
+use crate::app::random;
 
 pub mod answers;
 pub mod bounds;
@@ -17,7 +20,8 @@ pub mod query;
 pub mod readiness;
 pub mod wants;
 
-/// The collection that holds lessons and threads; every member reads and writes it.
+/// The collection that holds lessons and threads; every member reads it, and writes its own
+/// lessons and any thread.
 pub const COLLECTION: &str = "lessons";
 
 /// Gives [`COLLECTION`] as an identifier.
@@ -25,13 +29,36 @@ pub fn collection() -> CollectionId {
     CollectionId(COLLECTION.to_owned())
 }
 
-/// Gives the document that holds a lesson's comments.
+/// Makes the identifier of a new document that only this hub may write to, one that is not taken.
+///
+/// # Errors
+/// If the database fails.
+pub fn new_document(
+    db: &Connection,
+    collection: &CollectionId,
+    hub: &HubId,
+) -> rusqlite::Result<DocId> {
+    // A lesson has its identifier before it has a document.
+    const IS_TAKEN: &str = "select exists (select 1 from docs where collection = ?1 and doc = ?2) \
+         or exists (select 1 from envelopes where collection = ?1 and doc = ?2) \
+         or exists (select 1 from lessons where lesson = ?2) \
+         or exists (select 1 from uploads where lesson_id = ?2)";
+    let mut is_taken = db.prepare_cached(IS_TAKEN)?;
+    loop {
+        let id = DocId::owned(hub, random());
+        if !is_taken.query_row(params![collection.0, id.as_bytes()], |row| row.get(0))? {
+            return Ok(id);
+        }
+    }
+}
+
+/// Gives the document that holds a lesson's comments; nobody owns it.
 pub fn thread_of(lesson: &DocId) -> DocId {
     let mut hasher = blake3::Hasher::new();
     hasher.update(b"yingxue thread").update(lesson.as_bytes());
     let mut id = [0; 16];
     id.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
-    DocId(id)
+    DocId(id).unowned()
 }
 
 /// What a lesson's document says of it, apart from its tracks.

@@ -12,10 +12,10 @@ use yingxue_sync_core::id::{DocId, HubId};
 
 use crate::accounts::{Anyone, Teacher, User};
 use crate::alliance::refused;
-use crate::app::{App, random};
+use crate::app::App;
 use crate::catalog::bounds::{self, GRADES, SUBJECTS};
 use crate::problem::{ApiError, Body, Problem};
-use crate::timetable::{check, collection};
+use crate::timetable::{self, check, collection};
 use document::{ITEMS_MAX, Item, Plan, TEXTBOOK_CHARS_MAX};
 
 pub mod document;
@@ -128,7 +128,7 @@ async fn create(
 ) -> Result<(StatusCode, Json<Offer>), ApiError> {
     let _turn = app.timetable.take().await;
     let plan = Plan {
-        id: DocId(random()),
+        id: timetable::new_document(&app).await?,
         school_hub: app.sync.hub_id(),
         is_withdrawn: false,
         title: asked.title.trim().to_owned(),
@@ -241,7 +241,7 @@ fn items(asked: Vec<NewItem>, before: &[Item]) -> Result<Vec<Item>, ApiError> {
 impl NewItem {
     fn item(self, place: usize) -> Result<Item, ApiError> {
         let item = Item {
-            key: self.key.unwrap_or_else(|| crate::app::hex(&random::<8>())),
+            key: self.key.unwrap_or_else(|| crate::app::hex(&crate::app::random::<8>())),
             lesson_id: self.lesson_id,
             title: self.title.trim().to_owned(),
             date: self.date,

@@ -18,7 +18,7 @@ use yingxue_sync_core::membership::TIMETABLES;
 
 use crate::accounts::Anyone;
 use crate::app::{App, now_ms};
-use crate::catalog::query;
+use crate::catalog::{self, query};
 use crate::db::Db;
 use crate::night::tonight::Tonight;
 use crate::problem::{ApiError, Problem};
@@ -52,6 +52,12 @@ const OFFSETS_MIN: std::ops::RangeInclusive<i32> = -720..=840;
 /// Gives [`COLLECTION`] as an identifier.
 pub fn collection() -> CollectionId {
     CollectionId(COLLECTION.to_owned())
+}
+
+/// Makes the identifier of a new term or plan, which only this school may write to.
+pub(crate) async fn new_document(app: &App) -> Result<DocId, ApiError> {
+    let hub = app.sync.hub_id();
+    Ok(app.db.read(move |db| catalog::new_document(db, &collection(), &hub)).await?)
 }
 
 /// Keeps edits one after another, so that each is checked against what the one before has left.

@@ -1,7 +1,7 @@
 //! The alliance's map: what each hub says of its own lessons, and how old that is.
 //!
-//! A hub is believed about itself alone: its document is the one whose id comes from its key,
-//! that it wrote first, and that nobody else has written to.
+//! A hub is believed about itself alone: its document is the one whose id comes from its key, so
+//! that nobody else can write to it.
 
 use std::collections::BTreeMap;
 
@@ -60,10 +60,10 @@ pub struct ToldDay {
 /// Gives the document in which a hub tells of a month; a new one each month keeps it small.
 pub fn document_of(hub: &HubId, month: &str) -> DocId {
     let mut hasher = blake3::Hasher::new();
-    hasher.update(b"yingxue readiness").update(hub.as_bytes()).update(month.as_bytes());
-    let mut id = [0; 16];
-    id.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
-    DocId(id)
+    hasher.update(b"yingxue readiness").update(month.as_bytes());
+    let mut nonce = [0; 4];
+    nonce.copy_from_slice(&hasher.finalize().as_bytes()[..4]);
+    DocId::owned(hub, nonce)
 }
 
 /// Gives the edits that tell of days and forget the others.

@@ -361,7 +361,7 @@ async fn apply(
                 periods: None,
                 copy_from: None,
             };
-            (None, new.term(None))
+            (None, new.term(super::new_document(&app).await?, None))
         }
         _ => return Err(ApiError::invalid_input("term_id", "a term's id, or term instead")),
     };

@@ -15,9 +15,9 @@ use super::check::{self, Invalid};
 use super::conflicts::{Conflict, conflicts};
 use super::document;
 use super::term::{Period, Term};
-use super::{TermName, collection, refused};
+use super::{TermName, collection, new_document, refused};
 use crate::accounts::{Admin, User};
-use crate::app::{App, random};
+use crate::app::App;
 use crate::problem::{ApiError, Body, Problem};
 
 /// Most terms of a school: twenty years.
@@ -91,7 +91,7 @@ async fn create(
         }
         None => None,
     };
-    let term = asked.term(copied);
+    let term = asked.term(new_document(&app).await?, copied);
     check::head(&term)?;
     alone(&app, &term).await?;
     let mut edits = document::head_edits(&term);
@@ -101,14 +101,14 @@ async fn create(
 }
 
 impl NewTerm {
-    /// Gives the term, with a new id.
-    pub fn term(self, copied: Option<Term>) -> Term {
+    /// Gives the term, with its id.
+    pub fn term(self, id: DocId, copied: Option<Term>) -> Term {
         let (periods, classes, slots, cycle_weeks) = match copied {
             Some(copied) => (copied.periods, copied.classes, copied.slots, copied.cycle_weeks),
             None => (Vec::new(), Vec::new(), Vec::new(), 1),
         };
         Term {
-            id: DocId(random()).to_string(),
+            id: id.to_string(),
             name: self.name.trim().to_owned(),
             first_day: self.first_day,
             last_day: self.last_day,

@@ -193,7 +193,8 @@ impl Transfer {
             self.app.courier.wake();
             return Ok(());
         }
-        let job = self.app.db.write(move |tx| table::complete(tx, &row, &author)).await?;
+        let hub = self.app.sync.hub_id();
+        let job = self.app.db.write(move |tx| table::complete(tx, &row, &author, &hub)).await?;
         let bytes = self.row.upload.length;
         let Some(job) = job else {
             tracing::debug!(bytes, "upload complete; its lesson waits for other files");

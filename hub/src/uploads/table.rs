@@ -1,11 +1,13 @@
 //! The rows of uploads.
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use yingxue_sync_core::id::HubId;
 
 use super::group::{self, Group};
 use super::metadata::Metadata;
 use super::{Upload, as_i64};
-use crate::app::{hex, now_ms, random};
+use crate::app::now_ms;
+use crate::catalog;
 use crate::courier;
 use crate::jobs::{self, ImportJob, Job, JobKind, OtherFile};
 use crate::problem::ApiError;
@@ -132,12 +134,13 @@ pub(super) fn complete(
     tx: &Transaction<'_>,
     row: &Row,
     author: &str,
+    hub: &HubId,
 ) -> Result<Option<Job>, ApiError> {
     if tx.prepare_cached(ARRIVE)?.execute(params![row.upload.id, now_ms()])? == 0 {
         return Err(ApiError::conflict("This upload is complete or deleted already."));
     }
     let Some(files) = whole_lesson(tx, row)? else { return Ok(None) };
-    let lesson_id = hex(&random::<16>());
+    let lesson_id = catalog::new_document(tx, &catalog::collection(), hub)?.to_string();
     for file in &files {
         tx.prepare_cached(BECOME)?.execute(params![file.upload.id, lesson_id])?;
     }

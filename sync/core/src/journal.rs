@@ -64,7 +64,7 @@ pub struct Envelope {
 pub struct SignedEnvelope {
     /// What it says.
     pub envelope: Envelope,
-    /// The raw Automerge changes of its payload.
+    /// The raw Automerge changes of its payload; none if it trespasses.
     pub changes: Vec<Vec<u8>>,
     /// Its encoding and the author's signature.
     pub bytes: Vec<u8>,
@@ -121,6 +121,15 @@ impl Envelope {
         zstd::bulk::compress(&plain, 3).expect("memory compresses")
     }
 
+    /// Says whether it changes a document that belongs to another hub.
+    ///
+    /// Such an entry keeps its place in its journal and changes nothing. Refusing it would part
+    /// its journal from all that follows; so every hub holds the same journals, fingerprints and
+    /// vectors tell nothing of it, and what the author has signed stays as evidence.
+    pub fn is_trespass(&self) -> bool {
+        !self.doc.may_be_written_by(&self.author)
+    }
+
     /// Signs the envelope with its author's key.
     pub fn sign(self, changes: Vec<Vec<u8>>, author: &SigningKey) -> SignedEnvelope {
         let mut bytes = postcard::to_stdvec(&self).expect("an envelope has only plain fields");
@@ -151,19 +160,26 @@ impl SignedEnvelope {
         let changes = unpack(&envelope.payload)?;
         check_actors(&envelope, &changes)?;
         let hash = Hash(*blake3::hash(bytes).as_bytes());
+        let changes = if envelope.is_trespass() { Vec::new() } else { changes };
         Ok(Self { envelope, changes, bytes: bytes.to_vec(), hash })
     }
 
-    /// Reads only the changes of an envelope that was accepted before.
+    /// Reads only the changes of an envelope that was accepted before; none if it trespasses.
     ///
     /// # Errors
     /// If the bytes were damaged since.
     pub fn changes_of(bytes: &[u8]) -> Result<Vec<Vec<u8>>, EnvelopeError> {
         let body = &bytes[..bytes.len().saturating_sub(SIGNATURE_BYTES)];
         match postcard::take_from_bytes::<Envelope>(body) {
+            Ok((envelope, [])) if envelope.is_trespass() => Ok(Vec::new()),
             Ok((envelope, [])) => unpack(&envelope.payload),
             _ => Err(EnvelopeError::Malformed("it does not decode")),
         }
+    }
+
+    /// Gives the document that it changes: nobody's, if it trespasses.
+    pub fn doc(&self) -> DocId {
+        if self.envelope.is_trespass() { DocId::NOBODYS } else { self.envelope.doc }
     }
 
     /// Gives what a store files.
@@ -173,7 +189,7 @@ impl SignedEnvelope {
             author: self.envelope.author,
             seq: self.envelope.seq,
             hash: self.hash,
-            doc: self.envelope.doc,
+            doc: self.doc(),
             bytes: self.bytes.clone(),
         }
     }
@@ -477,6 +493,45 @@ mod tests {
         membership.push(next.sign(&key(1)));
         assert_eq!(journals.judge(&membership, &one), Ok(Verdict::Next));
         assert_eq!(journals.judge(&membership, &two), Ok(Verdict::PastRevocation));
+    }
+
+    fn into(doc: DocId, author: u8, prev_hash: Hash, seq: u64) -> SignedEnvelope {
+        let signed = entry(author, seq, prev_hash, author);
+        let changes = signed.changes.clone();
+        Envelope { doc, ..signed.envelope }.sign(changes, &key(author))
+    }
+
+    #[test]
+    fn a_change_of_anothers_document_keeps_its_place_and_changes_nothing() {
+        let (membership, mut journals) = (membership(), Journals::default());
+        let term = DocId::owned(&hub(1), [1; 4]);
+        let forged = into(term, 2, ZERO, 1);
+        let read = SignedEnvelope::decode(&forged.bytes).unwrap();
+        assert!(read.envelope.is_trespass() && read.changes.is_empty());
+        assert_eq!(SignedEnvelope::changes_of(&forged.bytes), Ok(vec![]));
+        assert_eq!((read.doc(), read.record().doc), (DocId::NOBODYS, DocId::NOBODYS));
+        assert_eq!(journals.judge(&membership, &read), Ok(Verdict::Next));
+        journals.push(&read);
+        let after = entry(2, 2, read.hash, 2);
+        assert_eq!(journals.judge(&membership, &after), Ok(Verdict::Next));
+        let own = SignedEnvelope::decode(&into(term, 1, ZERO, 1).bytes).unwrap();
+        assert_eq!((own.changes.len(), own.record().doc), (1, term));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_counts_of_an_owned_document_depends_on_its_author_and_its_name_alone(
+            owner in 1_u8..4, author in 1_u8..4, nonce: [u8; 4], seq in 1_u64..9, prev: [u8; 32],
+        ) {
+            let doc = DocId::owned(&hub(owner), nonce);
+            let bytes = into(doc, author, Hash(prev), seq).bytes;
+            // Nothing is here but the bytes: no membership, no journal, nothing that came before.
+            let read = SignedEnvelope::decode(&bytes).unwrap();
+            proptest::prop_assert_eq!(read.changes.len(), usize::from(owner == author));
+            proptest::prop_assert_eq!(read.doc() == doc, owner == author);
+            let again = SignedEnvelope::changes_of(&bytes).unwrap();
+            proptest::prop_assert_eq!(again, read.changes);
+        }
     }
 
     #[test]

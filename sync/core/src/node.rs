@@ -103,6 +103,8 @@ pub struct Node {
     claims: BTreeMap<CollectionId, Claim>,
     aside: BTreeSet<DocKey>,
     forked: BTreeSet<(CollectionId, HubId)>,
+    /// Whose trespasses were told.
+    trespassers: BTreeSet<(CollectionId, HubId)>,
     failed_rejudging: BTreeSet<CollectionId>,
     cutting: Option<CollectionId>,
     full_check_at: Time,
@@ -173,6 +175,7 @@ impl Node {
             claims: BTreeMap::new(),
             aside: restored.aside.into_iter().collect(),
             forked: BTreeSet::new(),
+            trespassers: BTreeSet::new(),
             failed_rejudging: BTreeSet::new(),
             cutting: None,
             full_check_at: Time(repair::FULL_CHECK_FIRST_MS),

@@ -16,6 +16,40 @@ pub enum Alarm {
         /// At which place.
         seq: u64,
     },
+    /// A hub has signed a change of another hub's document; it is kept, and changes nothing.
+    Trespassed {
+        /// Who signed it.
+        author: HubId,
+        /// In which collection.
+        collection: CollectionId,
+        /// At which place of its journal.
+        seq: u64,
+        /// Which document.
+        doc: DocId,
+    },
+    /// A journal has another entry at a place than a hub has countersigned: it was rewritten, or
+    /// the witness's word is wrong. The statement is kept.
+    WitnessedOtherwise {
+        /// Whose journal.
+        author: HubId,
+        /// In which collection.
+        collection: CollectionId,
+        /// At which place.
+        seq: u64,
+        /// Who countersigned another entry.
+        witness: HubId,
+    },
+    /// A hub shows a shorter journal of its own than another one has countersigned, for a day.
+    WitnessedMissing {
+        /// Whose journal.
+        author: HubId,
+        /// In which collection.
+        collection: CollectionId,
+        /// How many entries are missing.
+        entries: u64,
+        /// Who countersigned the last of them.
+        witness: HubId,
+    },
     /// Two epochs with one predecessor are signed; membership is frozen, both are kept.
     MembershipForked {
         /// Number of the epochs.
@@ -68,7 +102,10 @@ impl Alarm {
     /// Gives the school that it is about, if it is about another one than this.
     pub const fn hub(&self) -> Option<HubId> {
         match self {
-            Self::JournalForked { author, .. } => Some(*author),
+            Self::JournalForked { author, .. }
+            | Self::Trespassed { author, .. }
+            | Self::WitnessedOtherwise { author, .. }
+            | Self::WitnessedMissing { author, .. } => Some(*author),
             Self::WrongPieces { hub } | Self::Cloned { hub } | Self::OwnEntriesNotGiven { hub } => {
                 Some(*hub)
             }
@@ -85,6 +122,27 @@ impl fmt::Display for Alarm {
                 "two different entries {seq} of {}'s journal in {collection}: its disk was cloned \
                  or restored, or its key is stolen; both are kept",
                 author.short()
+            ),
+            Self::Trespassed { author, collection, seq, doc } => write!(
+                f,
+                "entry {seq} of {}'s journal in {collection} changes document {doc}, which belongs \
+                 to another school; it is kept as evidence and changes nothing",
+                author.short()
+            ),
+            Self::WitnessedOtherwise { author, collection, seq, witness } => write!(
+                f,
+                "entry {seq} of {}'s journal in {collection} is not the one that {} has \
+                 countersigned: the journal was rewritten, or the witness's word is wrong; the \
+                 statement is kept",
+                author.short(),
+                witness.short()
+            ),
+            Self::WitnessedMissing { author, collection, entries, witness } => write!(
+                f,
+                "{} shows its journal in {collection} without the last {entries} entries that {} \
+                 has countersigned, for a day now",
+                author.short(),
+                witness.short()
             ),
             Self::MembershipForked { n } => write!(
                 f,

@@ -167,7 +167,7 @@ pub struct EnvelopeRecord {
     pub seq: u64,
     /// Hash of `bytes`.
     pub hash: Hash,
-    /// Which document it changes.
+    /// Which document it changes; [`DocId::NOBODYS`] if that belongs to another hub.
     pub doc: DocId,
     /// The signed envelope.
     pub bytes: Vec<u8>,

@@ -313,6 +313,7 @@ impl Node {
                 }
                 None if is_missing(&journals, &here, &signed) => {
                     journals.mend(&signed);
+                    self.note_trespass(&signed);
                     mended.push(signed.record());
                     here.insert((author, seq), signed);
                 }

@@ -150,6 +150,7 @@ impl Node {
             accepted: outcome.accepted.iter().map(SignedEnvelope::record).collect(),
             cuts: outcome.cuts,
         };
+        outcome.accepted.iter().for_each(|signed| self.note_trespass(signed));
         let is_cut = matches!(&op, StoreOp::Rejudge { cuts, .. } if !cuts.is_empty());
         if is_cut {
             self.unmade += 1;

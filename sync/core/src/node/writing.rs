@@ -84,6 +84,10 @@ impl Node {
             let reason = "this school does not write to that collection";
             return self.refuse(request, Refusal::NotAllowed(reason.into()));
         }
+        if !key.1.may_be_written_by(&self.hub) {
+            let reason = "the document belongs to another school";
+            return self.refuse(request, Refusal::NotAllowed(reason.into()));
+        }
         if self.is_in_doubt() {
             return self.refuse(request, Refusal::InDoubt);
         }
@@ -218,7 +222,7 @@ impl Node {
         } else {
             let fingerprint = journals.fingerprint(&collection);
             let records = accepted.iter().map(SignedEnvelope::record).collect();
-            let key = |signed: &SignedEnvelope| (collection.clone(), signed.envelope.doc);
+            let key = |signed: &SignedEnvelope| (collection.clone(), signed.doc());
             let keys = accepted.iter().map(key).collect();
             let op = StoreOp::AppendEnvelopes { envelopes: records, fingerprint };
             let collection = collection.clone();
@@ -241,6 +245,7 @@ impl Node {
         if accepted.iter().any(|signed| signed.envelope.author == self.hub) {
             self.own_entries_came(now, collection);
         }
+        accepted.iter().for_each(|signed| self.note_trespass(signed));
         if !aside.is_empty() {
             let collection = collection.clone();
             self.writes.push_front(WriteJob::SetAside { collection, envelopes: aside });
@@ -272,6 +277,17 @@ impl Node {
         if self.forked.insert((collection.clone(), author)) {
             let collection = collection.clone();
             self.alarm(Alarm::JournalForked { author, collection, seq });
+        }
+    }
+
+    /// Tells once that somebody has signed a change of another hub's document.
+    pub(super) fn note_trespass(&mut self, signed: &SignedEnvelope) {
+        let Envelope { author, collection, seq, doc, .. } = &signed.envelope;
+        let place = (collection.clone(), *author);
+        if signed.envelope.is_trespass() && self.trespassers.insert(place) {
+            let (author, seq, doc) = (*author, *seq, *doc);
+            let collection = collection.clone();
+            self.alarm(Alarm::Trespassed { author, collection, seq, doc });
         }
     }
 

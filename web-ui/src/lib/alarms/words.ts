@@ -1,18 +1,20 @@
 import type { Alarm, AlarmKind } from '$lib/api/alarms';
 import { m } from '$lib/paraglide/messages';
 
-type Words = (inputs: { school: string; count: string }) => string;
+type Words = (inputs: { school: string; count: string; witness: string }) => string;
 
 /** What happened, one sentence for each code of the hub. */
 export const WHAT: Record<string, Words> = {
   journal_forked: m.alarm_journal_forked,
-  tail_removed: m.alarm_tail_removed,
+  trespassed: m.alarm_trespassed,
+  witnessed_otherwise: m.alarm_witnessed_otherwise,
+  witnessed_missing: m.alarm_tail_removed,
   membership_forked: m.alarm_membership_forked,
   restored: m.alarm_restored_what,
   own_entries_missing: m.alarm_own_entries_missing,
   own_entries_not_given: m.alarm_own_entries_not_given,
   cloned: m.alarm_cloned,
-  wrong_piece: m.alarm_wrong_piece_what,
+  wrong_pieces: m.alarm_wrong_piece_what,
   journal_damaged: m.alarm_journal_damaged,
   change_skipped: m.alarm_change_skipped,
   document_damaged: m.alarm_document_damaged,
@@ -25,6 +27,8 @@ export const KINDS: Record<AlarmKind, { title: () => string; next: () => string 
   restored: { title: m.alarm_restored, next: m.alarm_restored_next },
   wrong_piece: { title: m.alarm_wrong_piece, next: m.alarm_wrong_piece_next },
   damage: { title: m.alarm_damage, next: m.alarm_damage_next },
+  trespass: { title: m.alarm_trespass, next: m.alarm_trespass_next },
+  witness: { title: m.alarm_witness, next: m.alarm_witness_next },
 };
 
 export interface AlarmWords {
@@ -38,7 +42,11 @@ type Said = Pick<Alarm, 'kind' | 'text_code' | 'params' | 'school'>;
 /** An alarm as sentences; one that is newer than this page in the hub's own words. */
 export function alarmWords({ kind, text_code, params, school }: Said): AlarmWords {
   const words = KINDS[kind] ?? { title: m.alarm_other, next: m.alarm_other_next };
-  const named = { school: school ?? m.our_school(), count: String(params.entries ?? '') };
+  const named = {
+    school: school ?? m.our_school(),
+    count: String(params.entries ?? ''),
+    witness: String(params.witness ?? ''),
+  };
   const what = WHAT[text_code]?.(named) ?? String(params.text ?? text_code);
   return { title: words.title(), what, next: words.next() };
 }

@@ -1,6 +1,13 @@
 import { get, send } from './client';
 
-export type AlarmKind = 'fork' | 'equivocation' | 'restored' | 'wrong_piece' | 'damage';
+export type AlarmKind =
+  | 'fork'
+  | 'equivocation'
+  | 'restored'
+  | 'wrong_piece'
+  | 'damage'
+  | 'trespass'
+  | 'witness';
 
 /** Something that a person has to know about, kept until somebody has seen it. */
 export interface Alarm {
