@@ -57,7 +57,9 @@ impl<'a> Packer<'a> {
         self.open.as_ref().is_some_and(|open| open.blob == Some(blob))
     }
 
-    /// Writes a frame; `note` adds what it contains.
+    /// Writes a frame; `note` adds what it contains. Segments end after what fills them, but never
+    /// between a manifest and its first piece: whoever reads the next one could not tell what the
+    /// piece belongs to.
     pub(super) fn put(
         &mut self,
         frame: &Frame,
@@ -80,10 +82,15 @@ impl<'a> Packer<'a> {
             open.blob = Some(*blob);
         }
         self.live.add(open.segment.plain_bytes() - before);
-        if open.segment.plain_bytes() >= self.app.courier.segment_bytes.load(Ordering::Relaxed) {
+        let is_full = open.segment.plain_bytes() >= self.segment_bytes();
+        if is_full && !matches!(frame, Frame::Blob { .. }) {
             self.end_segment()?;
         }
         Ok(())
+    }
+
+    fn segment_bytes(&self) -> u64 {
+        self.app.courier.segment_bytes.load(Ordering::Relaxed)
     }
 
     /// Ends the segment that is being written, if there is one; what is in it counts then.

@@ -136,20 +136,23 @@ fn wanted(db: &Connection, planned: &[Want]) -> rusqlite::Result<(Vec<BlobWant>,
     list.retain(|blob| seen.insert(*blob));
     let are_all = list.len() <= RECEIPT_WANTS_MAX;
     list.truncate(RECEIPT_WANTS_MAX);
-    let wants = list.into_iter().map(|blob| want(db, blob)).collect::<Result<_, _>>()?;
+    let mut wants = Vec::with_capacity(list.len());
+    for blob in list {
+        wants.extend(want(db, blob)?);
+    }
     Ok((wants, are_all))
 }
 
-fn want(db: &Connection, blob: BlobId) -> rusqlite::Result<BlobWant> {
+/// Says what is missing of a blob; none if it is whole, which a plan made before an import does
+/// not know.
+fn want(db: &Connection, blob: BlobId) -> rusqlite::Result<Option<BlobWant>> {
     let stored = blobs::load(db, &blob)?;
     let manifest = stored.manifest.as_deref().and_then(|bytes| Manifest::decode(bytes).ok());
-    Ok(match manifest {
-        None => BlobWant { blob, missing: Vec::new() },
-        Some(manifest) => {
-            let held = Bitmap::from_bytes(&stored.bitmap, manifest.pieces.len());
-            BlobWant::of(blob, held.missing())
-        }
-    })
+    let Some(manifest) = manifest else {
+        return Ok(Some(BlobWant { blob, missing: Vec::new() }));
+    };
+    let held = Bitmap::from_bytes(&stored.bitmap, manifest.pieces.len());
+    Ok((!held.is_full()).then(|| BlobWant::of(blob, held.missing())))
 }
 
 fn next_number(tx: &Transaction<'_>) -> Result<u64, ApiError> {

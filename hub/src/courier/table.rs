@@ -226,13 +226,13 @@ pub(super) fn is_taken(db: &Connection, hash: &Hash) -> rusqlite::Result<bool> {
         .query_row([hash.as_bytes()], |row| row.get(0))
         .optional()?;
     let Some(blobs) = blobs else { return Ok(false) };
-    let mut is_whole = db.prepare_cached(IS_WHOLE)?;
-    for blob in blobs.chunks_exact(32) {
-        if !is_whole.query_row([blob], |row| row.get(0))? {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+    let mut blobs = blobs.chunks_exact(32).map(|blob| blob.try_into().expect("chunks of 32"));
+    blobs.try_fold(true, |are_whole, blob| Ok(are_whole && is_whole(db, &BlobId(blob))?))
+}
+
+/// Says whether a blob is whole here.
+pub(super) fn is_whole(db: &Connection, blob: &BlobId) -> rusqlite::Result<bool> {
+    db.prepare_cached(IS_WHOLE)?.query_row([blob.as_bytes()], |row| row.get(0))
 }
 
 pub(super) fn remember_parcel(

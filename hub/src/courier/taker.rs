@@ -10,9 +10,10 @@ use yingxue_sync_core::event::StoreError;
 use yingxue_sync_core::id::{AllianceId, BlobId, HubId};
 use yingxue_sync_io::courier::{Frames, StickError};
 
-use super::{Live, receipts};
+use super::{Live, receipts, table};
 use crate::app::App;
 use crate::jobs::JobError;
+use crate::problem::ApiError;
 
 /// Bytes of pieces that are handed over, and made durable, at a time.
 const PIECES_BYTES: usize = 8 << 20;
@@ -25,6 +26,8 @@ pub(super) struct Taker<'a> {
     author: HubId,
     alliance: AllianceId,
     blob: Option<Taking>,
+    /// The blob of the newest manifest, if its pieces are not needed or not wanted here.
+    passed_over: Option<BlobId>,
     pub taken: Taken,
 }
 
@@ -71,7 +74,8 @@ impl<'a> Taker<'a> {
         runtime: &'a Handle,
         (author, alliance): (HubId, AllianceId),
     ) -> Self {
-        Self { app, live, runtime, author, alliance, blob: None, taken: Taken::default() }
+        let taken = Taken::default();
+        Self { app, live, runtime, author, alliance, blob: None, passed_over: None, taken }
     }
 
     /// Takes the frames of a segment.
@@ -80,7 +84,10 @@ impl<'a> Taker<'a> {
     /// If the whole import cannot go on.
     pub(super) fn take<R: Read>(&mut self, frames: Frames<R>) -> Result<SegmentTaken, Stop> {
         let mut taken = SegmentTaken { blobs: Vec::new(), refused: None };
-        self.blob = None;
+        self.passed_over = None;
+        // Hubs of before have put a manifest at the end of a segment and its first piece into the
+        // next one: what the last one was about still counts.
+        taken.blobs.extend(self.blob.as_ref().map(|taking| taking.blob));
         for frame in frames {
             if self.live.stops(self.app) {
                 return Err(Stop::Stick(StickError::Cancelled));
@@ -149,7 +156,7 @@ impl<'a> Taker<'a> {
         taken: &mut SegmentTaken,
     ) -> Result<(), Stop> {
         self.flush(taken)?;
-        self.blob = None;
+        (self.blob, self.passed_over) = (None, Some(blob));
         let pieces = yingxue_sync_core::blob::Manifest::decode(&manifest)
             .map_or(0, |manifest| manifest.pieces.len());
         let outcome = self.carry(Carried::Blob { blob, manifest }, taken)?;
@@ -157,6 +164,7 @@ impl<'a> Taker<'a> {
             taken.blobs.push(blob);
             if !outcome.is_whole {
                 let held = Bitmap::from_bytes(&outcome.held, pieces);
+                self.passed_over = None;
                 self.blob = Some(Taking { blob, held, pieces: Vec::new(), bytes: 0 });
             }
         }
@@ -170,8 +178,11 @@ impl<'a> Taker<'a> {
         bytes: Vec<u8>,
         taken: &mut SegmentTaken,
     ) -> Result<(), Stop> {
-        // Of a blob that is here, or that was refused.
         let Some(taking) = self.blob.as_mut().filter(|taking| taking.blob == blob) else {
+            if self.passed_over != Some(blob) && !self.is_whole(blob)? {
+                let words = "a part of a lesson came without the list of the lesson's parts";
+                taken.refused.get_or_insert(words.to_owned());
+            }
             return Ok(());
         };
         if taking.held.has(piece) {
@@ -180,6 +191,11 @@ impl<'a> Taker<'a> {
         taking.bytes += bytes.len();
         taking.pieces.push((piece, bytes));
         if taking.bytes >= PIECES_BYTES { self.flush(taken) } else { Ok(()) }
+    }
+
+    fn is_whole(&self, blob: BlobId) -> Result<bool, Stop> {
+        let is_whole = self.app.db.read_blocking(|db| table::is_whole(db, &blob));
+        is_whole.map_err(|error| Stop::Hub(ApiError::from(error).into()))
     }
 
     /// Hands over the pieces that were gathered.

@@ -1,0 +1,81 @@
+//! What one stick carries, and the next one does not any more.
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stick_carries_what_is_missing_and_the_next_one_no_more() {
+    let schools = schools().await;
+    let (_, first) = add_lesson(&schools.lead, 1).await;
+    let stick = schools.stick(0);
+    let exported = schools.export(&stick, 1).await;
+    assert_eq!((exported.lessons.len(), exported.blobs, exported.left_out), (1, 2, 0));
+    let imported = schools.import(&stick).await;
+    assert_eq!(imported.refused, []);
+    assert_eq!((imported.lessons.len(), imported.blobs), (1, 2));
+    assert_eq!(imported.receipt, Some(report::ReceiptLeft::Written));
+    assert!(are_whole(&schools.village, &first));
+
+    let again = schools.import(&stick).await;
+    assert_eq!((again.envelopes, again.payload_bytes, again.refused.len()), (0, 0, 0));
+    let (_, second) = add_lesson(&schools.lead, 2).await;
+    let exported = schools.export(&stick, 2).await;
+    assert_eq!(exported.lessons.len(), 1, "{exported:?}");
+    assert_eq!(exported.lessons[0].title, "第2课");
+    assert_eq!(exported.envelopes, 1);
+    assert!(!folder_of(&stick, 1).exists(), "what was taken goes");
+    schools.import(&stick).await;
+    assert!(are_whole(&schools.village, &second));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_lies_on_a_stick_already_is_not_written_twice() {
+    let schools = schools().await;
+    add_lesson(&schools.lead, 1).await;
+    let stick = schools.stick(0);
+    let first = schools.export(&stick, 1).await;
+    let second = schools.export(&stick, 2).await;
+    assert!(first.payload_bytes > 100_000);
+    assert_eq!((second.payload_bytes, second.envelopes), (0, 0));
+    let imported = schools.import(&stick).await;
+    assert_eq!((imported.lessons.len(), imported.refused.len()), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_schools_share_a_stick_and_a_small_one_holds_the_floor_first() {
+    let schools = schools().await;
+    for n in 1..=3 {
+        add_lesson(&schools.lead, n).await;
+    }
+    let stick = schools.stick(0);
+    let to = schools.village.app.sync.hub_id();
+    let small = NewJob { bytes_max: Some(140_000), ..export_to(&stick, to, 1) };
+    let (report, outcome) = run(&schools.lead, small, 0).await;
+    outcome.unwrap();
+    assert_eq!(report.left_out, 3, "sound fits, originals do not: {report:?}");
+    let imported = schools.import(&stick).await;
+    assert_eq!((imported.lessons.len(), imported.blobs), (3, 3), "{imported:?}");
+    let rest = schools.export(&stick, 2).await;
+    assert_eq!((rest.blobs, rest.left_out), (3, 0));
+    assert_eq!(schools.import(&stick).await.blobs, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_here_is_not_asked_for_by_a_plan_that_was_made_before() {
+    use yingxue_sync_core::event::Want;
+    let schools = schools().await;
+    let (_, blobs) = add_lesson(&schools.lead, 1).await;
+    let app = schools.lead.app.clone();
+    let want = |blob| Want {
+        blob,
+        collection: catalog::collection(),
+        priority: 0,
+        deadline_wall_ms: None,
+    };
+    let wants = blobs.into_iter().chain([BlobId([9; 32])]).map(want).collect();
+    let planned = crate::night::tonight::Tonight { wants, ..Default::default() };
+    app.sync.news().policy().set_tonight(planned.into());
+    let view = app.sync.courier_view().await.unwrap();
+    let made = tokio::task::spawn_blocking(move || receipts::make(&app, &view).unwrap());
+    let wants = made.await.unwrap().receipt.wants;
+    assert!(wants.iter().all(|want| !blobs.contains(&want.blob)), "{wants:?}");
+}
