@@ -123,13 +123,15 @@ fn export_to(stick: &Path, to: HubId, parcel: u32) -> NewJob {
         targets: vec![to],
         bytes_max: None,
         parcel: ParcelId(parcel),
+        lessons: Vec::new(),
     }
 }
 
 fn import_from(stick: &Path) -> NewJob {
     let folder = Some(stick.to_str().unwrap().to_owned());
-    let (targets, parcel) = (Vec::new(), ParcelId(0));
-    NewJob { kind: Kind::Import, folder, upload_id: None, targets, bytes_max: None, parcel }
+    let (kind, targets, parcel) = (Kind::Import, Vec::new(), ParcelId(0));
+    let lessons = Vec::new();
+    NewJob { kind, folder, upload_id: None, targets, bytes_max: None, parcel, lessons }
 }
 
 impl Schools {
@@ -385,6 +387,46 @@ async fn several_schools_share_a_stick_and_a_small_one_holds_the_floor_first() {
     let rest = schools.export(&stick, 2).await;
     assert_eq!((rest.blobs, rest.left_out), (3, 0));
     assert_eq!(schools.import(&stick).await.blobs, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_of_named_lessons_carries_these_whatever_the_receipt_says_and_no_other() {
+    let schools = schools().await;
+    let mut lessons = Vec::new();
+    for n in 1..=3 {
+        lessons.push(add_lesson(&schools.lead, n).await.0);
+    }
+    let stick = schools.stick(0);
+    let to = schools.village.app.sync.hub_id();
+    let named = |parcel| NewJob { lessons: vec![lessons[1]], ..export_to(&stick, to, parcel) };
+    let (report, outcome) = run(&schools.lead, named(1), 0).await;
+    outcome.unwrap();
+    let carried: Vec<&str> = report.lessons.iter().map(|one| one.title.as_str()).collect();
+    assert_eq!((carried, report.blobs, report.left_out), (vec!["第2课"], 2, 0));
+    let imported = schools.import(&stick).await;
+    assert_eq!((imported.lessons.len(), imported.blobs), (1, 2), "{imported:?}");
+    let rest = schools.export(&stick, 2).await;
+    assert_eq!(rest.blobs, 4, "the others are still lacking: {rest:?}");
+    schools.import(&stick).await;
+    // Whatever the receipt says, somebody knows better: a disk has lost it since.
+    let other = schools.stick(1);
+    let again = NewJob { lessons: vec![lessons[1]], ..export_to(&other, to, 3) };
+    let (report, outcome) = run(&schools.lead, again, 0).await;
+    outcome.unwrap();
+    assert_eq!(report.blobs, 2, "{report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_export_may_name_is_bounded() {
+    let schools = schools().await;
+    let lead = &schools.lead;
+    let admin = lead.log_in("admin").await;
+    let to = [schools.village.app.sync.hub_id().to_string()];
+    for wrong in [vec!["7".to_owned()], vec!["0".repeat(32); 1_001]] {
+        let body = json!({"to": to, "lessons": wrong});
+        let answer = lead.post("/api/v1/courier/exports", &admin, body).await;
+        assert_eq!(answer.outcome(), "422 invalid_input");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
