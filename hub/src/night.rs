@@ -4,17 +4,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, MissedTickBehavior};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use yingxue_sync_core::id::{DocId, HubId};
+use yingxue_sync_core::id::HubId;
 
 use crate::accounts::Teacher;
 use crate::app::{App, now_ms};
 use crate::events::HubEvent;
-use crate::lessons::parse;
 use crate::problem::{ApiError, Body, Problem};
 
 pub mod clock;
@@ -23,6 +22,7 @@ pub mod lesson;
 pub mod links;
 pub mod map;
 pub mod overview;
+pub mod pins;
 pub mod policy;
 pub mod readiness;
 pub mod reports;
@@ -47,7 +47,8 @@ pub fn routes() -> OpenApiRouter<App> {
         .routes(routes!(overview::show))
         .routes(routes!(sync_now))
         .routes(routes!(pause, go_on))
-        .routes(routes!(pin, unpin))
+        .routes(routes!(pins::list))
+        .routes(routes!(pins::pin, pins::unpin))
         .routes(routes!(slip::show))
         .routes(routes!(map::show))
         .routes(routes!(courier_list::show))
@@ -60,14 +61,6 @@ pub fn routes() -> OpenApiRouter<App> {
 pub struct NightPause {
     /// Unix milliseconds, at most 24 hours ahead.
     pub until: i64,
-}
-
-/// A lesson that somebody wants to have here.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct LessonPin {
-    /// True: before everything else.
-    pub is_urgent: bool,
 }
 
 /// Fetches everything from now on, whatever the window and classes say, for one night.
@@ -103,57 +96,8 @@ async fn go_on(State(app): State<App>, _: Teacher) -> Result<axum::http::StatusC
     ask(&app, Asked::default()).await
 }
 
-/// Wants a lesson, or wants it before everything else.
-#[utoipa::path(put, path = "/night/pins/{lesson_id}", tag = "night", request_body = LessonPin,
-    params(("lesson_id" = String, Path)),
-    responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem),
-        (status = 404, body = Problem)))]
-async fn pin(
-    State(app): State<App>,
-    _: Teacher,
-    Path(lesson): Path<String>,
-    Body(pin): Body<LessonPin>,
-) -> Result<axum::http::StatusCode, ApiError> {
-    set_pin(&app, parse(&lesson)?, Some((pin.is_urgent, now_ms()))).await
-}
-
-/// Does not want a lesson more than others any more.
-#[utoipa::path(delete, path = "/night/pins/{lesson_id}", tag = "night",
-    params(("lesson_id" = String, Path)),
-    responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem),
-        (status = 404, body = Problem)))]
-async fn unpin(
-    State(app): State<App>,
-    _: Teacher,
-    Path(lesson): Path<String>,
-) -> Result<axum::http::StatusCode, ApiError> {
-    set_pin(&app, parse(&lesson)?, None).await
-}
-
 async fn ask(app: &App, asked: Asked) -> Result<axum::http::StatusCode, ApiError> {
     app.db.write(move |tx| asked.store(tx)).await?;
-    changed(app);
-    Ok(axum::http::StatusCode::NO_CONTENT)
-}
-
-async fn set_pin(
-    app: &App,
-    lesson: DocId,
-    pinned: Option<(bool, i64)>,
-) -> Result<axum::http::StatusCode, ApiError> {
-    let is_known = app
-        .db
-        .write(move |tx| -> rusqlite::Result<bool> {
-            let is_known = lesson::load(tx, &lesson)?.is_some();
-            if is_known {
-                tonight::pin(tx, &lesson, pinned)?;
-            }
-            Ok(is_known)
-        })
-        .await?;
-    if !is_known {
-        return Err(ApiError::not_found());
-    }
     changed(app);
     Ok(axum::http::StatusCode::NO_CONTENT)
 }
@@ -184,8 +128,10 @@ pub async fn run(app: App) {
             tracing::warn!(%error, "what links carry cannot be kept");
         }
         if round % LOOKS_A_ROUND == 0 {
-            let done = warnings::warn(&app).await;
-            if let Err(error) = done.and(reports.tell(&app).await) {
+            let at = overview::Moment::now(&app);
+            let done = warnings::warn(&app, &at).await;
+            let clock = std::time::Instant::now();
+            if let Err(error) = done.and(reports.tell(&app, &at, clock).await) {
                 tracing::warn!(%error, "the state of tomorrow's lessons cannot be told");
             }
         }
@@ -230,15 +176,19 @@ impl Watch {
         });
         let is_time_kept = clock::is_due(now, seen_at_ms) && !is_doubtful;
         if is_time_kept || !found.received.is_empty() || !found.hours.is_empty() {
-            app.db
-                .write(move |tx| -> rusqlite::Result<()> {
-                    if is_time_kept {
-                        clock::keep(tx, now)?;
-                    }
-                    // A clock that jumps would put what flows into hours that were not.
-                    if is_doubtful { Ok(()) } else { links::keep(tx, &found) }
-                })
-                .await?;
+            let (own, config) = (app.sync.hub_id(), policy.config.clone());
+            let kept = app.db.write(move |tx| -> rusqlite::Result<bool> {
+                if is_time_kept {
+                    clock::keep(tx, now)?;
+                }
+                // A clock that jumps would put what flows into hours that were not.
+                if is_doubtful {
+                    return Ok(false);
+                }
+                links::keep(tx, &found)?;
+                links::uses_up(tx, &own, &config, &found)
+            });
+            is_changed |= kept.await?;
         }
         if is_changed {
             changed(app);

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rusqlite::params;
 use yingxue_sync_core::courier::{Frame, Manifest, ParcelId, VERSION, View, batch_of};
-use yingxue_sync_core::id::HubId;
+use yingxue_sync_core::id::{DocId, HubId};
 use yingxue_sync_core::wire::BATCH_BYTES;
 use yingxue_sync_io::courier::{Parcel, Stick, StickError, YXC_BYTES_MAX, yxc_head};
 
@@ -42,7 +42,8 @@ pub(super) fn run(
     let Some(folder) = &row.folder else { return for_browser(app, row, view, live, report) };
     let folder = Path::new(folder);
     let (bytes_max, reserve_bytes) = (row.bytes_max, STICK_RESERVE_BYTES);
-    let export = Export { app, view, live, folder, bytes_max, reserve_bytes };
+    let only = row.lessons.as_slice();
+    let export = Export { app, view, live, folder, bytes_max, reserve_bytes, only };
     export.to_stick(&row.targets, row.parcel, report).map(drop)
 }
 
@@ -62,7 +63,8 @@ fn for_browser(
         let bytes_max = Some(bytes_max.saturating_sub(STICK_RESERVE_BYTES));
         let parcel = ParcelId(row.parcel.0.wrapping_add(place));
         let reserve_bytes = app.config.uploads.disk_reserve_bytes.max(STICK_RESERVE_BYTES);
-        let export = Export { app, view, live, folder: &folder, bytes_max, reserve_bytes };
+        let (folder, only) = (folder.as_path(), row.lessons.as_slice());
+        let export = Export { app, view, live, folder, bytes_max, reserve_bytes, only };
         let signed = export.to_stick(std::slice::from_ref(hub), parcel, report)?;
         report.receipt = None;
         let bytes = yxc_head(&signed).len() as u64 + signed.manifest.total_bytes();
@@ -81,6 +83,7 @@ struct Export<'a> {
     folder: &'a Path,
     bytes_max: Option<u64>,
     reserve_bytes: u64,
+    only: &'a [DocId],
 }
 
 impl Export<'_> {
@@ -96,7 +99,8 @@ impl Export<'_> {
         let mut targets = self.targets(hubs)?;
         let empty = self.empty_manifest(parcel, &targets);
         let kept = self.look_at_own_parcels(&stick, &mut targets, &empty).map_err(failed)?;
-        let groups = self.app.db.read_blocking(|db| needs::groups(db, self.view, &targets));
+        let groups =
+            self.app.db.read_blocking(|db| needs::groups(db, self.view, &targets, self.only));
         let groups = groups.map_err(crate::problem::ApiError::from)?;
         let writer = stick.write_parcel(self.app.sync.keys(), empty, kept).map_err(failed)?;
         let free = stick.free_bytes().map_err(failed)?.saturating_sub(self.reserve_bytes);

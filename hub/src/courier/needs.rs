@@ -80,6 +80,8 @@ struct Wishes<'a> {
     receipt: Option<&'a Receipt>,
     places: BTreeMap<BlobId, usize>,
     new_docs: BTreeSet<DocId>,
+    /// If there are any, nothing but these; what the receipt does not say of them is lacking.
+    asked: BTreeSet<DocId>,
 }
 
 impl Item {
@@ -113,11 +115,13 @@ fn readers_of(collection: &CollectionView, targets: &[Target]) -> Vec<usize> {
     (0..targets.len()).filter(may_read).collect()
 }
 
-/// Lists what targets lack, one group for each way in which collections are shared among them.
+/// Lists what targets lack, one group for each way in which collections are shared among them;
+/// of lessons `only` these, if it names any: somebody knows that they lack those.
 pub(super) fn groups(
     db: &Connection,
     view: &View,
     targets: &[Target],
+    only: &[DocId],
 ) -> rusqlite::Result<Vec<Group>> {
     let mut groups: BTreeMap<Vec<usize>, Group> = BTreeMap::new();
     for collection in &view.collections {
@@ -139,7 +143,7 @@ pub(super) fn groups(
             }
         }
         if collection.id == catalog::collection() {
-            group.items = items(db, view, targets, &readers)?;
+            group.items = items(db, view, targets, &readers, only)?;
         }
     }
     Ok(groups.into_values().collect())
@@ -150,9 +154,13 @@ fn items(
     view: &View,
     targets: &[Target],
     readers: &[usize],
+    only: &[DocId],
 ) -> rusqlite::Result<Vec<Item>> {
-    let wishes = readers.iter().map(|place| Wishes::of(db, view, targets[*place].receipt.as_ref()));
-    let wishes: Vec<Wishes<'_>> = wishes.collect::<Result<_, _>>()?;
+    let wish = |place: &usize| {
+        let wishes = Wishes::of(db, view, targets[*place].receipt.as_ref())?;
+        Ok(Wishes { asked: only.iter().copied().collect(), ..wishes })
+    };
+    let wishes: Vec<Wishes<'_>> = readers.iter().map(wish).collect::<rusqlite::Result<_>>()?;
     let mut items: BTreeMap<(DocId, usize), Item> = BTreeMap::new();
     let mut seen = BTreeSet::new();
     for (age, track) in tracks(db)?.into_iter().enumerate() {
@@ -237,10 +245,13 @@ impl<'a> Wishes<'a> {
                 }
             }
         }
-        Ok(Self { receipt, places, new_docs })
+        Ok(Self { receipt, places, new_docs, asked: BTreeSet::new() })
     }
 
     fn is_wanted(&self, track: &Track) -> bool {
+        if !self.asked.is_empty() {
+            return self.asked.contains(&track.lesson);
+        }
         self.receipt.is_none_or(|receipt| {
             self.places.contains_key(&track.blob)
                 || !receipt.are_wants_complete

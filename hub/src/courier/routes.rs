@@ -8,7 +8,7 @@ use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use yingxue_sync_core::courier::ParcelId;
-use yingxue_sync_core::id::HubId;
+use yingxue_sync_core::id::{DocId, HubId};
 
 use super::drives::{self, Drives};
 use super::shown::{
@@ -29,6 +29,8 @@ const OPEN_MAX: u32 = 16;
 const RECENT_MAX: usize = 50;
 /// Schools that one export may be for.
 const TARGETS_MAX: usize = 256;
+/// Lessons that one export may be limited to: a week of what 36 schools lack of the same lead.
+const LESSONS_MAX: usize = 1_000;
 /// Files that one export for browsers makes; each is as long as a stick may be.
 const FILES_MAX: usize = 16;
 /// Least bytes of an export: a receipt, epochs and comments.
@@ -58,6 +60,10 @@ pub struct ExportToMake {
     /// A stick's folder on the hub; none to download it with a browser (at most 16 schools).
     #[serde(default)]
     folder: Option<String>,
+    /// Lessons to carry, at most 1,000, such as those of `/night/courier_list`; none for whatever
+    /// the schools lack. Entries of documents are carried in any case.
+    #[serde(default)]
+    lessons: Vec<String>,
 }
 
 /// An import to be made.
@@ -125,6 +131,7 @@ async fn export(
     Body(asked): Body<ExportToMake>,
 ) -> Result<(StatusCode, Json<CourierExport>), ApiError> {
     let targets = targets_of(&app, &asked)?;
+    let lessons = lessons_of(&asked)?;
     if asked.bytes_max.is_some_and(|bytes| bytes < BYTES_MAX_MIN) {
         let allowed = format!("{BYTES_MAX_MIN} bytes at least");
         return Err(ApiError::invalid_input("bytes_max", allowed));
@@ -135,7 +142,8 @@ async fn export(
     };
     let bytes_max = asked.bytes_max.map(|bytes| bytes.min(i64::MAX as u64));
     let parcel = ParcelId(u32::from_le_bytes(random()));
-    let job = NewJob { kind: Kind::Export, folder, upload_id: None, targets, bytes_max, parcel };
+    let (kind, upload_id) = (Kind::Export, None);
+    let job = NewJob { kind, folder, upload_id, targets, bytes_max, parcel, lessons };
     let row = enqueue(&app, job).await?;
     Ok((StatusCode::ACCEPTED, Json(shown_export(&app, row))))
 }
@@ -160,6 +168,15 @@ fn targets_of(app: &App, asked: &ExportToMake) -> Result<Vec<HubId>, ApiError> {
         }
     }
     Ok(targets)
+}
+
+fn lessons_of(asked: &ExportToMake) -> Result<Vec<DocId>, ApiError> {
+    let allowed = || format!("at most {LESSONS_MAX} ids of lessons, 32 hexadecimal characters");
+    let refused = || ApiError::invalid_input("lessons", allowed());
+    if asked.lessons.len() > LESSONS_MAX {
+        return Err(refused());
+    }
+    asked.lessons.iter().map(|id| id.parse().map_err(|_| refused())).collect()
 }
 
 async fn checked_folder(app: &App, teacher: &Teacher, folder: String) -> Result<String, ApiError> {
@@ -240,7 +257,8 @@ async fn import(
     let folder = Some(checked_folder(&app, &teacher, asked.folder).await?);
     let (targets, parcel) = (Vec::new(), ParcelId(0));
     let kind = Kind::Import;
-    let job = NewJob { kind, folder, upload_id: None, targets, bytes_max: None, parcel };
+    let lessons = Vec::new();
+    let job = NewJob { kind, folder, upload_id: None, targets, bytes_max: None, parcel, lessons };
     let row = enqueue(&app, job).await?;
     Ok((StatusCode::ACCEPTED, Json(shown_import(&app, row))))
 }

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use yingxue_sync_core::courier::ParcelId;
-use yingxue_sync_core::id::{BlobId, Hash, HubId};
+use yingxue_sync_core::id::{BlobId, DocId, Hash, HubId};
 
 use super::contents::Contents;
 use super::report::Report;
@@ -17,13 +17,13 @@ const ATTEMPTS_MAX: u32 = 5;
 
 const COLUMNS: &str = "id, kind, state, folder, \
     iif(upload_id is null, null, lower(hex(upload_id))), targets, bytes_max, parcel, done_bytes, \
-    total_bytes, report, error_code, error_detail, created_at, finished_at";
+    total_bytes, report, error_code, error_detail, created_at, finished_at, lessons";
 pub(crate) const SELECT_ONE: &str = "select {columns} from courier_jobs where id = ?1";
 pub(crate) const SELECT_RECENT: &str =
     "select {columns} from courier_jobs where kind = ?1 order by id desc limit ?2";
 pub(crate) const INSERT: &str = "insert into courier_jobs \
-    (kind, state, folder, upload_id, targets, bytes_max, parcel, created_at) \
-    values (?1, 'queued', ?2, unhex(?3), ?4, ?5, ?6, ?7)";
+    (kind, state, folder, upload_id, targets, bytes_max, parcel, created_at, lessons) \
+    values (?1, 'queued', ?2, unhex(?3), ?4, ?5, ?6, ?7, ?8)";
 pub(crate) const COUNT_OPEN: &str =
     "select count(*) from courier_jobs where state in ('queued', 'running')";
 pub(crate) const CLAIM: &str = "update courier_jobs set state = 'running', \
@@ -91,6 +91,8 @@ pub(crate) struct Row {
     pub error: Option<JobFailure>,
     pub created_at: i64,
     pub finished_at: Option<i64>,
+    /// Of an export: the only lessons that it carries; none for whatever is lacking.
+    pub lessons: Vec<DocId>,
 }
 
 /// What is asked for.
@@ -102,6 +104,7 @@ pub(crate) struct NewJob {
     pub targets: Vec<HubId>,
     pub bytes_max: Option<u64>,
     pub parcel: ParcelId,
+    pub lessons: Vec<DocId>,
 }
 
 /// Enqueues a job; `open_max` may wait and run.
@@ -112,6 +115,7 @@ pub(crate) fn insert(tx: &Transaction<'_>, job: &NewJob, open_max: u32) -> Resul
         return Err(ApiError::conflict(words));
     }
     let targets: Vec<u8> = job.targets.iter().flat_map(|hub| *hub.as_bytes()).collect();
+    let lessons: Vec<u8> = job.lessons.iter().flat_map(|lesson| *lesson.as_bytes()).collect();
     tx.prepare_cached(INSERT)?.execute(params![
         job.kind.as_str(),
         job.folder,
@@ -120,6 +124,7 @@ pub(crate) fn insert(tx: &Transaction<'_>, job: &NewJob, open_max: u32) -> Resul
         job.bytes_max,
         job.parcel.0,
         now_ms(),
+        lessons,
     ])?;
     Ok(tx.last_insert_rowid())
 }
@@ -128,7 +133,8 @@ pub(crate) fn insert(tx: &Transaction<'_>, job: &NewJob, open_max: u32) -> Resul
 pub(crate) fn insert_upload(tx: &Transaction<'_>, upload_id: &str) -> Result<i64, ApiError> {
     let upload_id = Some(upload_id.to_owned());
     let (kind, targets, parcel) = (Kind::Import, Vec::new(), ParcelId(0));
-    let job = NewJob { kind, folder: None, upload_id, targets, bytes_max: None, parcel };
+    let lessons = Vec::new();
+    let job = NewJob { kind, folder: None, upload_id, targets, bytes_max: None, parcel, lessons };
     insert(tx, &job, u32::MAX)
 }
 
@@ -265,6 +271,7 @@ fn row_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
     let detail: Option<String> = row.get(12)?;
     let detail = detail.unwrap_or_default();
     let targets = row.get_ref(5)?.as_blob()?.chunks_exact(32);
+    let lessons = row.get_ref(15)?.as_blob()?.chunks_exact(16);
     Ok(Row {
         id: row.get(0)?,
         kind: if row.get_ref(1)?.as_str()? == "export" { Kind::Export } else { Kind::Import },
@@ -280,5 +287,6 @@ fn row_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         error: code.map(|code| JobFailure { code, detail }),
         created_at: row.get(13)?,
         finished_at: row.get(14)?,
+        lessons: lessons.map(|id| DocId(id.try_into().expect("chunks of 16"))).collect(),
     })
 }

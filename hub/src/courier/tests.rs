@@ -132,13 +132,15 @@ fn export_to(stick: &Path, to: HubId, parcel: u32) -> NewJob {
         targets: vec![to],
         bytes_max: None,
         parcel: ParcelId(parcel),
+        lessons: Vec::new(),
     }
 }
 
 fn import_from(stick: &Path) -> NewJob {
     let folder = Some(stick.to_str().unwrap().to_owned());
-    let (targets, parcel) = (Vec::new(), ParcelId(0));
-    NewJob { kind: Kind::Import, folder, upload_id: None, targets, bytes_max: None, parcel }
+    let (kind, targets, parcel) = (Kind::Import, Vec::new(), ParcelId(0));
+    let lessons = Vec::new();
+    NewJob { kind, folder, upload_id: None, targets, bytes_max: None, parcel, lessons }
 }
 
 impl Schools {

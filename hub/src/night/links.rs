@@ -8,6 +8,8 @@ use yingxue_sync_core::id::{ContactId, HubId};
 use yingxue_sync_core::plan::history::{DAYS_KEPT, HourStats, LinkHistory, SeenHour, Today};
 use yingxue_sync_core::plan::{hour_of_week, local_day};
 
+use crate::config::NightConfig;
+
 /// Least time of an hour that says something about it.
 const OBSERVED_MS_MIN: u64 = 600_000;
 /// Least time of a download in an hour that says what a link carries.
@@ -201,6 +203,28 @@ fn store_one(
             today.expected
         ])
         .map(drop)
+}
+
+/// Says whether what a look has found, and was kept, uses up a budget that was not before: then
+/// nothing more is to be fetched, and not only when the plan is made anew anyway.
+///
+/// # Errors
+/// If the database fails.
+pub fn uses_up(
+    db: &Connection,
+    own: &HubId,
+    config: &NightConfig,
+    found: &Found,
+) -> rusqlite::Result<bool> {
+    let received = received(db, found.day)?;
+    let is_used_up = |(hub, bytes): &(HubId, u64)| {
+        let is_all = hub == own;
+        let limit =
+            if is_all { config.bytes_per_day_max } else { config.bytes_per_link_per_day_max };
+        let now = received.get(hub).copied().unwrap_or(0);
+        limit > 0 && now >= limit && now.saturating_sub(*bytes) < limit
+    };
+    Ok(found.received.iter().any(is_used_up))
 }
 
 /// Reads what the way to a hub carried.

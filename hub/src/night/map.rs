@@ -15,8 +15,8 @@ use yingxue_sync_core::event::{ContactView, DocEdit, DocValue, MemberView};
 use yingxue_sync_core::id::{DocId, HubId};
 use yingxue_sync_core::plan::history::HOURS;
 
-use super::links;
-use super::overview::{NightQuery, default_date, parse_date};
+use super::overview::{self, Moment, NightQuery, default_date, parse_date};
+use super::{links, reports};
 use crate::accounts::Anyone;
 use crate::app::{App, now_ms};
 use crate::catalog::projection::{Fields, Projected};
@@ -206,6 +206,8 @@ pub struct MapSchool {
     pub school: String,
     /// True for the lead school.
     pub is_lead: bool,
+    /// True for this school: then the numbers are of now, whatever it has told the others.
+    pub is_own: bool,
     /// The day that the numbers are about; none if it has told nothing.
     #[schema(value_type = Option<String>, format = Date)]
     pub date: Option<Date>,
@@ -266,23 +268,36 @@ pub async fn show(
     let view = app.sync.contacts().await;
     let (own, is_online) = (app.sync.hub_id(), app.sync.is_online());
     let offset = app.sync.news().policy().utc_offset_min;
+    let date = match date {
+        Some(date) => date,
+        None => app.db.read(move |db| default_date(db, now_ms(), offset)).await?,
+    };
+    let live = live(&app, date).await?;
     let items = app.db.read(move |db| -> rusqlite::Result<Vec<MapSchool>> {
-        let date = match date {
-            Some(date) => date,
-            None => default_date(db, now_ms(), offset)?,
-        };
         let seen: BTreeMap<HubId, i64> = history::last_seen(db)?.into_iter().collect();
         let told = told_days(db, None)?;
         let school = |member: &MemberView| {
             let contact = view.contacts.iter().find(|contact| contact.hub == member.hub);
             let usual = usual(db, &member.hub)?;
             let link = (member.hub != own).then(|| link(contact, is_online, usual));
-            let day = of_day(&told, &member.hub, date);
-            school(db, member, day, seen.get(&member.hub).copied(), link)
+            let day =
+                if member.hub == own { Some(&live) } else { of_day(&told, &member.hub, date) };
+            let seen_at = seen.get(&member.hub).copied();
+            let shown = school(db, member, day, seen_at, link)?;
+            Ok(MapSchool { is_own: member.hub == own, ..shown })
         };
         members.iter().map(school).collect()
     });
     Ok(Json(AllianceMap { items: items.await? }))
+}
+
+/// Reads how this hub's own lessons of a day stand now.
+async fn live(app: &App, date: Date) -> Result<ToldDay, ApiError> {
+    let (app, at) = (app.clone(), Moment::now(app));
+    let look = move || -> Result<ToldDay, ApiError> {
+        Ok(reports::told(date, &overview::light(&app, date, &at.tonight)?, at.now_ms))
+    };
+    tokio::task::spawn_blocking(look).await.map_err(ApiError::internal)?
 }
 
 /// Gives what a hub tells of a day, or of the newest day that it tells of.
@@ -315,6 +330,7 @@ fn school(
         hub_id: member.hub.to_string(),
         school: member.school.clone(),
         is_lead: member.is_lead,
+        is_own: false,
         date: day.map(|day| day.date),
         ready,
         ready_at,

@@ -1,6 +1,7 @@
 //! The page 今晚同步: whether the next school day can be taught, in one answer.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
@@ -30,6 +31,22 @@ const DAYS_AHEAD_MAX: i32 = 60;
 /// Steps of the plan that are shown: a screen.
 const STEPS_SHOWN: usize = 100;
 const MINUTE_MS: i64 = 60_000;
+
+/// The moment that a night is looked at, and the plan as it was then.
+#[derive(Debug, Clone)]
+pub struct Moment {
+    /// Milliseconds since 1970.
+    pub now_ms: i64,
+    /// The newest plan.
+    pub tonight: Arc<Tonight>,
+}
+
+impl Moment {
+    /// Gives the present one.
+    pub fn now(app: &App) -> Self {
+        Self { now_ms: now_ms(), tonight: app.sync.news().policy().tonight() }
+    }
+}
 
 /// What is asked for.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -172,7 +189,7 @@ pub async fn show(
 ) -> Result<Json<NightView>, ApiError> {
     let Query(query) = query?;
     let date = query.date.as_deref().map(parse_date).transpose()?;
-    view(&app, date).await.map(Json)
+    view(&app, date, &Moment::now(&app)).await.map(Json)
 }
 
 /// Reads a date of a request.
@@ -181,10 +198,9 @@ pub fn parse_date(text: &str) -> Result<Date, ApiError> {
 }
 
 /// Puts the view of a night together, from this disk as it is now.
-pub async fn view(app: &App, date: Option<Date>) -> Result<NightView, ApiError> {
+pub async fn view(app: &App, date: Option<Date>, at: &Moment) -> Result<NightView, ApiError> {
     let policy = app.sync.news().policy();
-    let tonight = policy.tonight();
-    let now = now_ms();
+    let Moment { now_ms: now, tonight } = at.clone();
     let (seen, looked) = (app.clone(), tonight.clone());
     // Files that are gone or cut are noticed here, and not when the class begins.
     let (date, lit, asked) = tokio::task::spawn_blocking(move || -> Result<_, ApiError> {

@@ -1,15 +1,14 @@
 //! Tells the alliance how this hub's lessons stand: at 20:00 and 07:00, and when it changes.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::ToSpan as _;
 use jiff::civil::Date;
-use tokio::time::Instant;
 
 use super::map::{self, DAYS_MAX, ToldDay, ToldLesson};
-use super::overview::{self, state_of};
+use super::overview::{self, Moment, state_of};
 use crate::alliance::refused;
-use crate::app::{App, now_ms};
+use crate::app::App;
 use crate::catalog::readiness::ReadinessState;
 use crate::problem::ApiError;
 use crate::timetable::{self, Entry, day};
@@ -32,19 +31,19 @@ pub struct Reports {
 }
 
 impl Reports {
-    /// Tells the others what they do not know, if it is time.
-    pub async fn tell(&mut self, app: &App) -> Result<(), ApiError> {
+    /// Tells the others what they do not know, if it is time; `clock` is one that does not jump.
+    pub async fn tell(&mut self, app: &App, at: &Moment, clock: Instant) -> Result<(), ApiError> {
         if app.sync.membership().is_none() || super::other_members(app).is_empty() {
             return Ok(());
         }
         let policy = app.sync.news().policy();
-        let now = now_ms();
-        let days = self.days(app, now, policy.utc_offset_min).await?;
+        let now = at.now_ms;
+        let days = self.days(app, at.clone(), policy.utc_offset_min).await?;
         let what = |day: &ToldDay| (day.date, day.counts, day.lessons.clone());
         let is_changed = days.iter().map(what).ne(self.told.iter().cloned());
         let hour = (now + i64::from(policy.utc_offset_min) * 60_000).div_euclid(HOUR_MS);
         let is_fixed = FIXED_HOURS.contains(&hour.rem_euclid(24)) && self.fixed_hour != Some(hour);
-        let is_early = self.told_at.is_some_and(|at| at.elapsed() < CHANGE_EVERY);
+        let is_early = self.told_at.is_some_and(|at| clock.duration_since(at) < CHANGE_EVERY);
         let has_lessons = days.iter().any(|day| !day.lessons.is_empty());
         if !(is_fixed || is_changed && !is_early) || !has_lessons && self.told.is_empty() {
             return Ok(());
@@ -56,14 +55,14 @@ impl Reports {
         if is_fixed {
             self.fixed_hour = Some(hour);
         }
-        self.told_at = Some(Instant::now());
+        self.told_at = Some(clock);
         self.told = days.iter().map(what).collect();
         Ok(())
     }
 
     /// Reads the days to tell of: today, and the next school day.
-    async fn days(&self, app: &App, now: i64, offset: i32) -> Result<Vec<ToldDay>, ApiError> {
-        let seen = app.clone();
+    async fn days(&self, app: &App, at: Moment, offset: i32) -> Result<Vec<ToldDay>, ApiError> {
+        let (seen, now) = (app.clone(), at.now_ms);
         let task = move || -> Result<Vec<ToldDay>, ApiError> {
             let today = day::date_at(now, offset);
             let mut dates = vec![today];
@@ -71,9 +70,8 @@ impl Reports {
             let tomorrow = today.saturating_add(1.days());
             dates.extend([tomorrow, next].into_iter().filter(|date| *date != today));
             dates.dedup();
-            let tonight = seen.sync.news().policy().tonight();
             let read = |date| -> Result<ToldDay, ApiError> {
-                Ok(told(date, &overview::light(&seen, date, &tonight)?, now))
+                Ok(told(date, &overview::light(&seen, date, &at.tonight)?, now))
             };
             dates.into_iter().take(DAYS_MAX).map(read).collect()
         };
@@ -105,7 +103,8 @@ fn month_of(date: Date) -> String {
     date.to_string().chars().take(7).collect()
 }
 
-fn told(date: Date, entries: &[Entry], now: i64) -> ToldDay {
+/// Gives what is told of a day.
+pub(super) fn told(date: Date, entries: &[Entry], now: i64) -> ToldDay {
     let count = |state| {
         let of_state = entries.iter().filter(|entry| state_of(entry) == Some(state));
         u32::try_from(of_state.count()).unwrap_or(u32::MAX)

@@ -155,18 +155,21 @@ pub fn start(app: App) -> std::io::Result<()> {
 
 /// Reads everything that is due, until a class begins.
 fn round(app: &App) -> Result<(), ApiError> {
-    while !app.shutdown.is_on() && !app.playing.is_on(Instant::now()) && batch(app)? {
+    while !app.shutdown.is_on() && batch(app, now_ms(), Instant::now())? {
         thread::sleep(BATCH_PAUSE);
     }
     Ok(())
 }
 
-/// Reads one batch of what is due first; says whether there was any. Not for async threads.
+/// Reads one batch of what is due first, unless a class is on; says whether it did. Not for async
+/// threads.
 ///
 /// # Errors
 /// If the database fails, or the disk.
-pub fn batch(app: &App) -> Result<bool, ApiError> {
-    let now = now_ms();
+pub fn batch(app: &App, now: i64, clock: Instant) -> Result<bool, ApiError> {
+    if app.playing.is_on(clock) {
+        return Ok(false);
+    }
     let week_ms = i64::from(app.config.night.scrub_days) * DAY_MS;
     let Some((blob, from_piece)) = app.db.read_blocking(|db| due(db, now, week_ms))? else {
         app.db.write_blocking(move |tx| finish(tx, now))?;

@@ -9,7 +9,7 @@ use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
-use super::overview::{self, NightView, parse_date};
+use super::overview::{self, Moment, NightView, parse_date};
 use super::readiness::{EntryReadiness, NextStep, Reason};
 use crate::app::App;
 use crate::catalog::readiness::{ReadinessState, TierName};
@@ -51,7 +51,7 @@ pub async fn show(
         Some("en") => &EN,
         Some(_) => return Err(ApiError::invalid_input("lang", "zh or en")),
     };
-    let view = overview::view(&app, date).await?;
+    let view = overview::view(&app, date, &Moment::now(&app)).await?;
     let school = app.school_name().unwrap_or_default();
     let offset = app.sync.news().policy().utc_offset_min;
     let page = page(&view, &school, offset, words);

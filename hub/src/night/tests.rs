@@ -2,6 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt as _;
+use std::time::Instant;
 
 use serde_json::{Value, json};
 use yingxue_codec::track::{SegmentInfo, TrackInfo, TrackKind};
@@ -15,7 +16,10 @@ use crate::app::trial::TrialHub;
 use crate::catalog::{self, NewLesson, NewTrack, collection};
 use crate::store::blobs;
 
+mod budgets;
+mod evening;
 mod false_green;
+mod reading_again;
 
 const PIECE: usize = 4_096;
 
@@ -31,6 +35,11 @@ pub(super) struct School {
 
 impl School {
     pub(super) async fn new() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// With more lessons each day, in the periods after that of its own.
+    pub(super) async fn with(more: &[DocId]) -> Self {
         let (hub, admin) = TrialHub::start_set_up().await;
         let founded = hub.post("/api/v1/alliance", &admin, json!({"name": "萤雪"})).await;
         assert_eq!(founded.outcome(), "201");
@@ -39,7 +48,7 @@ impl School {
         let lesson = DocId([7; 16]);
         let tracks = [("audio", audio, audio_bytes), ("slides", slides, slides_bytes)];
         publish(&hub, lesson, "分数的意义", &tracks).await;
-        let date = add_timetable(&hub, &admin, &[lesson]).await;
+        let date = add_timetable(&hub, &admin, &[&[lesson], more].concat()).await;
         let school = Self { hub, admin, audio, slides, lesson, date };
         school.check_all().await;
         school
@@ -62,7 +71,8 @@ impl School {
     /// Reads again all that is due, as the night does.
     pub(super) async fn check_all(&self) {
         let app = self.hub.app.clone();
-        tokio::task::spawn_blocking(move || while scrub::batch(&app).unwrap() {}).await.unwrap();
+        let read_all = move || while scrub::batch(&app, now_ms(), Instant::now()).unwrap() {};
+        tokio::task::spawn_blocking(read_all).await.unwrap();
     }
 
     /// Makes everything due.
@@ -79,11 +89,21 @@ impl School {
 
 /// Makes a whole blob of a track, as an import does; gives its length.
 async fn add_blob(hub: &TrialHub, kind: TrackKind, pieces: u32) -> (BlobId, u64) {
+    add_blob_of(hub, kind, pieces, PIECE).await
+}
+
+/// Likewise, of pieces of a size.
+async fn add_blob_of(
+    hub: &TrialHub,
+    kind: TrackKind,
+    pieces: u32,
+    piece_bytes: usize,
+) -> (BlobId, u64) {
     let count = pieces as usize;
     let content: Vec<u8> =
-        (0..PIECE * count).map(|i| (i * 7 + count) as u8 ^ (i >> 8) as u8).collect();
+        (0..piece_bytes * count).map(|i| (i * 7 + count) as u8 ^ (i >> 8) as u8).collect();
     let info = track_info(kind, pieces).encode();
-    let lengths = vec![PIECE as u32; count];
+    let lengths = vec![piece_bytes as u32; count];
     let manifest = Manifest::of(&lengths, &content, info).unwrap();
     let blob = manifest.blob_id();
     let path = hub.dir.path().join(format!("made-{blob}"));
@@ -278,8 +298,23 @@ async fn a_teacher_pauses_and_goes_on_and_a_pupil_does_not() {
     let pin = hub.json(put.clone(), &unknown, &teacher, json!({"is_urgent": true})).await;
     assert_eq!(pin.outcome(), "404 not_found");
     let known = format!("/api/v1/night/pins/{}", school.lesson);
-    assert_eq!(hub.json(put, &known, &teacher, json!({"is_urgent": true})).await.status, 204);
+    let pins = async |who: &str| hub.get("/api/v1/night/pins", who).await;
+    for is_urgent in [true, false] {
+        let pin = json!({"is_urgent": is_urgent});
+        assert_eq!(hub.json(put.clone(), &known, &teacher, pin).await.status, 204);
+        let listed = pins(&teacher).await.json()["items"].clone();
+        assert_eq!(listed.as_array().map(Vec::len), Some(1), "{listed}");
+        assert_eq!(listed[0]["lesson_id"], school.lesson.to_string());
+        assert_eq!(
+            (&listed[0]["title"], &listed[0]["is_urgent"]),
+            (&json!("分数的意义"), &json!(is_urgent))
+        );
+    }
+    assert_eq!(pins("").await.outcome(), "401 not_logged_in");
+    assert_eq!(pins(&pupil).await.outcome(), "403 not_allowed");
+    assert_eq!(hub.json(put, &known, &pupil, json!({})).await.outcome(), "403 not_allowed");
     assert_eq!(hub.delete(&known, &teacher).await.status, 204);
+    assert_eq!(pins(&teacher).await.json(), json!({"items": []}));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -320,17 +355,33 @@ async fn what_this_hub_tells_of_itself_is_on_its_own_map_and_other_documents_are
     // Under an id that is not this hub's own it is not believed.
     let author = || "hub".to_owned();
     app.sync.edit_doc(collection(), DocId([9; 16]), author(), edits.clone()).await.unwrap();
-    let show = async || school.hub.get("/api/v1/night/map", &school.admin).await.json();
-    assert_eq!(show().await["items"][0]["date"], Value::Null);
+    let days = async || app.db.read(|db| map::told_days(db, None)).await.unwrap();
+    assert_eq!(days().await, []);
     let own = map::document_of(&app.sync.hub_id(), &month);
     app.sync.edit_doc(collection(), own, author(), edits).await.unwrap();
-    let shown = show().await;
-    let own_row = &shown["items"][0];
-    assert_eq!((&own_row["ready"], &own_row["written_at"]), (&json!(1), &json!(77)), "{shown}");
-    assert_eq!(own_row["lessons"][0]["title"], "分数的意义");
+    assert_eq!(days().await, [(app.sync.hub_id(), told)]);
     let holders = app.db.read(map::holders).await.unwrap();
     assert_eq!(holders[&school.lesson].len(), 1);
-    assert_eq!(school.hub.get("/api/v1/night/map", "").await.outcome(), "401 not_logged_in");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_own_school_is_on_the_map_as_it_is_now_before_it_has_told_anybody() {
+    let school = School::new().await;
+    let path = format!("/api/v1/night/map?date={}", school.date);
+    assert_eq!(school.hub.get(&path, "").await.outcome(), "401 not_logged_in");
+    let show = async || school.hub.get(&path, &school.admin).await.json()["items"][0].clone();
+    let shown = show().await;
+    assert_eq!((&shown["is_own"], &shown["link"]), (&json!(true), &Value::Null), "{shown}");
+    assert_eq!((&shown["ready"], &shown["not_ready"]), (&json!(1), &json!(0)));
+    assert_eq!(
+        (&shown["date"], &shown["lessons"][0]["title"]),
+        (&json!(school.date), &json!("分数的意义"))
+    );
+    let began = shown["written_at"].as_i64().unwrap();
+    std::fs::remove_file(school.hub.app.sync.files().path(school.audio)).unwrap();
+    let shown = show().await;
+    assert_eq!((&shown["ready"], &shown["not_ready"]), (&json!(0), &json!(1)), "at once");
+    assert!(shown["written_at"].as_i64().unwrap() >= began);
 }
 
 #[tokio::test(flavor = "multi_thread")]

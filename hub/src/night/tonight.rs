@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 use yingxue_sync_core::event::{ContactView, Want};
 use yingxue_sync_core::id::{BlobId, DocId, HubId};
 use yingxue_sync_core::plan::{
@@ -375,7 +375,22 @@ fn allowed(
         wants.retain(|want| !only_spent(&want.blob));
     }
     wants.truncate(wants::WANTS_MAX);
+    if let Some(left) = night.budget.left_today_bytes.filter(|_| !policy.is_clock_doubtful()) {
+        cut_to(left, &mut wants, night);
+    }
     wants
+}
+
+/// Leaves out what comes after the bytes of the day are used up: what is asked for arrives.
+fn cut_to(bytes: u64, wants: &mut Vec<Want>, night: &Night) {
+    let of_items = night.items.iter().flat_map(|item| &item.steps).flat_map(|step| &step.blobs);
+    let missing: BTreeMap<BlobId, u64> = of_items.map(|it| (it.blob, it.missing_bytes)).collect();
+    let mut left = bytes;
+    wants.retain(|want| {
+        let is_begun = left > 0;
+        left = left.saturating_sub(missing.get(&want.blob).copied().unwrap_or(0));
+        is_begun
+    });
 }
 
 fn sources(night: &Night, wants: &[Want]) -> BTreeSet<HubId> {
@@ -394,22 +409,4 @@ fn steps(forecasts: &[Forecast], tiers: &[(DocId, Vec<TierName>)]) -> Vec<Planne
         Some(PlannedStep { lesson: *lesson, tier, forecast: *forecast })
     };
     forecasts.iter().filter_map(step).collect()
-}
-
-/// Keeps or takes back what somebody wants to have.
-///
-/// # Errors
-/// If the database fails.
-pub fn pin(db: &Connection, lesson: &DocId, pinned: Option<(bool, i64)>) -> rusqlite::Result<()> {
-    const PIN: &str =
-        "insert or replace into pins (lesson, is_urgent, pinned_at_ms) values (?1, ?2, ?3)";
-    match pinned {
-        Some((is_urgent, at_ms)) => {
-            db.prepare_cached(PIN)?.execute(params![lesson.as_bytes(), is_urgent, at_ms])?
-        }
-        None => {
-            db.prepare_cached("delete from pins where lesson = ?1")?.execute([lesson.as_bytes()])?
-        }
-    };
-    Ok(())
 }

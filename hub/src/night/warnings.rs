@@ -3,8 +3,8 @@
 use jiff::civil::Date;
 use rusqlite::{Connection, Transaction, params};
 
-use super::overview::{self, NightWarning};
-use crate::app::{App, now_ms};
+use super::overview::{self, Moment, NightWarning};
+use crate::app::App;
 use crate::events::HubEvent;
 use crate::problem::ApiError;
 use crate::timetable::Entry;
@@ -12,15 +12,15 @@ use crate::timetable::Entry;
 const MINUTE_MS: i64 = 60_000;
 
 /// Writes the evening's warnings once a day, from the configured time on.
-pub async fn warn(app: &App) -> Result<(), ApiError> {
+pub async fn warn(app: &App, at: &Moment) -> Result<(), ApiError> {
     let policy = app.sync.news().policy();
-    let (now, offset) = (now_ms(), policy.utc_offset_min);
+    let (now, offset) = (at.now_ms, policy.utc_offset_min);
     let minute = (now.div_euclid(MINUTE_MS) + i64::from(offset)).rem_euclid(24 * 60);
     if minute < i64::from(policy.config.warn_at.minutes()) || policy.is_clock_doubtful() {
         return Ok(());
     }
     // Before the first plan nothing is known of what will come.
-    if policy.tonight().made_at_ms == 0 {
+    if at.tonight.made_at_ms == 0 {
         return Ok(());
     }
     let is_given = app.db.read(move |db| -> rusqlite::Result<bool> {
@@ -30,7 +30,7 @@ pub async fn warn(app: &App) -> Result<(), ApiError> {
     if is_given.await? {
         return Ok(());
     }
-    let view = overview::view(app, None).await?;
+    let view = overview::view(app, None, at).await?;
     let (date, entries, warnings) = (view.date, view.entries, view.warnings);
     for warning in &warnings {
         tracing::warn!(slot = warning.slot_id, date = %date, reason = ?warning.reason,

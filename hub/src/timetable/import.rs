@@ -27,6 +27,7 @@ use spreadsheet::{SpreadsheetError, SpreadsheetKind};
 use table::Table;
 use words::Field;
 
+mod by_class;
 pub mod cses;
 pub mod draft;
 mod grid;
@@ -278,7 +279,8 @@ fn drafted(content: &Content, mapping: &Mapping) -> Result<(Draft, Option<Found>
 fn columns(table: &Table, found: Option<&Found>) -> Vec<ImportColumn> {
     let header = found.map_or(0, |found| found.header);
     let Some(first) = table.rows.get(header) else { return Vec::new() };
-    let below = table.rows.get(header + 1..).unwrap_or_default();
+    let rows = found.map_or(1, Found::rows);
+    let below = table.rows.get(header + rows..).unwrap_or_default();
     let width = below.iter().chain([first]).map(|row| row.cells.len()).max().unwrap_or(0);
     (0..width)
         .map(|column| {
@@ -292,7 +294,10 @@ fn columns(table: &Table, found: Option<&Found>) -> Vec<ImportColumn> {
             }
             ImportColumn {
                 index: u32::try_from(column + 1).unwrap_or(u32::MAX),
-                header: first.cell(column).to_owned(),
+                header: match found {
+                    Some(found) => found.header_of(table, column),
+                    None => first.cell(column).to_owned(),
+                },
                 guess: found.and_then(|found| found.fields.get(column).copied().flatten()),
                 samples,
             }

@@ -59,3 +59,16 @@ async fn ended(hub: &TrialHub, path: &str, who: &str) -> serde_json::Value {
         next.await.expect("it ends within a minute").unwrap();
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_export_may_name_is_bounded() {
+    let schools = schools().await;
+    let lead = &schools.lead;
+    let admin = lead.log_in("admin").await;
+    let to = [schools.village.app.sync.hub_id().to_string()];
+    for wrong in [vec!["7".to_owned()], vec!["0".repeat(32); 1_001]] {
+        let body = json!({"to": to, "lessons": wrong});
+        let answer = lead.post("/api/v1/courier/exports", &admin, body).await;
+        assert_eq!(answer.outcome(), "422 invalid_input");
+    }
+}

@@ -79,3 +79,30 @@ async fn what_is_here_is_not_asked_for_by_a_plan_that_was_made_before() {
     let wants = made.await.unwrap().receipt.wants;
     assert!(wants.iter().all(|want| !blobs.contains(&want.blob)), "{wants:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_of_named_lessons_carries_these_whatever_the_receipt_says_and_no_other() {
+    let schools = schools().await;
+    let mut lessons = Vec::new();
+    for n in 1..=3 {
+        lessons.push(add_lesson(&schools.lead, n).await.0);
+    }
+    let stick = schools.stick(0);
+    let to = schools.village.app.sync.hub_id();
+    let named = |parcel| NewJob { lessons: vec![lessons[1]], ..export_to(&stick, to, parcel) };
+    let (report, outcome) = run(&schools.lead, named(1), 0).await;
+    outcome.unwrap();
+    let carried: Vec<&str> = report.lessons.iter().map(|one| one.title.as_str()).collect();
+    assert_eq!((carried, report.blobs, report.left_out), (vec!["第2课"], 2, 0));
+    let imported = schools.import(&stick).await;
+    assert_eq!((imported.lessons.len(), imported.blobs), (1, 2), "{imported:?}");
+    let rest = schools.export(&stick, 2).await;
+    assert_eq!(rest.blobs, 4, "the others are still lacking: {rest:?}");
+    schools.import(&stick).await;
+    // Whatever the receipt says, somebody knows better: a disk has lost it since.
+    let other = schools.stick(1);
+    let again = NewJob { lessons: vec![lessons[1]], ..export_to(&other, to, 3) };
+    let (report, outcome) = run(&schools.lead, again, 0).await;
+    outcome.unwrap();
+    assert_eq!(report.blobs, 2, "{report:?}");
+}

@@ -266,3 +266,74 @@ proptest! {
         prop_assert!(hub.is_green() && hub.is_right_as_far_as_can_be_known());
     }
 }
+
+/// A hub that has all of the lesson, and knows it.
+fn whole() -> Hub {
+    let mut hub = Hub::new();
+    for track in 0..KINDS.len() {
+        (0..PIECES).for_each(|piece| hub.fetch(track, piece));
+    }
+    assert!(hub.is_green() && hub.is_right_as_far_as_can_be_known());
+    hub
+}
+
+/// A hub that lacks the last piece of the lesson.
+fn all_but_one() -> Hub {
+    let mut hub = Hub::new();
+    (0..PIECES).for_each(|piece| hub.fetch(0, piece));
+    (0..PIECES - 1).for_each(|piece| hub.fetch(1, piece));
+    assert!(!hub.is_green());
+    hub
+}
+
+#[test]
+fn each_kind_of_damage_to_one_track_turns_the_light_off_and_fetching_it_again_turns_it_on() {
+    let (track, piece) = (1, PIECES - 1);
+    let seen_at_once = [Step::Delete(track), Step::Cut(track, piece)];
+    let seen_when_read = [Step::Flip(track, piece), Step::Zero(track, piece)];
+    let ways_to_see = [Step::Scrub, Step::ScrubSome(track, piece), Step::Serve(track, piece)];
+    let unread = seen_at_once.map(|damage| vec![damage]);
+    let read = seen_when_read
+        .iter()
+        .flat_map(|damage| ways_to_see.iter().map(move |look| vec![damage.clone(), look.clone()]));
+    for steps in unread.into_iter().chain(read) {
+        let mut hub = whole();
+        steps.iter().for_each(|step| hub.take(step));
+        assert!(!hub.is_green(), "after {steps:?}");
+        hub.take(&Step::Crash);
+        assert!(!hub.is_green(), "after {steps:?} and a start");
+        (0..PIECES).for_each(|piece| hub.fetch(track, piece));
+        assert!(hub.is_green() && hub.is_right_as_far_as_can_be_known(), "mended {steps:?}");
+    }
+}
+
+#[test]
+fn a_piece_whose_bit_the_power_cut_took_is_not_counted_though_its_bytes_are_on_the_disk() {
+    let mut hub = all_but_one();
+    hub.take(&Step::WriteAndCrash(1, PIECES - 1));
+    let on_disk = fs::read(hub.files.path(hub.tracks[1].blob)).unwrap();
+    assert_eq!(on_disk, hub.tracks[1].content, "the bytes are there");
+    assert!(!hub.is_green(), "and nobody has said so durably");
+    hub.take(&Step::Scrub);
+    assert!(!hub.is_green(), "reading again adds nothing");
+    hub.fetch(1, PIECES - 1);
+    assert!(hub.is_green());
+}
+
+#[test]
+fn a_full_disk_takes_nothing_new_shows_nothing_new_and_what_had_its_room_arrives() {
+    let mut hub = whole();
+    hub.take(&Step::Delete(1));
+    for piece in 0..PIECES {
+        hub.take(&Step::FullDisk(1, piece));
+        assert!(!hub.is_green(), "there is no room for piece {piece}");
+    }
+    hub.take(&Step::Crash);
+    assert!(!hub.is_green());
+    (0..PIECES).for_each(|piece| hub.fetch(1, piece));
+    assert!(hub.is_green(), "with room again it arrives");
+    // A track whose room was kept before the disk was full.
+    let mut hub = all_but_one();
+    hub.take(&Step::FullDisk(1, PIECES - 1));
+    assert!(hub.is_green() && hub.is_right_as_far_as_can_be_known());
+}

@@ -87,7 +87,15 @@ fn block(
     }
 }
 
-fn take(draft: &mut Draft, at: Place<'_>, class: &str, weekday: u8, numbers: &[u8], text: &str) {
+/// Takes the lessons of a cell.
+pub(super) fn take(
+    draft: &mut Draft,
+    at: Place<'_>,
+    class: &str,
+    weekday: u8,
+    numbers: &[u8],
+    text: &str,
+) {
     let class = crate::catalog::bounds::line(class, crate::timetable::check::WORD_CHARS_MAX);
     for lesson in lessons(text) {
         draft.class(&class, words::grade_of(&class).unwrap_or_default(), 0);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::by_class::{self, Head};
 use super::draft::{Draft, Place};
 use super::table::Table;
 use super::words::{self, Field};
@@ -22,6 +23,8 @@ pub enum Layout {
     List,
     /// Columns are weekdays, or classes; rows are periods.
     Grid,
+    /// Rows are classes; columns are weekdays, and below each its periods.
+    Rows,
 }
 
 /// What somebody says of a table; what is not said is guessed.
@@ -49,12 +52,33 @@ pub struct Found {
     pub header: usize,
     /// What each column holds.
     pub fields: Vec<Option<Field>>,
+    /// Of [`Layout::Rows`], which columns are which periods.
+    pub head: Head,
 }
 
 impl Found {
     /// Gives the first column that holds something.
     pub fn column(&self, field: Field) -> Option<usize> {
         self.fields.iter().position(|known| *known == Some(field))
+    }
+
+    /// Gives how many rows the header takes.
+    pub fn rows(&self) -> usize {
+        self.head.rows.max(1)
+    }
+
+    /// Gives what stands above a column.
+    pub fn header_of(&self, table: &Table, column: usize) -> String {
+        let text = |row: usize| table.rows.get(row).map_or("", |row| row.cell(column));
+        let texts: Vec<&str> =
+            (self.header..self.header + self.rows()).map(text).filter(|t| !t.is_empty()).collect();
+        match self.head.lessons.get(&column) {
+            // The weekday stands over the first of its columns only.
+            Some((day, period)) if self.rows() > 1 || texts.is_empty() => {
+                format!("{} {period}", words::weekday_name(*day))
+            }
+            _ => texts.join(" "),
+        }
     }
 }
 
@@ -63,9 +87,13 @@ pub fn find(table: &Table, mapping: &Mapping) -> Option<Found> {
     let mut found = match mapping.header_row {
         Some(number) => {
             let header = table.rows.iter().position(|row| row.number == number)?;
-            let fields = fields(table, header);
-            let is_grid = lesson_columns(&fields) > 0;
-            Found { layout: if is_grid { Layout::Grid } else { Layout::List }, header, fields }
+            let may_be_rows = mapping.layout.is_none_or(|layout| layout == Layout::Rows);
+            by_class::at(table, header).filter(|_| may_be_rows).unwrap_or_else(|| {
+                let fields = fields(table, header);
+                let is_grid = lesson_columns(&fields) > 0;
+                let layout = if is_grid { Layout::Grid } else { Layout::List };
+                Found { layout, header, fields, head: Head::default() }
+            })
         }
         None => guess(table, mapping.layout)?,
     };
@@ -98,10 +126,11 @@ pub fn read(table: &Table, found: Option<&Found>, mapping: &Mapping) -> Draft {
             let what = "no row has headers that are known; say which row and what its columns hold";
             draft.tell(Place::default(), "no_header", what, "");
         }
-        Some(found) if found.layout == Layout::List => {
-            list::read(table, found, mapping, &mut draft)
-        }
-        Some(found) => grid::read(table, found, mapping, &mut draft),
+        Some(found) => match found.layout {
+            Layout::List => list::read(table, found, mapping, &mut draft),
+            Layout::Grid => grid::read(table, found, mapping, &mut draft),
+            Layout::Rows => by_class::read(table, found, mapping, &mut draft),
+        },
     }
     draft.cycle_weeks = draft.cycle_weeks.max(mapping.cycle_weeks.unwrap_or(1));
     draft.finish();
@@ -111,16 +140,22 @@ pub fn read(table: &Table, found: Option<&Found>, mapping: &Mapping) -> Draft {
 fn guess(table: &Table, layout: Option<Layout>) -> Option<Found> {
     let may_be = |wanted| layout.is_none_or(|layout| layout == wanted);
     (0..table.rows.len().min(HEADER_ROWS_MAX)).find_map(|header| {
+        if may_be(Layout::Rows)
+            && let Some(found) = by_class::at(table, header)
+        {
+            return Some(found);
+        }
         let mut fields = fields(table, header);
+        let head = Head::default;
         let has = |field| fields.contains(&Some(field));
         let days = lesson_columns(&fields);
         let is_list =
             has(Field::Subject) && (has(Field::Weekday) || has(Field::Class) || has(Field::Period));
         if days >= DAYS_MIN && may_be(Layout::Grid) {
-            return Some(Found { layout: Layout::Grid, header, fields });
+            return Some(Found { layout: Layout::Grid, header, fields, head: head() });
         }
         if is_list && may_be(Layout::List) {
-            return Some(Found { layout: Layout::List, header, fields });
+            return Some(Found { layout: Layout::List, header, fields, head: head() });
         }
         let cells = &table.rows[header].cells;
         let classes = cells.iter().filter(|text| words::class_in(text).is_some()).count();
@@ -129,7 +164,7 @@ fn guess(table: &Table, layout: Option<Layout>) -> Option<Found> {
             for (field, text) in fields.iter_mut().zip(cells) {
                 *field = field.or(words::class_in(text).map(|_| Field::Lessons));
             }
-            return Some(Found { layout: Layout::Grid, header, fields });
+            return Some(Found { layout: Layout::Grid, header, fields, head: head() });
         }
         None
     })
@@ -139,7 +174,7 @@ fn guess(table: &Table, layout: Option<Layout>) -> Option<Found> {
 pub(super) fn grid_at(table: &Table, header: usize) -> Found {
     let mut fields = fields(table, header);
     label_rows(&mut fields);
-    Found { layout: Layout::Grid, header, fields }
+    Found { layout: Layout::Grid, header, fields, head: Head::default() }
 }
 
 /// Guesses what columns hold; of two that seem to hold the same only the first does.

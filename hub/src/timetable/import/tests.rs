@@ -9,6 +9,8 @@ use super::*;
 use crate::app::trial::{Answer, TrialHub, request};
 use crate::timetable::terms::tests::{day, put, with_term};
 
+mod by_class;
+
 // The spreadsheets were saved by openpyxl 3.1, xlwt 1.3 and odfpy 1.4.
 const XLSX: &[u8] = include_bytes!("fixtures/two-classes.xlsx");
 const XLS: &[u8] = include_bytes!("fixtures/by-class.xls");

@@ -73,6 +73,11 @@ impl Field {
         u8::try_from(place + 1).ok()
     }
 
+    /// Gives the field of the lessons on a weekday, 1 for Monday.
+    pub fn of_day(day: u8) -> Option<Self> {
+        Self::DAYS.get(usize::from(day).checked_sub(1)?).copied()
+    }
+
     /// Guesses what a column holds by its header.
     pub fn of_header(header: &str) -> Option<Self> {
         let header = plain(header);
@@ -196,6 +201,30 @@ fn weekday_named(text: &str) -> Option<u8> {
     match day {
         "日" | "天" => Some(7),
         day => number(day).filter(|day| (1..=7).contains(day)),
+    }
+}
+
+/// Reads a weekday that heads columns; a number alone is none.
+pub fn weekday_of_header(text: &str) -> Option<u8> {
+    weekday_named(&plain(text))
+}
+
+/// Gives a weekday's name as a timetable has it, 1 for Monday.
+pub fn weekday_name(day: u8) -> &'static str {
+    const NAMES: [&str; 7] = ["周一", "周二", "周三", "周四", "周五", "周六", "周日"];
+    usize::from(day).checked_sub(1).and_then(|place| NAMES.get(place)).copied().unwrap_or("")
+}
+
+/// Reads a weekday and one period of it: 周一1, 星期三第2节, 周五-4.
+pub fn day_and_period(text: &str) -> Option<(u8, u8)> {
+    let text = plain(text);
+    let prefix = ["星期", "周", "礼拜"].iter().find(|prefix| text.starts_with(**prefix))?;
+    let day_chars = prefix.chars().count() + 1;
+    let split = text.char_indices().nth(day_chars).map(|(at, _)| at)?;
+    let (day, period) = text.split_at(split);
+    match periods(period)[..] {
+        [period] => Some((weekday_named(day)?, period)),
+        _ => None,
     }
 }
 

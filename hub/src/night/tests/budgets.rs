@@ -1,0 +1,131 @@
+//! Bytes of a day and of a link: what is asked for stays within them, and is asked for again on
+//! the next day.
+
+use std::collections::BTreeSet;
+
+use rusqlite::{Connection, params};
+use yingxue_sync_core::id::{BlobId, DocId, HubId};
+use yingxue_sync_core::plan::local_day;
+
+use crate::config::{ByDay, NightConfig};
+use crate::db::Db;
+use crate::night::links::{self, Found};
+use crate::night::policy::{Allowance, Policy};
+use crate::night::tonight::{self, Given, Tonight};
+
+/// 2026-11-23 00:00 in China.
+const MIDNIGHT: i64 = 1_795_363_200_000;
+const DAY_MS: i64 = 24 * 3_600_000;
+const OWN: HubId = HubId([1; 32]);
+const LEAD: HubId = HubId([2; 32]);
+const OTHER: HubId = HubId([3; 32]);
+const LESSON_BYTES: u64 = 1_000;
+
+/// A hub that lacks three lessons of the lead and one of another school, 1,000 bytes each.
+fn hub() -> (tempfile::TempDir, Db) {
+    const LESSON: &str =
+        "insert into lessons values (?1, 1, 0, '', '', '', '', '', ?2, '', 0, ?3, 0)";
+    const TRACK: &str =
+        "insert into lesson_tracks values (?1, 'audio', ?2, '', null, null, ?3, ?4, 0, 1)";
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::open(&dir.path().join("hub.sqlite")).unwrap();
+    db.write_blocking(|tx| -> rusqlite::Result<()> {
+        for (n, school) in [(1, LEAD), (2, LEAD), (3, LEAD), (4, OTHER)] {
+            let (lesson, blob) = (DocId([n; 16]), BlobId([n; 32]));
+            tx.execute(LESSON, params![lesson.as_bytes(), school.as_bytes(), n])?;
+            // The newest comes first.
+            let row = params![lesson.as_bytes(), blob.as_bytes(), LESSON_BYTES, 10 - n];
+            tx.execute(TRACK, row)?;
+        }
+        Ok(())
+    })
+    .unwrap();
+    (dir, db)
+}
+
+fn policy(bytes_per_day_max: u64, bytes_per_link_per_day_max: u64) -> Policy {
+    let by_day = ByDay::Always;
+    let config = NightConfig {
+        by_day,
+        bytes_per_day_max,
+        bytes_per_link_per_day_max,
+        ..NightConfig::default()
+    };
+    Policy::new(config, 480)
+}
+
+/// Counts bytes as arrived from a hub, and so in all.
+fn arrive(db: &Db, now_ms: i64, from: HubId, bytes: u64) -> Found {
+    let day = local_day(u64::try_from(now_ms).unwrap(), 480);
+    let received = vec![(from, bytes), (OWN, bytes)];
+    let found = || Found { received: received.clone(), day, ..Found::default() };
+    let kept = found();
+    db.write_blocking(move |tx| links::keep(tx, &kept)).unwrap();
+    found()
+}
+
+fn plan(db: &Db, policy: &Policy, now_ms: i64) -> Tonight {
+    let made = |db: &Connection| {
+        let members = vec![LEAD, OTHER];
+        let given = Given { now_ms, hub: OWN, members, contacts: &[], stalled: BTreeSet::new() };
+        tonight::make(db, policy, &given)
+    };
+    db.read_blocking(made).unwrap()
+}
+
+/// Which blobs are asked for, by their first byte.
+fn wanted(tonight: &Tonight) -> Vec<u8> {
+    tonight.wants.iter().map(|want| want.blob.0[0]).collect()
+}
+
+#[test]
+fn no_more_is_asked_for_than_the_day_has_left_and_the_next_day_begins_at_midnight() {
+    let (_dir, db) = hub();
+    let policy = policy(2_500, 0);
+    let evening = MIDNIGHT + 23 * 3_600_000;
+    let made = plan(&db, &policy, evening);
+    assert_eq!((wanted(&made), made.allowance), (vec![1, 2, 3], Some(Allowance::Open)));
+    arrive(&db, evening, LEAD, 2_000);
+    assert_eq!(wanted(&plan(&db, &policy, evening)), [1], "500 bytes are left");
+    arrive(&db, evening, LEAD, 499);
+    assert_eq!(wanted(&plan(&db, &policy, evening)), [1]);
+    arrive(&db, evening, LEAD, 1);
+    let spent = plan(&db, &policy, evening);
+    assert_eq!((wanted(&spent), spent.allowance), (vec![], Some(Allowance::Budget)));
+    let last_minute = MIDNIGHT + DAY_MS - 1;
+    assert!(wanted(&plan(&db, &policy, last_minute)).is_empty());
+    assert_eq!(wanted(&plan(&db, &policy, last_minute + 1)), [1, 2, 3], "a new day");
+}
+
+#[test]
+fn a_link_that_is_used_up_rests_until_midnight_and_the_others_do_not() {
+    let (_dir, db) = hub();
+    let policy = policy(0, 2_500);
+    let noon = MIDNIGHT + 12 * 3_600_000;
+    assert_eq!(wanted(&plan(&db, &policy, noon)), [1, 2, 3, 4]);
+    arrive(&db, noon, LEAD, 2_499);
+    assert_eq!(wanted(&plan(&db, &policy, noon)), [1, 2, 3, 4]);
+    arrive(&db, noon, LEAD, 1);
+    let made = plan(&db, &policy, noon);
+    assert_eq!((wanted(&made), made.allowance), (vec![4], Some(Allowance::Open)));
+    assert_eq!(made.sources, BTreeSet::from([OTHER]));
+    assert_eq!(wanted(&plan(&db, &policy, MIDNIGHT + DAY_MS)), [1, 2, 3, 4]);
+}
+
+#[test]
+fn the_plan_is_made_anew_as_soon_as_a_budget_is_used_up_and_only_then() {
+    let (_dir, db) = hub();
+    let is_used_up = |config: &NightConfig, found: &Found| {
+        db.read_blocking(|db| links::uses_up(db, &OWN, config, found)).unwrap()
+    };
+    let (day, link) = (policy(1_000, 0).config, policy(0, 600).config);
+    let first = arrive(&db, MIDNIGHT, LEAD, 599);
+    assert!(!is_used_up(&day, &first) && !is_used_up(&link, &first));
+    let second = arrive(&db, MIDNIGHT, LEAD, 1);
+    assert!(!is_used_up(&day, &second) && is_used_up(&link, &second));
+    let third = arrive(&db, MIDNIGHT, OTHER, 400);
+    assert!(is_used_up(&day, &third) && !is_used_up(&link, &third));
+    let fourth = arrive(&db, MIDNIGHT, OTHER, 1);
+    assert!(!is_used_up(&day, &fourth) && !is_used_up(&link, &fourth), "that was known");
+    assert!(!is_used_up(&NightConfig::default(), &fourth), "0 is no limit");
+}

@@ -1,0 +1,96 @@
+//! Reading again: tomorrow's lessons tonight, everything each week, never while a class plays.
+
+use std::time::{Duration, Instant};
+
+use super::*;
+
+const HOUR_MS: i64 = 3_600_000;
+const MIB: usize = 1 << 20;
+
+impl School {
+    /// Reads one batch at a moment; says whether it did.
+    async fn read(&self, now_ms: i64, clock: Instant) -> bool {
+        let app = self.hub.app.clone();
+        let batch = move || scrub::batch(&app, now_ms, clock).unwrap();
+        tokio::task::spawn_blocking(batch).await.unwrap()
+    }
+
+    /// Reads all that is due at a moment at which no class is on.
+    async fn read_all(&self, now_ms: i64) {
+        while self.read(now_ms, Instant::now()).await {}
+    }
+
+    /// When a blob was read as a whole, and where a check of it goes on.
+    async fn checked(&self, blob: BlobId) -> (i64, u32) {
+        const CHECKED: &str = "select checked_at_ms, next_piece from blob_checks where blob = ?1";
+        let row = self.hub.app.db.read(move |db| {
+            db.query_row(CHECKED, [blob.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
+        });
+        let row: rusqlite::Result<(i64, u32)> = row.await;
+        row.unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tomorrow_is_read_again_tonight_and_waits_for_a_class_to_end() {
+    let school = School::new().await;
+    let (other, _) = add_blob(&school.hub, TrackKind::Video360, 2).await;
+    let begin = now_ms();
+    school.read_all(begin).await;
+    assert!(school.checked(other).await.0 > 0);
+    assert!(!school.read(begin + 11 * HOUR_MS, Instant::now()).await, "that was this evening");
+    let tonight = begin + 13 * HOUR_MS;
+    let clock = Instant::now();
+    assert!(school.read(tonight, clock).await);
+    let after_one = [school.checked(school.audio).await.0, school.checked(school.slides).await.0];
+    assert_eq!(after_one.iter().filter(|at| **at == tonight).count(), 1, "one batch, one track");
+    // A class begins: a panel fetches a segment.
+    school.hub.app.playing.note(clock);
+    for seconds in [0, 30, 59] {
+        assert!(!school.read(tonight, clock + Duration::from_secs(seconds)).await);
+    }
+    let paused = [school.checked(school.audio).await.0, school.checked(school.slides).await.0];
+    assert_eq!(paused, after_one);
+    let after_class = clock + Duration::from_secs(60);
+    assert!(school.read(tonight, after_class).await, "it goes on by itself");
+    for blob in [school.audio, school.slides] {
+        assert_eq!(school.checked(blob).await, (tonight, 0));
+    }
+    assert!(!school.read(tonight, after_class).await);
+    assert!(school.checked(other).await.0 <= begin, "what nobody needs soon has a week");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_weekly_round_stops_inside_a_large_track_for_a_class_and_goes_on_where_it_was() {
+    let school = School::new().await;
+    let (large, _) = add_blob_of(&school.hub, TrackKind::Source, 10, MIB).await;
+    let begin = now_ms();
+    school.read_all(begin).await;
+    let finished = |school: &School| {
+        let sql = "select scrub_finished_at_ms from night_state";
+        school.hub.app.db.read_blocking(|db| db.query_row(sql, [], |row| row.get::<_, i64>(0)))
+    };
+    assert!((1..=begin).contains(&finished(&school).unwrap()));
+    let week = begin + 7 * 24 * HOUR_MS + 1;
+    let clock = Instant::now();
+    // The lessons of tomorrow come first; then one batch of the large track.
+    while school.checked(large).await.1 == 0 {
+        assert!(school.read(week, clock).await, "a week is over");
+    }
+    assert_eq!(school.checked(large).await.1, 8, "8 MiB a batch");
+    school.hub.app.playing.note(clock);
+    assert!(!school.read(week, clock + Duration::from_secs(1)).await);
+    // What rots behind the place where it stopped is found when it goes on; what is before it is
+    // not read twice.
+    let file = school.file(large);
+    file.write_all_at(b"rot", 9 * MIB as u64 + 5).unwrap();
+    file.write_all_at(b"rot", 5).unwrap();
+    let after_class = clock + Duration::from_secs(61);
+    while school.read(week, after_class).await {}
+    let found = school.hub.get("/api/v1/night/scrub", &school.admin).await.json();
+    assert_eq!(found["damaged"][0]["pieces"], 1, "{found}");
+    assert_eq!(finished(&school).unwrap(), week);
+    while school.read(week + 8 * 24 * HOUR_MS, after_class).await {}
+    let found = school.hub.get("/api/v1/night/scrub", &school.admin).await.json();
+    assert_eq!(found["damaged"].as_array().unwrap().len(), 2, "the next round finds it: {found}");
+}
