@@ -203,7 +203,7 @@ test("a school's own file is read, matched, applied and undone", async () => {
   await expect.poll(async () => (await slots()).length).toBeGreaterThan(before.length);
   await look(page, 'import-applied');
   const shown = await page.locator('[data-slot]').count();
-  await page.getByRole('button', { name: '撤销' }).click();
+  await page.getByRole('button', { name: '撤销', exact: true }).click();
   await expect.poll(slots).toEqual(before);
   await expect.poll(() => page.locator('[data-slot]').count()).toBeLessThan(shown);
   // Long after the offer is gone it can be done again, and taken back, from the timetable.
