@@ -26,6 +26,7 @@ use calendar::{DayKind, monday_of};
 use conflicts::Conflict;
 use day::{Day, DayEntry};
 use following::{Notice, Planned};
+use own::{MayChange, Rights};
 use readiness::EntryReadiness;
 use term::{Mode, Period, Term};
 
@@ -37,6 +38,7 @@ pub mod document;
 pub mod entries;
 pub mod following;
 pub mod import;
+pub mod own;
 pub mod readiness;
 pub mod term;
 pub mod terms;
@@ -126,6 +128,8 @@ pub struct Timetable {
     /// Today at this school.
     #[schema(value_type = String, format = Date)]
     pub today: Date,
+    /// What of the term the one who asks may change.
+    pub may_change: MayChange,
 }
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -141,7 +145,7 @@ struct TermQuery {
     (status = 404, body = Problem)))]
 async fn show(
     State(app): State<App>,
-    _anyone: Anyone,
+    anyone: Anyone,
     query: Result<Query<TermQuery>, QueryRejection>,
 ) -> Result<Json<Timetable>, ApiError> {
     let Query(query) = query?;
@@ -152,10 +156,12 @@ async fn show(
         None => terms.iter().find(|term| today <= term.last_day).or(terms.last()),
     };
     let Some(id) = chosen.map(|term| term.id.clone()) else {
-        return Ok(Json(Timetable { term: None, conflicts: Vec::new(), terms, today }));
+        let (conflicts, may_change) = (Vec::new(), MayChange::default());
+        return Ok(Json(Timetable { term: None, conflicts, terms, today, may_change }));
     };
     let (term, conflicts) = terms::found(&app, &id).await?;
-    Ok(Json(Timetable { term: Some(term), conflicts, terms, today }))
+    let may_change = Rights::of(&app, anyone.user()).await?.in_term(&term);
+    Ok(Json(Timetable { term: Some(term), conflicts, terms, today, may_change }))
 }
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]

@@ -15,6 +15,9 @@ const CSV = `星期,节次,班级,课程,任课教师,单双周
 星期五,2,五(1)班,科学,王老师,
 `;
 
+/** Classes as rows, weekdays over their periods in merged cells. */
+const ROWS_OF_CLASSES = '../hub/src/timetable/import/fixtures/rows-of-classes.xlsx';
+
 test.describe.configure({ mode: 'serial' });
 let running: RunningHub;
 let page: Page;
@@ -180,8 +183,6 @@ test('the day stands on the home page, and the night answers to its buttons', as
 
 test("a school's own file is read, matched, applied and undone", async () => {
   await page.goto(`${running.url}/timetable/import`);
-  // The page is drawn anew once it is known who looks.
-  await page.getByRole('navigation', { name: '主菜单' }).waitFor();
   await page.getByRole('button', { name: '选择文件' }).waitFor();
   await seeInBothLanguages(page, 'import-empty');
   const file = { name: '课表.csv', mimeType: 'text/csv', buffer: Buffer.from(CSV) };
@@ -202,15 +203,87 @@ test("a school's own file is read, matched, applied and undone", async () => {
   await expect.poll(async () => (await slots()).length).toBeGreaterThan(before.length);
   await look(page, 'import-applied');
   const shown = await page.locator('[data-slot]').count();
-  await page.getByRole('button', { name: '撤销' }).click();
+  await page.getByRole('button', { name: '撤销', exact: true }).click();
   await expect.poll(slots).toEqual(before);
   await expect.poll(() => page.locator('[data-slot]').count()).toBeLessThan(shown);
+  // Long after the offer is gone it can be done again, and taken back, from the timetable.
+  await page.goto(`${running.url}/timetable`);
+  const undos = page.locator('[data-undos]');
+  await undos.getByRole('button').click();
+  await expect.poll(async () => (await slots()).length).toBeGreaterThan(before.length);
+  await expect(undos).toContainText('导入“课表.csv”');
+  await look(page, 'timetable-undos');
+  await undos.getByRole('button').click();
+  await expect.poll(slots).toEqual(before);
+});
+
+test('a whole school in one sheet is read, with its headers in the row that is named', async () => {
+  await page.goto(`${running.url}/timetable/import`);
+  await page.locator('input[type=file]').setInputFiles(ROWS_OF_CLASSES);
+  const preview = page.locator('[data-preview]');
+  await expect(preview).toHaveAttribute('data-preview', '90');
+  const rows = page.getByRole('button', { name: '一行一个班的总课表' });
+  await expect(rows).toHaveAttribute('aria-pressed', 'true');
+  await expect(page.getByLabel('表头在第几行')).toHaveValue('2');
+  await seeInBothLanguages(page, 'import-rows');
+  await page.getByLabel('表头在第几行').fill('1');
+  await page.getByLabel('表头在第几行').press('Tab');
+  await expect(preview).toHaveAttribute('data-preview', '0');
+  await page.getByLabel('表头在第几行').fill('2');
+  await page.getByLabel('表头在第几行').press('Tab');
+  await expect(preview).toHaveAttribute('data-preview', '90');
+  await page.getByLabel('“周五 6”是什么').selectOption({ label: '不用' });
+  await expect(preview).toHaveAttribute('data-preview', '86');
+});
+
+test('a teacher changes the own lessons and no others', async ({ browser }) => {
+  const zhang = { login: 'zhang', name: '张老师', role: 'teacher', password: 'snow-light-7' };
+  expect((await page.request.post(`${running.url}/api/v1/users`, { data: zhang })).ok()).toBe(true);
+  const teacher = await (await browser.newContext()).newPage();
+  await teacher.goto(`${running.url}/timetable`);
+  await logIn(teacher, zhang);
+  const own = teacher.locator('button[data-slot]').first();
+  await own.waitFor();
+  await seeInBothLanguages(teacher, 'timetable-teacher');
+  await own.click();
+  const form = teacher.getByRole('dialog');
+  await expect(form.getByLabel('学科')).toHaveCount(0);
+  await look(teacher, 'slot-teacher');
+  await form.getByLabel('观摩').check();
+  await form.getByRole('button', { name: '保存' }).click();
+  await expect(own).toContainText('观摩');
+  await own.click();
+  await form.getByRole('button', { name: /^只改/ }).click();
+  await form.getByRole('button', { name: '换课' }).click();
+  await expect(form.getByLabel('另一节课在哪一天')).toBeVisible();
+  await look(teacher, 'swap-teacher');
+  await form.getByLabel('怎么换').selectOption({ label: '挪到另一节次' });
+  await form.getByLabel('节次').selectOption({ index: 3 });
+  await form.getByRole('button', { name: '保存' }).click();
+  await teacher.getByRole('button', { name: '课表变动' }).click();
+  await expect(teacher.locator('[data-exception=swap]')).toHaveCount(1);
+  await teacher.getByRole('button', { name: /^删除/ }).click();
+  await expect(teacher.locator('[data-exception]')).toHaveCount(0);
+});
+
+test('a lesson is marked for now and for ever, and taken back, wherever it is named', async () => {
+  await page.goto(`${running.url}/tonight`);
+  const pin = page.locator('[data-pin]').first();
+  await pin.getByRole('button', { name: '一直保留' }).click();
+  await expect(pin).toHaveAttribute('data-pin', 'kept');
+  await seeInBothLanguages(page, 'tonight-pinned');
+  await page.goto(`${running.url}/today`);
+  await expect(page.locator('[data-pin=kept]').first()).toBeVisible();
+  await seeInBothLanguages(page, 'today-pinned');
+  await page.getByRole('link', { name: '水的循环' }).first().click();
+  await page.locator('[data-pin=kept]').getByRole('button', { name: '一直保留' }).click();
+  await expect(page.locator('[data-pin=none]')).toBeVisible();
+  await look(page, 'lesson-pin');
+  expect((await ask<{ items: unknown[] }>('night/pins')).items).toEqual([]);
 });
 
 test('a file that is no timetable is refused in words', async () => {
   await page.goto(`${running.url}/timetable/import`);
-  // The page is drawn anew once it is known who looks.
-  await page.getByRole('navigation', { name: '主菜单' }).waitFor();
   const buffer = Buffer.from('PK\u0003\u0004 this is no workbook');
   const file = { name: '课表.xlsx', mimeType: 'application/zip', buffer };
   await page.locator('input[type=file]').setInputFiles(file);
@@ -220,7 +293,10 @@ test('a file that is no timetable is refused in words', async () => {
 
 test('the map shows each school, as tiles and as a table', async () => {
   await page.goto(`${running.url}/map`);
-  await expect(page.locator('[data-standing]')).toHaveCount(1);
+  const tile = page.locator('[data-standing]');
+  await expect(tile).toHaveCount(1);
+  await expect(tile).not.toHaveAttribute('data-standing', 'unknown');
+  await expect(tile).toContainText('本校现在的情况');
   await seeInBothLanguages(page, 'map');
   await page.getByRole('button', { name: '看表格' }).click();
   await expect(page.getByRole('rowheader')).toHaveText('青石镇中心小学');

@@ -120,8 +120,6 @@ async function open() {
   const login = page.getByLabel('登录名');
   await login.or(page.getByRole('button', { name: '选择文件' })).first().waitFor();
   if (await login.isVisible()) await logIn(page, ADMIN);
-  // The page is drawn anew once it is known who looks.
-  await page.getByRole('navigation', { name: '主菜单' }).waitFor();
   await page.getByRole('button', { name: '选择文件' }).waitFor();
 }
 

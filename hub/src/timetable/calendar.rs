@@ -151,7 +151,7 @@ impl<'a> Calendar<'a> {
             is_exception: is_makeup,
         };
         let mut placed: Vec<Placed<'a>> = regular.iter().copied().map(place).collect();
-        self.on(date).for_each(|exception| apply(exception, &mut placed));
+        self.on(date).for_each(|exception| apply(exception, self.term, date, &mut placed));
         // What was changed and changed back is as the cycle has it.
         for one in placed.iter_mut().filter(|one| matches!(one.lesson, Cow::Owned(_))) {
             let is_regular = regular.iter().any(|s| s.id == one.slot_id && s.lesson == *one.lesson);
@@ -190,10 +190,19 @@ pub fn is_of_the_day(change: &Change) -> bool {
 }
 
 /// Carries out one exception; one that names a lesson that the day has not changes nothing.
-fn apply<'a>(exception: &'a Exception, placed: &mut Vec<Placed<'a>>) {
+fn apply<'a>(exception: &'a Exception, term: &'a Term, date: Date, placed: &mut Vec<Placed<'a>>) {
     let find = |placed: &[Placed<'_>], id: &str| placed.iter().position(|one| one.slot_id == id);
     match &exception.change {
         Change::Holiday(_) | Change::Exam(_) | Change::Makeup { .. } => {}
+        Change::Swap { slot_id, with_slot_id: Some(other), with_date: Some(_), .. } => {
+            let (goes, comes) =
+                if date == exception.date { (slot_id, other) } else { (other, slot_id) };
+            if let (Some(a), Some(slot)) = (find(placed, goes), term.slot(comes)) {
+                let period = placed[a].lesson.period;
+                let lesson = Cow::Owned(SlotLesson { period, ..slot.lesson.clone() });
+                placed[a] = Placed { slot_id: &slot.id, lesson, is_exception: true };
+            }
+        }
         Change::Swap { slot_id, with_slot_id: Some(other), .. } => {
             if let (Some(a), Some(b)) = (find(placed, slot_id), find(placed, other)) {
                 let period = placed[a].lesson.period;

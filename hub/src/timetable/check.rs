@@ -209,10 +209,12 @@ pub fn exception(term: &Term, exception: &Exception) -> Checked {
     id(&exception.id)?;
     in_term(term, exception.date, "date")?;
     optional(&exception.note, "note", NAME_CHARS_MAX)?;
+    optional(&exception.written_by, "written_by", ID_CHARS_MAX)?;
     match &exception.change {
         Change::Holiday(pause) | Change::Exam(pause) => paused(term, exception, pause),
         Change::Makeup { .. } => makeup(term, exception),
-        Change::Swap { slot_id, with_slot_id, to_period } => {
+        Change::Swap { with_date: Some(_), .. } => swap_over_days(term, exception),
+        Change::Swap { slot_id, with_slot_id, to_period, with_date: None } => {
             taught(term, exception, slot_id, "slot_id")?;
             ensure(
                 with_slot_id.is_some() != to_period.is_some(),
@@ -241,6 +243,28 @@ pub fn exception(term: &Term, exception: &Exception) -> Checked {
             lesson(term, slot).map_err(|invalid| within("slot", invalid))
         }
     }
+}
+
+/// Checks two lessons of the cycle that change places over two days: each is taught on its own day
+/// and not on the other's.
+fn swap_over_days(term: &Term, own: &Exception) -> Checked {
+    let Change::Swap { slot_id, with_slot_id, to_period, with_date: Some(other_date) } =
+        &own.change
+    else {
+        return Ok(());
+    };
+    in_term(term, *other_date, "with_date")?;
+    ensure(*other_date != own.date, "with_date", "another day than date, or nothing")?;
+    ensure(to_period.is_none(), "to_period", "nothing, if with_date is said")?;
+    let Some(other) = with_slot_id else {
+        return ensure(false, "with_slot_id", "a lesson of with_date");
+    };
+    let calendar = Calendar::new(term);
+    let has = |date: Date, id: &str| calendar.regular(date).iter().any(|slot| slot.id == id);
+    let is_first = has(own.date, slot_id) && !has(*other_date, slot_id);
+    ensure(is_first, "slot_id", "a lesson of the cycle that date has and with_date has not")?;
+    let is_second = has(*other_date, other) && !has(own.date, other);
+    ensure(is_second, "with_slot_id", "a lesson of the cycle that with_date has and date has not")
 }
 
 fn within(outer: &str, invalid: Invalid) -> Invalid {

@@ -67,9 +67,10 @@ pub fn conflicts(term: &Term) -> Vec<Conflict> {
 }
 
 /// Gives the days on which an exception may make lessons meet; days without any are none.
-fn days(exception: &Exception) -> Option<Date> {
+fn days(exception: &Exception) -> Vec<Date> {
     use super::term::Change::{Exam, Holiday};
-    (!matches!(exception.change, Holiday(_) | Exam(_))).then_some(exception.date)
+    let is_free = matches!(exception.change, Holiday(_) | Exam(_));
+    if is_free { Vec::new() } else { exception.dates() }
 }
 
 fn of_cycle(term: &Term) -> Vec<Conflict> {

@@ -12,9 +12,11 @@ use yingxue_sync_core::id::DocId;
 
 use super::check;
 use super::document::{self, Part};
+use super::own::Rights;
 use super::term::{Change, Class, Exception, Follow, Slot, Term};
 use super::terms::{TermChanged, answer, own, save};
-use crate::accounts::{Admin, User};
+use super::today;
+use crate::accounts::{Admin, Teacher, User};
 use crate::app::{App, now_ms};
 use crate::problem::{ApiError, Body, Problem};
 
@@ -77,19 +79,22 @@ async fn remove_class(
     .await
 }
 
-/// Writes a lesson of the cycle; its `id` is that of the path.
+/// Writes a lesson of the cycle; its `id` is that of the path. A teacher may change mode and source
+/// of a lesson that names them as lead or tutor.
 #[utoipa::path(put, path = "/timetable/terms/{id}/slots/{entry}", tag = "timetable",
     params(("id" = String, Path), ("entry" = String, Path)), request_body = Slot,
     responses((status = 200, body = TermChanged), (status = 403, body = Problem),
         (status = 404, body = Problem), (status = 422, body = Problem)))]
 async fn put_slot(
     State(app): State<App>,
-    admin: Admin,
+    teacher: Teacher,
     Path((id, entry)): Path<(String, String)>,
     Body(body): Body<Value>,
 ) -> Result<Json<TermChanged>, ApiError> {
     let slot: Slot = strict(body, &entry)?;
-    edit(&app, admin.user(), &id, |term| {
+    let rights = Rights::of(&app, teacher.user()).await?;
+    edit(&app, teacher.user(), &id, |term| {
+        rights.slot(term, &slot)?;
         check::slot(term, &slot)?;
         let others = term.slots.iter().filter(|other| other.id != slot.id);
         room_for(others.count(), check::SLOTS_MAX, "slots")?;
@@ -124,19 +129,23 @@ async fn remove_slot(
     .await
 }
 
-/// Writes an exception; its `id` is that of the path.
+/// Writes an exception; its `id` is that of the path. A teacher may cancel, replace and swap a
+/// lesson that names them as lead or tutor, from today on, and swap it within its class.
 #[utoipa::path(put, path = "/timetable/terms/{id}/exceptions/{entry}", tag = "timetable",
     params(("id" = String, Path), ("entry" = String, Path)), request_body = Exception,
     responses((status = 200, body = TermChanged), (status = 403, body = Problem),
         (status = 404, body = Problem), (status = 422, body = Problem)))]
 async fn put_exception(
     State(app): State<App>,
-    admin: Admin,
+    teacher: Teacher,
     Path((id, entry)): Path<(String, String)>,
     Body(body): Body<Value>,
 ) -> Result<Json<TermChanged>, ApiError> {
     let mut exception: Exception = strict(body, &entry)?;
-    edit(&app, admin.user(), &id, |term| {
+    let (rights, today) = (Rights::of(&app, teacher.user()).await?, today(&app));
+    edit(&app, teacher.user(), &id, |term| {
+        rights.exception(term, &exception, today)?;
+        exception.written_by.clone_from(&teacher.user().pseudonym);
         let known = term.exceptions.iter().find(|other| other.id == entry);
         exception.written_at = known.map_or_else(now_ms, |known| known.written_at);
         check::exception(term, &exception)?;
@@ -147,20 +156,21 @@ async fn put_exception(
     .await
 }
 
-/// Removes an exception.
+/// Removes an exception; a teacher one that they have written, from today on.
 #[utoipa::path(delete, path = "/timetable/terms/{id}/exceptions/{entry}", tag = "timetable",
     params(("id" = String, Path), ("entry" = String, Path)),
     responses((status = 200, body = TermChanged), (status = 403, body = Problem),
         (status = 404, body = Problem)))]
 async fn remove_exception(
     State(app): State<App>,
-    admin: Admin,
+    teacher: Teacher,
     Path((id, entry)): Path<(String, String)>,
 ) -> Result<Json<TermChanged>, ApiError> {
-    edit(&app, admin.user(), &id, |term| {
-        let is_there = term.exceptions.iter().any(|exception| exception.id == entry);
-        let edit = document::removal_edit(Part::Exceptions, &entry);
-        if is_there { Ok(vec![edit]) } else { Err(ApiError::not_found()) }
+    let (rights, today) = (Rights::of(&app, teacher.user()).await?, today(&app));
+    edit(&app, teacher.user(), &id, |term| {
+        let known = term.exceptions.iter().find(|exception| exception.id == entry);
+        rights.removal(known.ok_or_else(ApiError::not_found)?, today)?;
+        Ok(vec![document::removal_edit(Part::Exceptions, &entry)])
     })
     .await
 }

@@ -15,7 +15,7 @@ use yingxue_sync_core::id::DocId;
 
 use super::term::Period;
 use super::terms::{self, NewTerm};
-use super::undo::{ImportApplied, remember, written};
+use super::undo::{Done, ImportApplied, remember, written};
 use super::{check, document};
 use crate::accounts::Admin;
 use crate::app::{App, now_ms, random};
@@ -345,7 +345,7 @@ async fn apply(
     Path(id): Path<String>,
     Body(asked): Body<ImportToApply>,
 ) -> Result<Json<ImportApplied>, ApiError> {
-    let (_, content) = kept(&app, &id).await?;
+    let (title, content) = kept(&app, &id).await?;
     let (draft, _) = drafted(&content, &asked.mapping)?;
     if draft.slots.is_empty() {
         let allowed = "columns that give at least one lesson; look at the problems of the preview";
@@ -376,7 +376,9 @@ async fn apply(
     if before.is_none() {
         terms::alone(&app, &term).await?;
     }
-    let undo_id = remember(&app, &term.id, before).await?;
+    let by_name = admin.user().name.clone();
+    let done = Done { title, by_name, is_undo: false };
+    let undo_id = remember(&app, &term.id, before, done).await?;
     terms::save(&app, admin.user(), &term.id, written(&term)).await?;
     let (term, conflicts) = terms::found(&app, &term.id).await?;
     Ok(Json(ImportApplied { term: Some(term), conflicts, undo_id }))

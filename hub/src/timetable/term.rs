@@ -179,6 +179,9 @@ pub struct Exception {
     /// Unix milliseconds; of two for one day the one that was written earlier applies first.
     #[serde(default)]
     pub written_at: i64,
+    /// Pseudonym of who wrote it; set by the hub.
+    #[serde(default)]
+    pub written_by: String,
     /// What.
     #[serde(flatten)]
     pub change: Change,
@@ -206,8 +209,8 @@ pub enum Change {
         #[serde(default)]
         week: Option<u8>,
     },
-    /// Two lessons of the day change places, or one moves to a period. Either `with_slot_id` or
-    /// `to_period` is said.
+    /// Two lessons change places, of the day or of two days, or one moves to a period. Either
+    /// `with_slot_id` or `to_period` is said.
     Swap {
         /// A lesson of that day.
         slot_id: String,
@@ -217,6 +220,10 @@ pub enum Change {
         /// A period.
         #[serde(default)]
         to_period: Option<u8>,
+        /// The day of the other lesson, if it is another day.
+        #[serde(default)]
+        #[schema(value_type = Option<String>, format = Date)]
+        with_date: Option<Date>,
     },
     /// Something else is taught in place of a lesson of the day.
     Replace {
@@ -396,7 +403,20 @@ impl Exception {
 
     /// Says whether it applies to a day.
     pub fn is_on(&self, date: Date) -> bool {
-        (self.date..=self.last_date()).contains(&date)
+        (self.date..=self.last_date()).contains(&date) || self.other_date() == Some(date)
+    }
+
+    /// Gives the second day of lessons that change places over two.
+    pub fn other_date(&self) -> Option<Date> {
+        match self.change {
+            Change::Swap { with_date, .. } => with_date,
+            _ => None,
+        }
+    }
+
+    /// Gives its first day, and the second one if lessons change places over two.
+    pub fn dates(&self) -> Vec<Date> {
+        [Some(self.date), self.other_date()].into_iter().flatten().collect()
     }
 }
 

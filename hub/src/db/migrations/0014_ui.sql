@@ -7,3 +7,5 @@ alter table courier_jobs add column lessons blob not null default x'';
 alter table timetable_undos add column title text not null default '';
 -- Who did it, for people of this school.
 alter table timetable_undos add column by_name text not null default '';
+-- 1: it was the taking back of an import.
+alter table timetable_undos add column is_undo integer not null default 0;

@@ -53,7 +53,14 @@ pub(crate) fn slot(id: &str, weekday: u8, weeks: &[u8], lesson: SlotLesson) -> S
 }
 
 pub(crate) fn exception(id: &str, date: Date, change: Change) -> Exception {
-    Exception { id: id.to_owned(), date, note: String::new(), written_at: 0, change }
+    Exception {
+        id: id.to_owned(),
+        date,
+        note: String::new(),
+        written_at: 0,
+        written_by: String::new(),
+        change,
+    }
 }
 
 fn subjects(term: &Term, date: Date) -> Vec<String> {
@@ -146,9 +153,15 @@ fn holidays_of_some_classes_swaps_replacements_and_additions_meet_only_what_they
         slot_id: "a1".to_owned(),
         with_slot_id: Some("a2".to_owned()),
         to_period: None,
+        with_date: None,
     };
     assert_eq!(with(vec![swap]), ["1 art", "1 chinese", "2 math"]);
-    let later = Change::Swap { slot_id: "b1".to_owned(), with_slot_id: None, to_period: Some(4) };
+    let later = Change::Swap {
+        slot_id: "b1".to_owned(),
+        with_slot_id: None,
+        to_period: Some(4),
+        with_date: None,
+    };
     assert_eq!(with(vec![later]), ["1 math", "2 art", "4 chinese"]);
     let replaced = Change::Replace { slot_id: "a2".to_owned(), slot: lesson("a", 2, "班会") };
     let cancelled = Change::Cancel { slot_id: "b1".to_owned() };
@@ -214,7 +227,7 @@ proptest! {
         let there_and_back = swaps.iter().chain(swaps.iter().rev());
         for (i, (a, b)) in there_and_back.enumerate() {
             let (a, b) = ((a % periods.len()).to_string(), (b % periods.len()).to_string());
-            let change = Change::Swap { slot_id: a, with_slot_id: Some(b), to_period: None };
+            let change = Change::Swap { slot_id: a, with_slot_id: Some(b), to_period: None, with_date: None };
             term.exceptions.push(exception(&i.to_string(), monday, change));
         }
         let after = Calendar::new(&term).day(monday);

@@ -51,7 +51,12 @@ fn a_day_that_an_exception_makes_crowded_is_named_and_the_list_has_an_end() {
     term.slots =
         vec![slot("x", 1, &[], lesson("a", 1, "math")), slot("y", 1, &[], lesson("a", 2, "art"))];
     let monday = date(2026, 9, 7);
-    let moved = Change::Swap { slot_id: "y".to_owned(), with_slot_id: None, to_period: Some(1) };
+    let moved = Change::Swap {
+        slot_id: "y".to_owned(),
+        with_slot_id: None,
+        to_period: Some(1),
+        with_date: None,
+    };
     term.exceptions = vec![exception("e", monday, moved)];
     assert_eq!(told(&term), [(ConflictKind::Class, "a".to_owned(), Some(monday), vec![1])]);
     term.slots = (0..60).map(|n| slot(&format!("s{n}"), 1, &[], lesson("a", 1, "math"))).collect();

@@ -155,8 +155,25 @@ async fn an_import_is_one_step_that_can_be_undone_and_done_again() {
     assert_eq!(monday["entries"][0]["subject"], "chinese");
 
     let undo = |id: &Value| format!("/api/v1/timetable/undo/{}", id.as_str().unwrap());
+    let undos = async || hub.get("/api/v1/timetable/undos", &admin).await.json()["items"].clone();
+    let listed = undos().await;
+    assert_eq!(listed.as_array().map(Vec::len), Some(1), "{listed}");
+    assert_eq!(
+        (&listed[0]["undo_id"], &listed[0]["title"]),
+        (&applied["undo_id"], &json!("village.csv"))
+    );
+    assert_eq!((&listed[0]["by_name"], &listed[0]["is_undo"]), (&json!("管理员"), &json!(false)));
+    let left = listed[0]["until"].as_i64().unwrap() - listed[0]["made_at"].as_i64().unwrap();
+    assert_eq!(left, 30 * 24 * 3_600_000);
     let undone = hub.post(&undo(&applied["undo_id"]), &admin, json!({})).await.json();
     assert_eq!(undone["term"], before);
+    let listed = undos().await;
+    assert_eq!((listed.as_array().map(Vec::len), &listed[0]["is_undo"]), (Some(1), &json!(true)));
+    let twice = hub.post(&undo(&applied["undo_id"]), &admin, json!({})).await;
+    assert_eq!(twice.outcome(), "404 not_found");
+    let teacher = hub.log_in_new(&admin, "teacher", "teacher").await;
+    let refused = hub.get("/api/v1/timetable/undos", &teacher).await;
+    assert_eq!(refused.outcome(), "403 not_allowed");
     let again = hub.post(&undo(&undone["undo_id"]), &admin, json!({})).await.json();
     assert_eq!(again["term"], applied["term"]);
 

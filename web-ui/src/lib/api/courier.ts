@@ -20,6 +20,14 @@ export interface Drive {
 
 export type CourierState = 'queued' | 'running' | 'done' | 'failed' | 'cancelled';
 
+/** An export to be made; without lessons, of whatever the schools lack. */
+export interface ExportAsked {
+  to: string[];
+  lessons?: string[];
+  bytes_max: number | null;
+  folder: string | null;
+}
+
 export interface Export {
   id: number;
   folder: string | null;
@@ -52,8 +60,7 @@ export interface CourierImport {
 export const courier = {
   targets: () => get<{ items: Target[] }>('/courier/targets'),
   drives: () => get<{ items: Drive[] }>('/courier/drives'),
-  startExport: (body: { to: string[]; bytes_max: number | null; folder: string | null }) =>
-    send<Export>('POST', '/courier/exports', body),
+  startExport: (body: ExportAsked) => send<Export>('POST', '/courier/exports', body),
   export: (id: number) => get<Export>(`/courier/exports/${id}`),
   cancelExport: (id: number) => send<void>('DELETE', `/courier/exports/${id}`),
   startImport: (folder: string) => send<CourierImport>('POST', '/courier/imports', { folder }),

@@ -67,6 +67,8 @@ export interface MapSchool {
   hub_id: string;
   school: string;
   is_lead: boolean;
+  /** Of this school the numbers are of now. */
+  is_own: boolean;
   /** The newest first. */
   days: MapDay[];
   last_seen_at: number | null;
@@ -78,6 +80,9 @@ export interface MapSchool {
     rtt_ms: number | null;
   };
 }
+
+export type CourierFor = components['schemas']['CourierFor'];
+export type Pin = components['schemas']['PinnedLesson'];
 
 export interface Scrub {
   running: boolean;
@@ -104,6 +109,7 @@ function mapSchool(told: SchoolTold): MapSchool {
     hub_id: school.hub_id,
     school: school.school,
     is_lead: school.is_lead,
+    is_own: school.is_own,
     days: date && written_at != null ? [{ ...day, date, written_at }] : [],
     last_seen_at: school.last_seen_at ?? null,
     link: {
@@ -126,6 +132,11 @@ export const night = {
   slipUrl: (date: Day, lang: string) => `/api/v1/night/slip${query({ date, lang })}`,
   map: async () =>
     (await get<{ items: SchoolTold[] }>('/night/map')).items.map(mapSchool),
+  courierList: (date?: Day) => get<CourierFor[]>(`/night/courier_list${query({ date })}`),
+  pins: () => get<{ items: Pin[] }>('/night/pins'),
+  pin: (lesson_id: string, is_urgent: boolean) =>
+    send<void>('PUT', `/night/pins/${lesson_id}`, { is_urgent }),
+  unpin: (lesson_id: string) => send<void>('DELETE', `/night/pins/${lesson_id}`),
   scrub: () => get<Scrub>('/night/scrub'),
   startScrub: () => send<void>('POST', '/night/scrub'),
 };

@@ -1,4 +1,5 @@
 import { get, query, send, sendFile } from './client';
+import type { components } from './schema';
 import type { TierName } from './types';
 
 /** `YYYY-MM-DD` in the school's own time. */
@@ -64,14 +65,21 @@ export type Change =
   | ({ kind: 'holiday' } & Pause)
   | ({ kind: 'exam' } & Pause)
   | { kind: 'makeup'; follows_date: Day | null; weekday: number | null; week: number | null }
-  | { kind: 'swap'; slot_id: string; with_slot_id: string | null; to_period: number | null }
+  | {
+      kind: 'swap';
+      slot_id: string;
+      with_slot_id: string | null;
+      to_period: number | null;
+      /** The day of the other lesson, if it is another day. */
+      with_date?: Day | null;
+    }
   | { kind: 'replace'; slot_id: string; slot: SlotLesson }
   | { kind: 'cancel'; slot_id: string }
   | { kind: 'add'; slot: SlotLesson };
 
 export type ExceptionKind = Change['kind'];
 
-export type Exception = { id: string; date: Day; note: string; written_at?: number } & Change;
+export type Exception = { id: string; date: Day; note: string; written_at?: number; written_by?: string } & Change;
 
 /** From a date on, a class takes a subject as a lead teacher plans it. */
 export interface Follow {
@@ -238,7 +246,7 @@ export interface Offer {
 
 export type OfferFields = Pick<Offer, 'title' | 'subject' | 'grade' | 'textbook' | 'items'>;
 
-export type Layout = 'list' | 'grid';
+export type Layout = 'list' | 'grid' | 'rows';
 
 export interface ImportColumn {
   /** From 1, as spreadsheets count. */
@@ -292,8 +300,10 @@ export interface DraftSlot {
 /** How a file is to be read; all of it is said each time. */
 export interface ImportChoice {
   layout?: Layout;
+  header_row?: number;
   columns?: Record<string, string>;
   class_name?: string;
+  cycle_weeks?: number;
 }
 
 /** Where it goes: a new term, or in place of the cycle of one that is there. */
@@ -301,13 +311,25 @@ export type ImportTarget =
   | { term_id: string }
   | { term: { name: string; first_day: Day; last_day: Day } };
 
+/** What the one who asks may change: everything, or the own lessons and what they wrote of them. */
+export type MayChange = components['schemas']['MayChange'];
+export type Undoable = components['schemas']['Undo'];
+
+interface TimetableNow {
+  term: Term | null;
+  terms: TermName[];
+  conflicts: Conflict[];
+  today: Day;
+  may_change: MayChange;
+}
+
 const id = encodeURIComponent;
 type Part = 'slots' | 'exceptions' | 'classes' | 'follows';
 
 /** The calls of the hub's timetable. */
 export const timetable = {
   now: () =>
-    get<{ term: Term | null; terms: TermName[]; conflicts: Conflict[]; today: Day }>('/timetable'),
+    get<TimetableNow>('/timetable'),
   day: (date?: Day) => get<TimetableDay>(`/timetable/day${query({ date })}`),
   week: (date: Day) => get<{ days: TimetableDay[] }>(`/timetable/week${query({ date })}`),
   addTerm: (body: TermFields) => send<Changed>('POST', '/timetable/terms', body),
@@ -318,6 +340,7 @@ export const timetable = {
     send<Changed>('PUT', `/timetable/terms/${id(term)}/${part}/${id(entry.id)}`, entry),
   drop: (term: string, part: Part, entry: string) =>
     send<Changed>('DELETE', `/timetable/terms/${id(term)}/${part}/${id(entry)}`),
+  undos: () => get<{ items: Undoable[] }>('/timetable/undos'),
   undo: (undo_id: string) =>
     send<{ term: Term | null }>('POST', `/timetable/undo/${id(undo_id)}`),
 

@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { MapSchool } from '$lib/api/night';
 import { overwriteGetLocale } from '$lib/paraglide/runtime';
-import { ageWords, countsOf, lessonsWords, standingOf, worstFirst } from './schools';
+import { ageWords, countsOf, lessonsWords, linkWords, standingOf, worstFirst } from './schools';
 
 const NOW = new Date(2026, 10, 23, 7, 0).getTime();
 const HOUR = 3_600_000;
@@ -10,6 +10,7 @@ const school = (name: string, counts: number[], age_h: number | null): MapSchool
   hub_id: name,
   school: name,
   is_lead: false,
+  is_own: false,
   days:
     age_h === null
       ? []
@@ -67,6 +68,18 @@ it('shows the worst first and what lacks most before what lacks less', () => {
 
 it('says how old the news is and how many of how many', () => {
   expect(ageWords(school('a', [1], null), 'zh', NOW)).not.toContain('NaN');
-  expect(ageWords(school('a', [1], 2), 'zh', NOW)).toContain('05:00');
+  expect(ageWords(school('a', [1], 2), 'zh', NOW)).toContain('2小时前');
+  expect(ageWords(school('a', [1], 30), 'zh', NOW)).toContain('昨天');
+  expect(ageWords(school('a', [1], 2), 'en', NOW)).toContain('2 hours ago');
+  expect(ageWords(school('a', [1], 0), 'zh', NOW)).toContain('现在');
   expect(lessonsWords(school('a', [4, 1, 1], 1))).toContain('4/6');
+});
+
+it('knows its own school now, and does not believe a clock that is ahead', () => {
+  const own = { ...school('a', [1], 0), is_own: true };
+  expect(ageWords(own, 'zh', NOW)).toContain('本校现在');
+  expect(linkWords(own, 'zh', NOW)).toBe('');
+  expect(ageWords(school('a', [1], -2), 'zh', NOW)).toContain('时间可能不准');
+  const met = { ...school('a', [1], 1), last_seen_at: NOW - 3 * HOUR };
+  expect(linkWords(met, 'zh', NOW)).toContain('3小时前');
 });

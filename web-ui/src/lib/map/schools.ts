@@ -2,7 +2,7 @@ import type { MapDay, MapSchool } from '$lib/api/night';
 import { m } from '$lib/paraglide/messages';
 import type { IconName } from '$lib/ui/icons';
 import { dayWords } from '$lib/timetable/days';
-import { bytesPerSecond, moment } from '$lib/words/format';
+import { ago, bytesPerSecond, moment } from '$lib/words/format';
 
 /** After a day without news nobody knows how a school stands, whatever it wrote. */
 const STALE_MS = 24 * 3_600_000;
@@ -52,22 +52,28 @@ export function countsOf(schools: readonly MapSchool[], now: number): [Standing,
   return ORDER.map((name) => [name, all.filter((one) => one === name).length]);
 }
 
-/** When a school said so, and of which day; the map is never newer than its news. */
+/** How old the news of a school is, and of which day; the map is never newer than its news. */
 export function ageWords(school: MapSchool, language: string, now: number): string {
   const told = dayTold(school);
   if (!told) return m.news_never();
   const day = dayWords(told.date, language);
-  return m.news_of({ time: moment(told.written_at, language, now), day });
+  if (school.is_own) return m.news_own({ day });
+  const age = ago(told.written_at, language, now);
+  return age === null ? m.news_doubtful({ day }) : m.news_of({ age, day });
 }
 
 export function linkWords(school: MapSchool, language: string, now: number): string {
   const { link, last_seen_at } = school;
+  // A school needs no link to itself.
+  if (school.is_own) return '';
   if (link.is_up) {
     const usual = link.usual_bytes_per_s;
     return usual ? m.link_usual({ speed: bytesPerSecond(usual) }) : m.contact_connected();
   }
   if (last_seen_at === null) return m.never_met();
-  return m.last_met({ time: moment(last_seen_at, language, now) });
+  return m.last_met({
+    time: ago(last_seen_at, language, now) ?? moment(last_seen_at, language, now),
+  });
 }
 
 export function lessonsWords(school: MapSchool): string {

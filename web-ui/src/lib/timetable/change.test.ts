@@ -32,8 +32,9 @@ const changes: Change[] = [
   { kind: 'exam', until: null, class_ids: ['c1'], holds_cycle: false },
   { kind: 'makeup', follows_date: '2026-10-08', weekday: null, week: null },
   { kind: 'makeup', follows_date: null, weekday: 5, week: 2 },
-  { kind: 'swap', slot_id: 'a', with_slot_id: 'b', to_period: null },
-  { kind: 'swap', slot_id: 'a', with_slot_id: null, to_period: 4 },
+  { kind: 'swap', slot_id: 'a', with_slot_id: 'b', to_period: null, with_date: null },
+  { kind: 'swap', slot_id: 'a', with_slot_id: 'b', to_period: null, with_date: '2026-11-26' },
+  { kind: 'swap', slot_id: 'a', with_slot_id: null, to_period: 4, with_date: null },
   { kind: 'cancel', slot_id: 'a' },
 ];
 
@@ -67,7 +68,9 @@ describe('the words of an exception', () => {
     changeWords({ id: 'e', date: '2026-09-14', note: '', ...change }, term, 'zh');
 
   it('name both lessons of a swap', () => {
-    const words = say({ kind: 'swap', slot_id: 'a', with_slot_id: 'b', to_period: null });
+    const swap = { kind: 'swap', slot_id: 'a', with_slot_id: 'b', to_period: null } as const;
+    expect(say({ ...swap, with_date: '2026-11-26' })).toContain('11月26日');
+    const words = say(swap);
     expect(words).toContain('第 1 节 四(2)班 数学');
     expect(words).toContain('第 2 节');
   });

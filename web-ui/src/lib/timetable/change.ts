@@ -18,6 +18,8 @@ export interface Draft {
   slot_id: string;
   swap: 'slot' | 'period';
   with_slot_id: string;
+  /** Another day of the other lesson; empty for the same. */
+  with_date: string;
   to_period: number;
   slot: Slot;
 }
@@ -35,6 +37,7 @@ export function draftOf(change: Change | null, term: Term): Draft {
     slot_id: '',
     swap: 'slot',
     with_slot_id: '',
+    with_date: '',
     to_period: term.periods[0]?.no ?? 1,
     slot: emptySlot(term, '', 1, term.periods[0]?.no ?? 1),
   };
@@ -60,6 +63,7 @@ export function draftOf(change: Change | null, term: Term): Draft {
     slot_id,
     swap: with_slot_id === null ? 'period' : 'slot',
     with_slot_id: with_slot_id ?? '',
+    with_date: change.with_date ?? '',
     to_period: to_period ?? draft.to_period,
   };
 }
@@ -89,6 +93,7 @@ export function changeOf(draft: Draft, cycle_weeks: number): Change {
     slot_id,
     with_slot_id: isSlot ? draft.with_slot_id : null,
     to_period: isSlot ? null : draft.to_period,
+    with_date: isSlot && draft.with_date ? draft.with_date : null,
   };
 }
 
@@ -133,6 +138,10 @@ export function changeWords(change: Exception, term: Term, language: string): st
     }
     case 'swap': {
       const slot = named(change.slot_id);
+      if (change.with_slot_id && change.with_date) {
+        const day = dayWords(change.with_date, language);
+        return m.swap_days_words({ slot, day, other: named(change.with_slot_id) });
+      }
       if (change.with_slot_id) {
         return m.swap_words({ slot, other: named(change.with_slot_id) });
       }

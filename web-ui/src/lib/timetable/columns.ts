@@ -29,17 +29,17 @@ const IGNORED = 'ignored';
 
 export type Roles = Record<number, string>;
 
-/** Without these there is no lesson to place; a class may be named for the whole file. */
-export function missingRoles(roles: Roles, layout: Layout, class_name: string): string[] {
+/** Without these there is no lesson to place; a class may be named for the whole file, or by it. */
+export function missingRoles(roles: Roles, layout: Layout, hasClass: boolean): string[] {
   const taken = new Set(Object.values(roles));
   const isByClass = taken.has('lessons');
   const hasDay = isByClass ? taken.has('weekday') : DAY_ROLES.some((role) => taken.has(role));
   const lacks = [
     layout === 'list' && !taken.has('weekday') ? 'weekday' : '',
-    layout === 'grid' && !hasDay ? 'weekday' : '',
-    taken.has('period') || taken.has('start') ? '' : 'period',
+    layout !== 'list' && !hasDay ? 'weekday' : '',
+    layout === 'rows' || taken.has('period') || taken.has('start') ? '' : 'period',
     layout === 'list' && !taken.has('subject') ? 'subject' : '',
-    isByClass || taken.has('class') || class_name !== '' ? '' : 'class',
+    isByClass || taken.has('class') || hasClass ? '' : 'class',
   ];
   return lacks.filter(Boolean);
 }
@@ -51,10 +51,12 @@ export function guessedRoles(read: Import): Roles {
 }
 
 /** A role belongs to one column: chosen again, it is taken from the other. Only lessons may stand
- * in many columns, one for each class. */
-export function withRole(roles: Roles, index: number, role: string): Roles {
+ * in many columns: one for each class, or for each period of a day. */
+export function withRole(roles: Roles, index: number, role: string, layout: Layout): Roles {
+  const isDay = DAY_ROLES.some((day) => day === role);
+  const isMany = role === '' || role === 'lessons' || (layout === 'rows' && isDay);
   const others = Object.entries(roles).map(([key, value]) =>
-    value === role && role !== '' && role !== 'lessons' ? [key, ''] : [key, value],
+    value === role && !isMany ? [key, ''] : [key, value],
   );
   return { ...Object.fromEntries(others), [index]: role } as Roles;
 }

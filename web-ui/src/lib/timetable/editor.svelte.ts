@@ -2,6 +2,7 @@ import {
   timetable,
   type Changed,
   type Conflict,
+  type MayChange,
   type Term,
   type TermFields,
   type TermName,
@@ -16,10 +17,23 @@ export class Editor {
   term = $state.raw<Term | null>(null);
   terms = $state.raw<TermName[]>([]);
   conflicts = $state.raw<Conflict[]>([]);
+  may = $state.raw<MayChange>({
+    all: false, slot_ids: [], exception_ids: [], is_name_shared: false,
+  });
   isAsked = $state(false);
   problem = $state<unknown>(null);
   /** Counts the changes: what is derived of the term is asked for again. */
   version = $state(0);
+
+  /** May who is logged in change this lesson of the cycle? */
+  isOwn(slot_id: string): boolean {
+    return this.may.all || this.may.slot_ids.includes(slot_id);
+  }
+
+  /** And take this exception back? */
+  hasWritten(exception_id: string): boolean {
+    return this.may.all || this.may.exception_ids.includes(exception_id);
+  }
 
   async load(): Promise<void> {
     try {
@@ -27,6 +41,7 @@ export class Editor {
       this.term = answer.term;
       this.terms = answer.terms;
       this.conflicts = answer.conflicts;
+      this.may = answer.may_change;
       this.version += 1;
       this.problem = null;
     } catch (failure) {

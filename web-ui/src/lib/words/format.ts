@@ -69,6 +69,23 @@ export function moment(at_ms: number, language: string, now_ms: number): string 
   return new Intl.DateTimeFormat(TAGS[language] ?? language, format).format(at);
 }
 
+/** What may be between two clocks that are right. */
+const CLOCKS_MS = 5 * 60_000;
+const AGES: readonly [Intl.RelativeTimeFormatUnit, number][] = [
+  ['day', 86_400_000],
+  ['hour', 3_600_000],
+  ['minute', 60_000],
+];
+
+/** `3小时前`, `yesterday`: how long ago something was; none of what is still to come. */
+export function ago(at_ms: number, language: string, now_ms: number): string | null {
+  const age_ms = now_ms - at_ms;
+  if (age_ms < -CLOCKS_MS) return null;
+  const words = new Intl.RelativeTimeFormat(TAGS[language] ?? language, { numeric: 'auto' });
+  const [unit, unit_ms] = AGES.find(([, unit_ms]) => age_ms >= unit_ms) ?? ['second', Infinity];
+  return words.format(-Math.floor(age_ms / unit_ms) || 0, unit);
+}
+
 /** How long something takes, in the largest fitting unit: `3 分钟`, `45 seconds`. */
 export function span(seconds: number, language: string): string {
   const [value, unit] =
