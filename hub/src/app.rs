@@ -25,8 +25,8 @@ use crate::problem::ApiError;
 use crate::setup::School;
 use crate::{
     accounts, alarms, alliance, captions, comments, contacts, courier, demo_link, events, health,
-    jobs, lessons, media, night, offers, openapi, page_times, setup, snapshots, timeline, timetable,
-    uploads, web,
+    jobs, lessons, media, night, offers, openapi, page_times, setup, snapshots, timeline,
+    timetable, uploads, web,
 };
 
 mod guard;

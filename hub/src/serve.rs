@@ -80,8 +80,10 @@ enum Ended {
 /// Makes this process the same program anew: no thread of the old one writes any more.
 fn begin_again() -> anyhow::Result<()> {
     use std::os::unix::process::CommandExt as _;
-    let error =
-        std::process::Command::new("/proc/self/exe").args(std::env::args_os().skip(1)).exec();
+    let mut words = std::env::args_os();
+    let name = words.next().unwrap_or_else(|| "yingxue".into());
+    // By this name it is found although a newer program has taken the place of its file.
+    let error = std::process::Command::new("/proc/self/exe").arg0(name).args(words).exec();
     Err(error).context("the database is damaged, and the hub cannot start itself anew")
 }
 
@@ -100,7 +102,15 @@ async fn run(options: ServeOptions) -> anyhow::Result<Ended> {
         .with_context(|| format!("cannot listen on {}", config.http.listen))?;
     let address = listener.local_addr()?;
     let (stop, shutdown) = Shutdown::channel();
-    let app = start(data_dir, config, shutdown).await?;
+    let app = match start(data_dir.clone(), config, shutdown).await {
+        Err(error) if error.is::<Damaged>() => {
+            // Every file has to be closed before it is moved: a new process does that.
+            repair::check::want(&data_dir, &format!("{error:#}"))
+                .context("cannot note that the database is to be repaired")?;
+            return Ok(Ended::Damaged);
+        }
+        started => started?,
+    };
     write_files(&app, address)?;
     repair::check::note_running(&app.data_dir).context("cannot write in the data directory")?;
     print_welcome(&app, address);
@@ -143,18 +153,8 @@ struct Damaged(String);
 pub async fn start(data_dir: PathBuf, config: Config, shutdown: Shutdown) -> anyhow::Result<App> {
     health::install();
     let dir = data_dir.clone();
-    let repaired = off_async(move || Ok(repair::before_start(&dir)?)).await?;
-    let started = start_parts(data_dir.clone(), config.clone(), shutdown.clone()).await;
-    match started {
-        Err(error) if repaired.is_none() && error.is::<Damaged>() => {
-            let why = format!("{error:#}");
-            off_async(move || Ok(repair::restore(&data_dir, &why, None).map(|_| data_dir)?))
-                .await
-                .map(|data_dir| start_parts(data_dir, config, shutdown))?
-                .await
-        }
-        started => started,
-    }
+    off_async(move || Ok(repair::before_start(&dir)?)).await?;
+    start_parts(data_dir, config, shutdown).await
 }
 
 /// Runs what blocks on a thread for that.
@@ -193,15 +193,10 @@ fn open(data_dir: &Path, config: &Config, events: &EventBus) -> anyhow::Result<O
     Ok(Opened { db, sessions, school, jobs })
 }
 
-async fn start_parts(
-    data_dir: PathBuf,
-    config: Config,
-    shutdown: Shutdown,
-) -> anyhow::Result<App> {
+async fn start_parts(data_dir: PathBuf, config: Config, shutdown: Shutdown) -> anyhow::Result<App> {
     let events = EventBus::default();
     let (dir, known, bus) = (data_dir.clone(), config.clone(), events.clone());
-    let Opened { db, sessions, school, jobs } =
-        off_async(move || open(&dir, &known, &bus)).await?;
+    let Opened { db, sessions, school, jobs } = off_async(move || open(&dir, &known, &bus)).await?;
     let policy = Policy::new(config.night.clone(), config.timetable.utc_offset_min);
     let sync = config.sync.clone();
     let driver = DriverConfig { data_dir: data_dir.clone(), sync, policy: Arc::new(policy) };

@@ -224,9 +224,8 @@ impl Story {
         let said = self.repair_of("repaired_from_nothing");
         assert_eq!(said["files_unknown"], 5, "{said}");
         self.join();
-        self.deadline.wait("it is known at east", || {
-            self.east.get(&format!("/lessons/{}", self.lesson))
-        });
+        self.deadline
+            .wait("it is known at east", || self.east.get(&format!("/lessons/{}", self.lesson)));
         self.ready(&self.east);
         let log = fs::read_to_string(data.with_extension("log")).unwrap();
         assert_eq!(log.matches("a file of a lesson was here already").count(), 5);

@@ -78,7 +78,8 @@ pub fn find(db: &Connection, care: Care) -> rusqlite::Result<Option<String>> {
 
 /// Says whether the columns that say what is held of a blob agree.
 fn is_consistent(row: &rusqlite::Row<'_>) -> rusqlite::Result<bool> {
-    let held = row.get_ref(2)?.as_blob()?.iter().map(|byte| i64::from(byte.count_ones())).sum::<i64>();
+    let held =
+        row.get_ref(2)?.as_blob()?.iter().map(|byte| i64::from(byte.count_ones())).sum::<i64>();
     let [noted, pieces, is_complete, verified, total]: [i64; 5] =
         [row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?, row.get(7)?];
     let is_whole = held == pieces;
@@ -97,7 +98,8 @@ fn find_changed(db: &Connection) -> rusqlite::Result<Option<String>> {
     const MANIFESTS: &str = "select blob, manifest, bitmap, held_pieces, pieces, is_complete, \
          verified_bytes, total_bytes from blobs";
     const EPOCHS: &str = "select bytes from epochs";
-    let is_there = "select count(*) from sqlite_schema where name in ('envelopes', 'blobs', 'epochs')";
+    let is_there =
+        "select count(*) from sqlite_schema where name in ('envelopes', 'blobs', 'epochs')";
     if db.query_row(is_there, [], |row| row.get::<_, i64>(0))? < 3 {
         return Ok(None);
     }

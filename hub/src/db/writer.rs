@@ -68,10 +68,11 @@ where
     }
 
     fn finish(self: Box<Self>, failure: Option<&CommitFailure>) {
-        let result = self.result.unwrap_or_else(|| Err(rusqlite::Error::UnwindingPanic.into()));
-        (self.reply)(match failure {
-            Some(failure) => result.and_then(|_| Err(failure.error().into())),
-            None => result,
+        (self.reply)(match (failure, self.result) {
+            (None, Some(result)) => result,
+            (None, None) => Err(rusqlite::Error::UnwindingPanic.into()),
+            (Some(_), Some(Err(error))) => Err(error),
+            (Some(failure), _) => Err(failure.error().into()),
         });
     }
 }

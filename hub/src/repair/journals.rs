@@ -152,10 +152,9 @@ pub(super) fn join(
     let mut after = (CollectionId(String::new()), HubId([0; 32]), 0, Hash([0; 32]));
     while let Some((rowid, bytes)) = tx
         .prepare_cached(FOUND)?
-        .query_row(
-            params![after.0.0, after.1.as_bytes(), after.2, after.3.as_bytes()],
-            |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?)),
-        )
+        .query_row(params![after.0.0, after.1.as_bytes(), after.2, after.3.as_bytes()], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?))
+        })
         .optional()?
     {
         let Ok(signed) = SignedEnvelope::decode(&bytes) else { break };

@@ -45,6 +45,7 @@ const ACCOUNTS: &str = "users";
 /// Statements over tables that are only known when they run begin with these.
 const INSERT_INTO: &str = "insert into";
 const DELETE_FROM: &str = "delete from";
+const UPDATE_SET: &str = "update set";
 /// Rows of one table that are taken over; more than any of these tables has in a hub.
 const ROWS_MAX: usize = 1_000_000;
 
@@ -126,8 +127,11 @@ fn describe(
     let mut statement = db.prepare_cached(COLUMNS)?;
     let rows = statement.query_map([&name], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     let mut columns: Vec<(String, String, usize)> = rows.collect::<rusqlite::Result<_>>()?;
-    let mut key: Vec<(usize, String)> =
-        columns.iter().filter(|(.., pk)| *pk > 0).map(|(name, _, pk)| (*pk, name.clone())).collect();
+    let mut key: Vec<(usize, String)> = columns
+        .iter()
+        .filter(|(.., pk)| *pk > 0)
+        .map(|(name, _, pk)| (*pk, name.clone()))
+        .collect();
     key.sort();
     let is_rowid = |(_, kind, pk): &(String, String, usize)| {
         *pk == 1 && key.len() == 1 && kind.eq_ignore_ascii_case("integer") && !has_no_rowid
@@ -208,7 +212,7 @@ fn insert_sql(table: &Table, count: usize) -> String {
     let (into, key) = (format!("{INSERT_INTO} \"{}\"", table.name), quoted(&table.key));
     let instead = match set.len() {
         0 => "nothing".to_owned(),
-        _ => format!("update set {}", set.join(", ")),
+        _ => format!("{UPDATE_SET} {}", set.join(", ")),
     };
     format!("{into} ({}) values ({places}) on conflict ({key}) do {instead}", quoted(names))
 }

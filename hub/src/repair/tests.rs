@@ -24,7 +24,7 @@ use crate::store::{Store, blobs};
 const PAGE: usize = 4096;
 const LESSON: DocId = DocId([1; 16]);
 /// Cases of each of the two kinds of hubs; `YINGXUE_CASES` asks for more.
-const CASES: u64 = 40;
+const CASES: u64 = 32;
 /// Every so many cases the whole hub is started.
 const WHOLE_EVERY: u64 = 10;
 const ENTRIES: &str = "select seq, hash, bytes from envelopes order by seq";
@@ -212,11 +212,7 @@ fn images(database: &[u8], wal: &[u8]) -> Vec<Vec<u8>> {
 }
 
 /// Gives the entries that lie whole on a page which the damage has left as it was.
-fn readable(
-    template: &Template,
-    before: &[Vec<u8>],
-    after: &BTreeSet<Vec<u8>>,
-) -> BTreeSet<u64> {
+fn readable(template: &Template, before: &[Vec<u8>], after: &BTreeSet<Vec<u8>>) -> BTreeSet<u64> {
     let left: Vec<&Vec<u8>> = before.iter().filter(|image| after.contains(*image)).collect();
     // A row begins some 120 bytes before: what no cell points at is free space, with old bytes.
     let is_in_cell = |page: &[u8], at: usize| {
@@ -274,7 +270,10 @@ fn check_case(template: &Template, dir: &Path, readable: &BTreeSet<u64>) {
         assert_eq!(read("select count(*) from alarms where text_code like 'repaired%'"), 1);
         assert!(dir.join("damaged").join(&report.folder).is_dir());
         assert!(!dir.join("repair").exists());
-        assert_eq!(read("select count(*) from store_identity where is_in_doubt"), u64::from(is_member));
+        assert_eq!(
+            read("select count(*) from store_identity where is_in_doubt"),
+            u64::from(is_member)
+        );
     }
     check_node(dir, &db);
     assert!(before_start(dir).unwrap().is_none(), "once is enough");

@@ -85,8 +85,10 @@ fn no_copy_is_taken_where_the_disk_would_be_fuller_than_allowed_or_a_class_begin
     folder
         .db
         .write_blocking(|tx| {
-            tx.execute_batch("insert into timetable_imports values (x'01', '', '', 0); \
-                 update timetable_imports set content = hex(zeroblob(4000000))")
+            tx.execute_batch(
+                "insert into timetable_imports values (x'01', '', '', 0); \
+                 update timetable_imports set content = hex(zeroblob(4000000))",
+            )
         })
         .unwrap();
     let asked = Cell::new(0);
