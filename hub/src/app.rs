@@ -25,8 +25,8 @@ use crate::problem::ApiError;
 use crate::setup::School;
 use crate::{
     accounts, alarms, alliance, captions, comments, contacts, courier, demo_link, events, health,
-    jobs, lessons, media, night, offers, openapi, page_times, setup, timeline, timetable, uploads,
-    web,
+    jobs, lessons, media, night, offers, openapi, page_times, setup, snapshots, timeline,
+    timetable, uploads, web,
 };
 
 mod guard;
@@ -80,6 +80,8 @@ pub struct AppParts {
     pub timetable: timetable::Turn,
     /// The way to the thread that reads again what is kept.
     pub scrub: night::scrub::Scrub,
+    /// The way to the thread that takes copies of the database.
+    pub snapshots: snapshots::keeper::Keeper,
     /// Becomes true when the hub stops.
     pub shutdown: Shutdown,
 }
@@ -214,6 +216,7 @@ pub fn api_routes() -> OpenApiRouter<App> {
         .merge(contacts::routes())
         .merge(courier::routes())
         .merge(alarms::routes())
+        .merge(snapshots::keeper::routes())
         .merge(demo_link::routes())
         .merge(events::routes());
     OpenApiRouter::with_openapi(openapi::description()).nest("/api/v1", slices)

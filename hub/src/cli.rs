@@ -17,6 +17,7 @@ pub(crate) mod client;
 mod courier;
 mod doctor;
 mod media;
+mod restore;
 pub(crate) mod upload;
 
 #[derive(Parser)]
@@ -81,6 +82,13 @@ enum Command {
         #[command(flatten)]
         hub: DataDir,
     },
+    /// Takes a copy of the database now, if no class is on
+    Snapshot {
+        #[command(flatten)]
+        hub: DataDir,
+    },
+    /// Lists the copies of the database, or begins again from one; the hub has to be stopped
+    Restore(restore::RestoreArgs),
     /// Looks for what would keep a hub from working well on this computer
     Doctor {
         #[command(flatten)]
@@ -185,6 +193,11 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Media(command) => return media::run(&command),
         Command::Courier(command) => return courier::run(&command),
         Command::Status { hub } => status(&hub.client()?)?,
+        Command::Snapshot { hub } => {
+            hub.client()?.post("/snapshots", &json!({}))?;
+            println!("The hub takes a copy of its database as soon as no class is on.");
+        }
+        Command::Restore(args) => restore::run(&args)?,
         Command::Doctor { hub } => return Ok(doctor::run(&hub.path()?)),
     }
     Ok(ExitCode::SUCCESS)
@@ -345,6 +358,9 @@ mod tests {
             "yingxue alliance hand-over --root-key f",
             "yingxue alliance write-anyway",
             "yingxue media check lesson.mp4",
+            "yingxue snapshot",
+            "yingxue restore --list",
+            "yingxue restore --from hub-1.sqlite",
         ] {
             Cli::try_parse_from(line.split(' ')).unwrap();
         }

@@ -9,10 +9,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, Transaction, ffi};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use writer::{Job, WriteJob};
 
+pub mod damage;
 mod migrations;
 mod writer;
 
@@ -35,6 +36,7 @@ pub struct Db {
     readers: Arc<Readers>,
     writes: mpsc::Sender<Box<dyn Job>>,
     path: PathBuf,
+    damage: Arc<watch::Sender<Option<String>>>,
 }
 
 struct Readers {
@@ -102,9 +104,11 @@ impl Db {
             .collect::<Result<Vec<_>, _>>()
             .map_err(|e| OpenError::new(path, &e))?;
         let (writes, waiting) = mpsc::channel(WRITES_WAITING_MAX);
+        let damage = Arc::new(watch::channel(None).0);
+        let noticed = Arc::clone(&damage);
         std::thread::Builder::new()
             .name("db-writer".to_owned())
-            .spawn(move || writer::run(&connection, waiting))
+            .spawn(move || writer::run(&connection, waiting, &noticed))
             .map_err(|e| OpenError::Failed {
                 path: path.display().to_string(),
                 reason: e.to_string(),
@@ -114,7 +118,22 @@ impl Db {
             permits: Semaphore::new(READERS),
             path: path.to_owned(),
         };
-        Ok(Self { readers: Arc::new(readers), writes, path: path.to_owned() })
+        Ok(Self { readers: Arc::new(readers), writes, path: path.to_owned(), damage })
+    }
+
+    /// Watches what was noticed of damage; nothing is written any more once there is some.
+    pub fn watch_damage(&self) -> watch::Receiver<Option<String>> {
+        self.damage.subscribe()
+    }
+
+    /// Takes note of damage that was found in another way than by a statement.
+    pub fn report_damage(&self, reason: String) {
+        noticed(&self.damage, Some(reason));
+    }
+
+    /// Gives the file.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Runs a query off the async threads. It sees every write that has returned.
@@ -126,19 +145,19 @@ impl Db {
         T: Send + 'static,
         E: From<rusqlite::Error> + Send + 'static,
     {
-        let readers = Arc::clone(&self.readers);
+        let (readers, damage) = (Arc::clone(&self.readers), Arc::clone(&self.damage));
         let _permit = self.readers.permits.acquire().await.expect("the semaphore is never closed");
-        tokio::task::spawn_blocking(move || readers.run(query))
+        tokio::task::spawn_blocking(move || readers.run(query, &damage))
             .await
             .unwrap_or_else(|_| Err(E::from(rusqlite::Error::UnwindingPanic)))
     }
 
     /// Runs a query on this thread. Not for async threads.
-    pub fn read_blocking<T, E: From<rusqlite::Error>>(
+    pub fn read_blocking<T, E: From<rusqlite::Error> + 'static>(
         &self,
         query: impl FnOnce(&Connection) -> Result<T, E>,
     ) -> Result<T, E> {
-        self.readers.run(query)
+        self.readers.run(query, &self.damage)
     }
 
     /// Runs a change; returns when its commit is durable, or has been undone.
@@ -186,22 +205,58 @@ impl Db {
 
 impl Readers {
     /// Lends a connection to `query`; opens another one if all are lent (blocking callers only).
-    fn run<T, E: From<rusqlite::Error>>(
+    fn run<T, E: From<rusqlite::Error> + 'static>(
         &self,
         query: impl FnOnce(&Connection) -> Result<T, E>,
+        damage: &watch::Sender<Option<String>>,
     ) -> Result<T, E> {
         let idle = self.idle.lock().expect("never held over a panic").pop();
         let connection = match idle {
             Some(connection) => connection,
             None => connect(&self.path, true)?,
         };
+        // What this thread noticed before was another database's, or is told already.
+        drop(damage::take());
         let result = query(&connection);
+        damage::look(&result);
+        noticed(damage, damage::take());
         let mut idle = self.idle.lock().expect("never held over a panic");
         if idle.len() < READERS {
             idle.push(connection);
         }
         result
     }
+}
+
+/// Keeps the first damage that is noticed.
+fn noticed(damage: &watch::Sender<Option<String>>, reason: Option<String>) {
+    let Some(reason) = reason else { return };
+    damage.send_if_modified(|known| {
+        if known.is_some() {
+            return false;
+        }
+        tracing::error!(reason, "the database is damaged; nothing more is written to it");
+        *known = Some(reason);
+        true
+    });
+}
+
+/// Opens or creates a database for one thread alone, at the newest version.
+///
+/// # Errors
+/// As [`Db::open`].
+pub fn open_alone(path: &Path) -> Result<Connection, OpenError> {
+    let mut connection = connect(path, false).map_err(|e| OpenError::new(path, &e))?;
+    migrations::migrate(path, &mut connection)?;
+    Ok(connection)
+}
+
+/// Opens a database for reading, beside a hub that may write to it.
+///
+/// # Errors
+/// If SQLite fails.
+pub fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
+    connect(path, true)
 }
 
 fn connect(path: &Path, is_reader: bool) -> rusqlite::Result<Connection> {

@@ -67,6 +67,9 @@ pub enum StartError {
     /// The store could not be read.
     #[error("cannot read what the hub has kept: {0}")]
     Store(String),
+    /// What the store holds is not what was put there.
+    #[error("what the hub has kept is damaged: {0}")]
+    Damaged(String),
     /// The node refuses what the store holds.
     #[error("what the hub has kept does not fit together: {0}")]
     Restore(String),
@@ -140,7 +143,8 @@ pub async fn start(
         let (db, files, told) = (db.clone(), Arc::clone(&files), Arc::clone(&news));
         let data_dir = config.data_dir.clone();
         let opened = tokio::task::spawn_blocking(move || {
-            identity::check(&db, &data_dir, hub).map_err(StartError::Store)?;
+            let checked = identity::check(&db, &data_dir, hub);
+            checked.map_err(|e| damage_or(&db, e, StartError::Store))?;
             open_store(db, files, move |notice| told.tell(notice))
         });
         opened.await.map_err(|e| StartError::Store(e.to_string()))??
@@ -187,6 +191,14 @@ pub async fn start(
     Ok(handle)
 }
 
+/// Tells an error that comes of a damaged database from others.
+fn damage_or(db: &Db, error: String, other: fn(String) -> StartError) -> StartError {
+    match &*db.watch_damage().borrow() {
+        Some(why) => StartError::Damaged(why.clone()),
+        None => other(error),
+    }
+}
+
 /// Opens the store and puts its rows right with its files.
 fn open_store(
     db: Db,
@@ -199,8 +211,12 @@ fn open_store(
         Ok(count) => tracing::info!(count, "blobs that no lesson names were removed"),
         Err(error) => tracing::warn!(%error, "blobs that no lesson names could not be removed"),
     }
-    lost::check_all(db, files, notify).map_err(StartError::Store)?;
-    let restored = store.restore().map_err(|e| StartError::Store(e.to_string()))?;
+    let checked = lost::check_all(db.clone(), files, notify);
+    checked.map_err(|e| damage_or(&db, e, StartError::Store))?;
+    let restored = store.restore().map_err(|error| match error {
+        StoreError::NoSpace => StartError::Store(error.to_string()),
+        error => StartError::Damaged(error.to_string()),
+    })?;
     Ok((store, restored))
 }
 

@@ -12,8 +12,9 @@ use serde::Serialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::app::App;
+use crate::app::{App, now_ms};
 use crate::jobs::JobState;
+use crate::snapshots;
 
 const REQUESTS: &str = "yingxue_http_requests_total";
 const SECONDS: &str = "yingxue_http_request_seconds";
@@ -29,6 +30,8 @@ pub struct Health {
     pub status: &'static str,
     /// Of this program.
     pub version: &'static str,
+    /// Seconds since the last verified copy of the database was taken; none if there is none.
+    pub snapshot_age_s: Option<i64>,
 }
 
 /// The routes of this slice.
@@ -83,8 +86,16 @@ pub fn measure(route: Option<&str>, method: &Method, status: StatusCode, begun: 
 
 /// Says that the hub is there.
 #[utoipa::path(get, path = "/healthz", responses((status = 200, body = Health)))]
-async fn healthz() -> Json<Health> {
-    Json(Health { status: "ok", version: env!("CARGO_PKG_VERSION") })
+async fn healthz(State(app): State<App>) -> Json<Health> {
+    let snapshot_age_s = snapshot_age_s(&app).await;
+    Json(Health { status: "ok", version: env!("CARGO_PKG_VERSION"), snapshot_age_s })
+}
+
+async fn snapshot_age_s(app: &App) -> Option<i64> {
+    let data_dir = app.data_dir.clone();
+    let newest = move || snapshots::list(&data_dir).into_iter().next();
+    let newest = tokio::task::spawn_blocking(newest).await.ok()??;
+    Some((now_ms() - newest.note.taken_at_ms) / 1_000)
 }
 
 /// Gives what was counted, in Prometheus' text format. No names, no addresses.
@@ -111,6 +122,9 @@ async fn set_gauges(app: &App) {
     let members = app.sync.membership().map_or(0, |membership| membership.hubs.len());
     metrics::gauge!("yingxue_alliance_hubs").set(members as f64);
     metrics::gauge!("yingxue_database_bytes").set(app.db.size_bytes() as f64);
+    if let Some(age_s) = snapshot_age_s(app).await {
+        metrics::gauge!("yingxue_snapshot_age_seconds").set(age_s as f64);
+    }
     metrics::gauge!("yingxue_sessions").set(app.sessions.count() as f64);
     if let Ok(disk) = rustix::fs::statvfs(&app.data_dir) {
         metrics::gauge!("yingxue_disk_free_bytes").set((disk.f_bavail * disk.f_frsize) as f64);

@@ -25,6 +25,8 @@ pub mod problem;
 pub mod serve;
 // sync
 pub mod driver;
+pub mod repair;
+pub mod snapshots;
 pub mod store;
 // slices
 pub mod accounts;

@@ -190,6 +190,7 @@ impl ApiError {
 
 impl From<rusqlite::Error> for ApiError {
     fn from(error: rusqlite::Error) -> Self {
+        db::damage::note(&error);
         if db::is_disk_full(&error) { Self::disk_full(None) } else { Self::internal(error) }
     }
 }

@@ -19,13 +19,13 @@ use crate::accounts::sessions::Sessions;
 use crate::app::{self, App, AppParts, Shutdown, Tries};
 use crate::catalog::projection;
 use crate::config::{self, Config};
-use crate::db::Db;
+use crate::db::{Db, OpenError};
 use crate::driver::{self, DriverConfig, StartError};
 use crate::events::EventBus;
 use crate::jobs::{self, Jobs};
 use crate::night::{self, policy::Policy};
 use crate::playing::Playing;
-use crate::{accounts, courier, health, setup, timetable, uploads};
+use crate::{accounts, courier, health, repair, setup, snapshots, timetable, uploads};
 
 mod listener;
 
@@ -60,10 +60,31 @@ pub fn serve(options: ServeOptions) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the async runtime")?;
-    runtime.block_on(run(options))?;
+    let ended = runtime.block_on(run(options))?;
     // A query or a child that hangs must not keep the process.
     runtime.shutdown_timeout(Duration::from_secs(1));
-    Ok(())
+    match ended {
+        Ended::Stopped => Ok(()),
+        Ended::Damaged => begin_again(),
+    }
+}
+
+/// Why a hub has ended.
+enum Ended {
+    /// Somebody stopped it.
+    Stopped,
+    /// Its database was found to be damaged; the next start repairs it.
+    Damaged,
+}
+
+/// Makes this process the same program anew: no thread of the old one writes any more.
+fn begin_again() -> anyhow::Result<()> {
+    use std::os::unix::process::CommandExt as _;
+    let mut words = std::env::args_os();
+    let name = words.next().unwrap_or_else(|| "yingxue".into());
+    // By this name it is found although a newer program has taken the place of its file.
+    let error = std::process::Command::new("/proc/self/exe").arg0(name).args(words).exec();
+    Err(error).context("the database is damaged, and the hub cannot start itself anew")
 }
 
 /// Sends what is logged to standard error; later calls change nothing.
@@ -73,7 +94,7 @@ pub fn init_log() {
     drop(log.try_init());
 }
 
-async fn run(options: ServeOptions) -> anyhow::Result<()> {
+async fn run(options: ServeOptions) -> anyhow::Result<Ended> {
     let ServeOptions { data_dir, config } = options;
     let _lock = lock(&data_dir)?;
     let listener = TcpListener::bind(&config.http.listen)
@@ -81,15 +102,27 @@ async fn run(options: ServeOptions) -> anyhow::Result<()> {
         .with_context(|| format!("cannot listen on {}", config.http.listen))?;
     let address = listener.local_addr()?;
     let (stop, shutdown) = Shutdown::channel();
-    let app = start(data_dir, config, shutdown).await?;
+    let app = match start(data_dir.clone(), config, shutdown).await {
+        Err(error) if error.is::<Damaged>() => {
+            // Every file has to be closed before it is moved: a new process does that.
+            repair::check::want(&data_dir, &format!("{error:#}"))
+                .context("cannot note that the database is to be repaired")?;
+            return Ok(Ended::Damaged);
+        }
+        started => started?,
+    };
     write_files(&app, address)?;
+    repair::check::note_running(&app.data_dir).context("cannot write in the data directory")?;
     print_welcome(&app, address);
     let runner = tokio::spawn(jobs::runner::run(app.clone()));
     let couriers = tokio::spawn(courier::runner::run(app.clone()));
     let house = tokio::spawn(keep_house(app.clone()));
     let night = tokio::spawn(night::run(app.clone()));
     night::scrub::start(app.clone()).context("cannot start the thread that reads again")?;
-    tokio::spawn(stop_on_signal(stop, app.clone()));
+    snapshots::keeper::start(app.clone()).context("cannot start the thread of snapshots")?;
+    let stop = Arc::new(stop);
+    tokio::spawn(stop_on_signal(Arc::clone(&stop), app.clone()));
+    tokio::spawn(stop_on_damage(stop, app.clone()));
     let router = app::router(&app);
     listener::accept(listener, router, &app.config.http, app.shutdown.clone()).await;
     app.sync.shutdown().await;
@@ -102,48 +135,78 @@ async fn run(options: ServeOptions) -> anyhow::Result<()> {
     house.abort();
     night.abort();
     drop(std::fs::remove_file(app.data_dir.join(ADDRESS_FILE)));
+    if app.db.watch_damage().borrow().is_some() {
+        return Ok(Ended::Damaged);
+    }
+    repair::check::note_stopped(&app.data_dir).context("cannot write in the data directory")?;
     tracing::info!("stopped");
-    Ok(())
+    Ok(Ended::Stopped)
 }
 
-/// Opens what is kept in `data_dir` and starts the parts, save the HTTP listener and the jobs.
+/// The database is damaged in a way that only shows when it is used.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Damaged(String);
+
+/// Opens what is kept in `data_dir` and starts the parts, save the HTTP listener and the jobs. A
+/// database that is damaged is repaired first.
 pub async fn start(data_dir: PathBuf, config: Config, shutdown: Shutdown) -> anyhow::Result<App> {
     health::install();
-    let (path, key) = (data_dir.join("hub.sqlite"), data_dir.join("hub.key"));
-    let damaged = format!(
-        "the database {} may be damaged; restore it from a backup, or move the data directory \
-         away and join again",
-        path.display()
-    );
-    let damage = damaged.clone();
-    let (accounts, attempts_max) = (config.accounts.clone(), config.import.attempts_max);
+    let dir = data_dir.clone();
+    off_async(move || Ok(repair::before_start(&dir)?)).await?;
+    start_parts(data_dir, config, shutdown).await
+}
+
+/// Runs what blocks on a thread for that.
+async fn off_async<T: Send + 'static>(
+    work: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
+) -> anyhow::Result<T> {
+    tokio::task::spawn_blocking(work).await.context("opening the database was interrupted")?
+}
+
+/// What is read of the database before the other parts start.
+struct Opened {
+    db: Db,
+    sessions: Sessions,
+    school: Option<setup::School>,
+    jobs: Jobs,
+}
+
+fn open(data_dir: &Path, config: &Config, events: &EventBus) -> anyhow::Result<Opened> {
+    let db = Db::open(&data_dir.join("hub.sqlite")).map_err(|error| match error {
+        OpenError::Damaged { .. } => anyhow::Error::new(Damaged(error.to_string())),
+        error => error.into(),
+    })?;
+    check_key(&db, &data_dir.join("hub.key"))?;
+    let load = || -> anyhow::Result<_> {
+        projection::renew(&db)?;
+        let sessions = Sessions::load(&db, &config.accounts)?;
+        let school = db.read_blocking(setup::load)?;
+        Ok((sessions, school, Jobs::load(&db, events, config.import.attempts_max)?))
+    };
+    let loaded = load();
+    let damage = db.watch_damage().borrow().clone();
+    let (sessions, school, jobs) = loaded.map_err(|error| match damage {
+        Some(why) => anyhow::Error::new(Damaged(why)),
+        None => error.context("cannot read what the hub has kept"),
+    })?;
+    Ok(Opened { db, sessions, school, jobs })
+}
+
+async fn start_parts(data_dir: PathBuf, config: Config, shutdown: Shutdown) -> anyhow::Result<App> {
     let events = EventBus::default();
-    let bus = events.clone();
-    let (db, sessions, school, jobs) = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
-        check_database(&path, &key)?;
-        let db = Db::open(&path)?;
-        check_key(&db, &key)?;
-        let load = || -> anyhow::Result<_> {
-            projection::renew(&db)?;
-            let sessions = Sessions::load(&db, &accounts)?;
-            let school = db.read_blocking(setup::load)?;
-            Ok((sessions, school, Jobs::load(&db, &bus, attempts_max)?))
-        };
-        let (sessions, school, jobs) = load().context(damage)?;
-        Ok((db, sessions, school, jobs))
-    })
-    .await
-    .context("opening the database was interrupted")??;
+    let (dir, known, bus) = (data_dir.clone(), config.clone(), events.clone());
+    let Opened { db, sessions, school, jobs } = off_async(move || open(&dir, &known, &bus)).await?;
     let policy = Policy::new(config.night.clone(), config.timetable.utc_offset_min);
     let sync = config.sync.clone();
     let driver = DriverConfig { data_dir: data_dir.clone(), sync, policy: Arc::new(policy) };
     let started = driver::start(driver, db.clone(), events.clone()).await;
-    let sync = match started {
-        Err(error @ (StartError::Store(_) | StartError::Restore(_))) => {
-            return Err(error).context(damaged);
+    let sync = started.map_err(|error| match error {
+        StartError::Damaged(_) | StartError::Restore(_) => {
+            anyhow::Error::new(Damaged(error.to_string()))
         }
-        started => started?,
-    };
+        error => error.into(),
+    })?;
     let ffmpeg = Ffmpeg::find()
         .inspect_err(|error| tracing::warn!(%error, "lessons cannot be imported"))
         .ok();
@@ -169,27 +232,13 @@ pub async fn start(data_dir: PathBuf, config: Config, shutdown: Shutdown) -> any
         serving: crate::media::Serving::default(),
         timetable: crate::timetable::Turn::default(),
         scrub: crate::night::scrub::Scrub::default(),
+        snapshots: crate::snapshots::keeper::Keeper::default(),
         shutdown,
     });
     let house = app.clone();
-    tokio::task::spawn_blocking(move || uploads::reconcile(&house))
-        .await
-        .context("looking at uploads was interrupted")??;
+    off_async(move || Ok(uploads::reconcile(&house)?)).await?;
+    repair::after::start(app.clone())?;
     Ok(app)
-}
-
-/// A hub that has lost its database must not begin again under the same key: its journal would
-/// contradict what the others have of it, and whoever comes first would be its administrator.
-fn check_database(database: &Path, key: &Path) -> anyhow::Result<()> {
-    let is_there = std::fs::metadata(database).is_ok_and(|file| file.len() > 0);
-    anyhow::ensure!(
-        is_there || !key.exists(),
-        "{} is there, but {} is missing or empty; restore a backup of it, or move the whole data \
-         directory away to begin as a new hub",
-        key.display(),
-        database.display()
-    );
-    Ok(())
 }
 
 /// A hub that has lost its key is no member of its alliance any more.
@@ -206,7 +255,7 @@ fn check_key(db: &Db, key: &Path) -> anyhow::Result<()> {
 }
 
 /// Makes the data directory and keeps other hubs out of it, as long as the file is open.
-fn lock(data_dir: &Path) -> anyhow::Result<File> {
+pub(crate) fn lock(data_dir: &Path) -> anyhow::Result<File> {
     let shown = data_dir.display();
     std::fs::create_dir_all(data_dir).with_context(|| format!("cannot make {shown}"))?;
     std::fs::set_permissions(data_dir, Permissions::from_mode(0o700))
@@ -295,7 +344,20 @@ async fn keep_house(app: App) {
     }
 }
 
-async fn stop_on_signal(stop: watch::Sender<bool>, app: App) {
+/// Stops the hub when its database is found to be damaged: the next start repairs it.
+async fn stop_on_damage(stop: Arc<watch::Sender<bool>>, app: App) {
+    let mut damage = app.db.watch_damage();
+    let Ok(Some(why)) = damage.wait_for(Option::is_some).await.map(|it| it.clone()) else { return };
+    if let Err(error) = repair::check::want(&app.data_dir, &why) {
+        // The next start looks for itself.
+        tracing::error!(%error, "cannot note that the database is to be repaired");
+    }
+    tracing::error!("stopping, to begin again with a repaired database");
+    app.jobs.stop_all();
+    stop.send_replace(true);
+}
+
+async fn stop_on_signal(stop: Arc<watch::Sender<bool>>, app: App) {
     let (term, interrupt) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
     match (term, interrupt) {
         (Ok(mut term), Ok(mut interrupt)) => {

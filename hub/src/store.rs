@@ -19,9 +19,10 @@ use yingxue_sync_io::blob_files::{BlobFileError, BlobFiles};
 use crate::db::{self, Db};
 
 pub mod blobs;
-mod disputed;
+pub(crate) mod disputed;
+pub mod found;
 pub mod identity;
-mod journals;
+pub(crate) mod journals;
 pub mod lost;
 
 /// Requests that share one commit; a longer run would delay the answer of its first.
@@ -65,7 +66,7 @@ pub struct StoreThread {
 /// A change of the database that is ready: its files are on disk already.
 enum Change {
     Rows(StoreOp),
-    Reserved { blob: BlobId, bytes: Vec<u8>, manifest: Arc<Manifest> },
+    Reserved { blob: BlobId, bytes: Vec<u8>, manifest: Arc<Manifest>, found: Vec<u32> },
     Pieces { blob: BlobId, pieces: Vec<u32>, manifest: Arc<Manifest> },
 }
 
@@ -247,9 +248,10 @@ impl Store {
                 let manifest = Arc::new(manifest);
                 // A new file in the place of one that is gone would look like it.
                 self.check_file(blob, notify)?;
+                let found = self.find(blob, &manifest)?;
                 self.files.reserve(blob, manifest.total_bytes()).map_err(file_error)?;
                 self.keep_manifest(blob, &manifest);
-                Ok(Change::Reserved { blob, bytes, manifest })
+                Ok(Change::Reserved { blob, bytes, manifest, found })
             }
             StoreOp::WritePieces { blob, pieces } => {
                 let manifest = self.manifest(&blob)?;
@@ -267,6 +269,16 @@ impl Store {
             }
             op => Ok(Change::Rows(op)),
         }
+    }
+
+    /// Gives the pieces of a file whose blob is not known: of a database that was lost.
+    fn find(&self, blob: BlobId, manifest: &Manifest) -> Result<Vec<u32>, StoreError> {
+        let is_whole = self.files.len(blob).map_err(file_error)? == Some(manifest.total_bytes());
+        let known = self.db.read_blocking(|db| blobs::load(db, &blob)).map_err(failed)?;
+        if !is_whole || known.manifest.is_some() {
+            return Ok(Vec::new());
+        }
+        found::pieces(&self.files, blob, manifest).map_err(file_error)
     }
 
     fn manifest(&mut self, blob: &BlobId) -> Result<Arc<Manifest>, StoreError> {
@@ -337,8 +349,8 @@ fn apply_one(
     tx.prepare_cached("savepoint op")?.execute([])?;
     let result = match change {
         Change::Rows(op) => journals::write(tx, op),
-        Change::Reserved { blob, bytes, manifest } => {
-            blobs::reserve(tx, &blob, &bytes, &manifest).map(|()| (StoreValue::Done, Vec::new()))
+        Change::Reserved { blob, bytes, manifest, found } => {
+            reserve(tx, &blob, &bytes, &manifest, &found)
         }
         Change::Pieces { blob, pieces, manifest } => blobs::mark(tx, &blob, &pieces, &manifest)
             .map(|is_complete| (StoreValue::Done, vec![Notice::Pieces { blob, is_complete }])),
@@ -356,7 +368,25 @@ fn apply_one(
     })
 }
 
+fn reserve(
+    tx: &rusqlite::Transaction<'_>,
+    blob: &BlobId,
+    bytes: &[u8],
+    manifest: &Manifest,
+    found: &[u32],
+) -> rusqlite::Result<(StoreValue, Vec<Notice>)> {
+    blobs::reserve(tx, blob, bytes, manifest)?;
+    if found.is_empty() {
+        return Ok((StoreValue::Done, Vec::new()));
+    }
+    tracing::info!(%blob, pieces = found.len(), "a file of a lesson was here already");
+    let is_complete = blobs::mark(tx, blob, found, manifest)?;
+    let notice = Notice::Pieces { blob: *blob, is_complete };
+    Ok((StoreValue::Blob(blobs::load(tx, blob)?), vec![notice]))
+}
+
 fn failed(error: rusqlite::Error) -> StoreError {
+    db::damage::note(&error);
     if db::is_disk_full(&error) {
         return StoreError::NoSpace;
     }

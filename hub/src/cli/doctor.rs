@@ -6,7 +6,10 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
 use super::client::HubClient;
+use crate::app::now_ms;
 use crate::config::Config;
+use crate::repair::report;
+use crate::snapshots;
 
 /// A day of lessons at source quality (DESIGN §8: at most 2.4 GB each) and the nightly fetch.
 const DISK_FREE_BYTES_MIN: u64 = 20 << 30;
@@ -26,6 +29,8 @@ pub(crate) fn run(data: &Path) -> ExitCode {
         helper(&SOFFICE),
         helper(&PDFTOPPM),
         disk(data),
+        snapshot(data),
+        repaired(data),
         port(data),
         congestion_control(),
     ];
@@ -123,6 +128,28 @@ fn disk(data: &Path) -> (Verdict, String) {
             }
         }
         Err(error) => (Verdict::Bad, format!("cannot look at the disk of {shown}: {error}")),
+    }
+}
+
+/// A copy is taken each night; a hub that was off for two has an old one.
+fn snapshot(data: &Path) -> (Verdict, String) {
+    const OLD_HOURS: i64 = 48;
+    let Some(newest) = snapshots::list(data).into_iter().next() else {
+        let words = "no verified copy of the database yet: a hub takes one when it runs";
+        return (Verdict::Odd, words.into());
+    };
+    let hours = (now_ms() - newest.note.taken_at_ms) / 3_600_000;
+    let text = format!("the last verified copy of the database is {hours} hours old");
+    if hours < OLD_HOURS {
+        return (Verdict::Good, text);
+    }
+    (Verdict::Odd, text + "; let the hub run for a night, and see that its disk has room")
+}
+
+fn repaired(data: &Path) -> (Verdict, String) {
+    match report::newest(data) {
+        Some(report) => (Verdict::Odd, format!("{report}; see whether the disk is sound")),
+        None => (Verdict::Good, "the database never had to be repaired".into()),
     }
 }
 

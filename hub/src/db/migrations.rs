@@ -34,6 +34,7 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!("0010_trust"),
     migration!("0011_intake"),
     migration!("0012_trust"),
+    migration!("0013_repair"),
     migration!("0014_ui"),
 ];
 

@@ -3,7 +3,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior, ffi};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
+
+use super::{damage, noticed};
 
 /// Changes that share one commit; a longer batch would delay the first of it.
 const BATCH_MAX: usize = 64;
@@ -54,27 +56,34 @@ impl<F, T, E, R> Job for WriteJob<F, T, E, R>
 where
     F: FnOnce(&Transaction<'_>) -> Result<T, E> + Send,
     T: Send,
-    E: From<rusqlite::Error> + Send,
+    E: From<rusqlite::Error> + Send + 'static,
     R: FnOnce(Result<T, E>) + Send,
 {
     fn run(&mut self, tx: &Transaction<'_>) -> bool {
         let change = self.change.take().expect("a job runs once");
         let result = catch_unwind(AssertUnwindSafe(|| change(tx)))
             .unwrap_or_else(|_| Err(E::from(rusqlite::Error::UnwindingPanic)));
+        damage::look(&result);
         self.result.insert(result).is_ok()
     }
 
     fn finish(self: Box<Self>, failure: Option<&CommitFailure>) {
-        let result = self.result.unwrap_or_else(|| Err(rusqlite::Error::UnwindingPanic.into()));
-        (self.reply)(match failure {
-            Some(failure) => result.and_then(|_| Err(failure.error().into())),
-            None => result,
+        (self.reply)(match (failure, self.result) {
+            (None, Some(result)) => result,
+            (None, None) => Err(rusqlite::Error::UnwindingPanic.into()),
+            (Some(_), Some(Err(error))) => Err(error),
+            (Some(failure), _) => Err(failure.error().into()),
         });
     }
 }
 
-/// Runs until every [`Db`](super::Db) is dropped.
-pub(super) fn run(connection: &Connection, mut waiting: mpsc::Receiver<Box<dyn Job>>) {
+/// Runs until every [`Db`](super::Db) is dropped. Once the file is known to be damaged, every
+/// change is refused.
+pub(super) fn run(
+    connection: &Connection,
+    mut waiting: mpsc::Receiver<Box<dyn Job>>,
+    known_damage: &watch::Sender<Option<String>>,
+) {
     while let Some(first) = waiting.blocking_recv() {
         let mut batch = vec![first];
         while batch.len() < BATCH_MAX
@@ -82,10 +91,21 @@ pub(super) fn run(connection: &Connection, mut waiting: mpsc::Receiver<Box<dyn J
         {
             batch.push(job);
         }
-        let failure = commit(connection, &mut batch).err();
+        drop(damage::take());
+        let failure = if known_damage.borrow().is_some() {
+            Some(refusal())
+        } else {
+            commit(connection, &mut batch).inspect_err(damage::note).err()
+        };
+        noticed(known_damage, damage::take());
         let failure = failure.as_ref().map(CommitFailure::new);
         batch.into_iter().for_each(|job| job.finish(failure.as_ref()));
     }
+}
+
+fn refusal() -> rusqlite::Error {
+    let words = "the database is damaged; the hub starts again to repair it";
+    rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_CORRUPT), Some(words.to_owned()))
 }
 
 fn commit(connection: &Connection, batch: &mut [Box<dyn Job>]) -> rusqlite::Result<()> {

@@ -17,6 +17,7 @@ use crate::events::{EventBus, HubEvent};
 use crate::media::open_tracks::OpenTracks;
 use crate::night::policy::Policy;
 use crate::night::tonight;
+use crate::repair;
 use crate::store::Notice;
 
 /// Pause before wants are listed again: a batch of documents is one change of the list.
@@ -130,9 +131,14 @@ pub(super) async fn keep_wants(news: Arc<News>, handle: SyncHandle) {
         let made = news.db.read(move |db| {
             let now_ms = crate::app::now_ms();
             let (contacts, stalled) = (view.contacts.as_slice(), view.stalled.clone());
-            tonight::make(db, &policy, &tonight::Given { now_ms, hub, members, contacts, stalled })
+            let given = tonight::Given { now_ms, hub, members, contacts, stalled };
+            let mut made = tonight::make(db, &policy, &given)?;
+            let unread = repair::after::unread(db)?;
+            made.wants.retain(|want| !unread.contains(&want.blob));
+            Ok(made)
         });
-        match made.await {
+        let made: rusqlite::Result<tonight::Tonight> = made.await;
+        match made {
             Ok(made) => {
                 let wants = made.wants.clone();
                 news.policy.set_tonight(Arc::new(made));

@@ -37,7 +37,7 @@ pub fn is_held(db: &Connection, blob: &BlobId, piece: u32) -> rusqlite::Result<b
 }
 
 /// Keeps a manifest; a blob that is known already stays as it is.
-pub(super) fn reserve(
+pub(crate) fn reserve(
     db: &Connection,
     blob: &BlobId,
     encoded: &[u8],
@@ -68,10 +68,13 @@ pub fn insert_complete(
 }
 
 /// Finds whole blobs that no document names: what an import has left that was cancelled at its
-/// end. None while a document is still to be saved or a lesson to be made, which may name them.
+/// end. None while a document is still to be saved or to come or a lesson to be made, which may
+/// name them; never what was found again after a repair.
 pub(super) fn unnamed(db: &Connection) -> rusqlite::Result<Vec<BlobId>> {
     const UNNAMED: &str = "select blob from blobs where is_complete = 1 \
          and not exists (select 1 from blob_refs where blob_refs.blob = blobs.blob) \
+         and not exists (select 1 from blobs_found where blobs_found.blob = blobs.blob) \
+         and not exists (select 1 from store_identity where is_in_doubt = 1) \
          and not exists (select 1 from envelopes where is_applied = 0) \
          and not exists (select 1 from jobs where state in ('queued', 'running')) limit ?1";
     let mut statement = db.prepare_cached(UNNAMED)?;
@@ -85,7 +88,7 @@ pub(super) fn forget(db: &Connection, blobs: &[BlobId]) -> rusqlite::Result<()> 
 }
 
 /// Adds pieces to the bitmap; says whether the blob is whole now.
-pub(super) fn mark(
+pub(crate) fn mark(
     db: &Connection,
     blob: &BlobId,
     pieces: &[u32],

@@ -85,7 +85,7 @@ pub(super) fn read_places(
 }
 
 /// Keeps envelopes that do not count, as many of an author as there is room for.
-pub(super) fn set_aside(
+pub(crate) fn set_aside(
     tx: &Transaction<'_>,
     envelopes: &[EnvelopeRecord],
 ) -> rusqlite::Result<()> {

@@ -11,7 +11,7 @@ use super::{Notice, disputed};
 use crate::catalog::projection::{self, Projected};
 
 /// Reads what the node has to know at start: rows per journal, not per envelope.
-pub(super) fn restore(db: &Connection) -> rusqlite::Result<Restored> {
+pub(crate) fn restore(db: &Connection) -> rusqlite::Result<Restored> {
     const HEADS: &str = "select h.collection, h.author, h.seq, e.hash, e.bytes \
          from journal_heads h join envelopes e using (collection, author, seq)";
     Ok(Restored {
@@ -176,9 +176,9 @@ fn load_doc(
     Ok(StoreValue::Doc { snapshot, pending })
 }
 
-/// What follows an epoch that is replaced belongs to another chain. A join that was cut short
+/// Keeps an epoch. What follows an epoch that is replaced belongs to another chain. A join that was cut short
 /// begins anew with epoch 0, maybe in another alliance.
-fn put_epoch(tx: &Transaction<'_>, n: u64, bytes: &[u8]) -> rusqlite::Result<()> {
+pub(crate) fn put_epoch(tx: &Transaction<'_>, n: u64, bytes: &[u8]) -> rusqlite::Result<()> {
     const FORGET: &str = "delete from epochs where n >= ?1 \
          and (?1 = 0 or (select bytes from epochs where n = ?1) <> ?2)";
     tx.prepare_cached(FORGET)?.execute(params![n, bytes])?;
@@ -199,7 +199,8 @@ fn put_invitation(tx: &Transaction<'_>, invitation: &InvitationRecord) -> rusqli
     Ok(())
 }
 
-pub(super) fn append(
+/// Appends envelopes to their journals, which the caller has judged.
+pub(crate) fn append(
     tx: &Transaction<'_>,
     envelopes: &[EnvelopeRecord],
     fingerprint: &[u8; 16],

@@ -231,16 +231,25 @@ impl Fetches {
     }
 
     /// Takes the store's answer to [`Action::Reserve`].
+    ///
+    /// `found` are pieces that the store has found in the blob's file and verified.
     pub fn reserved(
         &mut self,
         now: Time,
         blob: BlobId,
         result: Result<(), StoreError>,
+        found: &[u8],
     ) -> Vec<Action> {
         self.is_changed = true;
         let Some(fetch) = self.active.get_mut(&blob) else { return Vec::new() };
         if result.is_ok() {
             fetch.stage = Stage::Fetching;
+            let pieces = fetch.manifest.as_ref().map_or(0, |manifest| manifest.pieces.len());
+            let found = Bitmap::from_bytes(found, pieces);
+            (0..).take(pieces).filter(|piece| found.has(*piece)).for_each(|p| fetch.hold(p));
+            if fetch.held.is_full() {
+                return self.complete(now, blob);
+            }
             return vec![Action::Event(fetch.progress(blob))];
         }
         fetch.stage = Stage::Stalled { until: now.after_ms(STALL_MS) };
@@ -478,7 +487,7 @@ mod tests {
         for contact in holders {
             fetches.holding(*contact, blob, Some(&manifest.encode()), &[0b11]);
         }
-        assert_eq!(fetches.reserved(NOW, blob, Ok(())).len(), 1);
+        assert_eq!(fetches.reserved(NOW, blob, Ok(()), &[]).len(), 1);
         (fetches, blob)
     }
 
@@ -630,7 +639,7 @@ mod tests {
             collections: vec![],
         };
         fetches.loaded(NOW, blob, &stored);
-        fetches.reserved(NOW, blob, Ok(()));
+        fetches.reserved(NOW, blob, Ok(()), &[]);
         fetches.contact_up(A);
         fetches.holding(A, blob, None, &[0b11]);
         assert_eq!(requests(&fetches.ask(NOW, u64::MAX, |_| 1 << 20)), [(A, 0, 0, false)]);

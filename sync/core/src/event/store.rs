@@ -128,7 +128,9 @@ pub enum StoreOp {
         /// Author and `seq` of the envelopes that it has now.
         applied: Vec<(HubId, u64)>,
     },
-    /// Keeps a manifest and reserves the blob's space; existing pieces stay.
+    /// Keeps a manifest and reserves the blob's space; existing pieces stay. A store that finds
+    /// a file of this blob which it did not know answers with [`StoreValue::Blob`]: what it has
+    /// verified there is held.
     ReserveBlob {
         /// Which blob.
         blob: BlobId,

@@ -271,11 +271,15 @@ impl Node {
                 let error = StoreError::Failed("an answer of another kind".into());
                 self.carry_refused(request, CarryError::Store(error));
             }
-            (CourierStep::Reserve { request, blob, manifest }, Ok(_)) => {
+            (CourierStep::Reserve { request, blob, manifest }, Ok(value)) => {
                 let actions = self.serving.appeared(blob);
                 self.carry_out_serve(now, actions);
-                let nothing = Bitmap::new(manifest.pieces.len());
-                self.keep_carried(request, blob, *manifest, nothing);
+                let held = match &value {
+                    StoreValue::Blob(found) => &found.bitmap[..],
+                    _ => &[],
+                };
+                let held = Bitmap::from_bytes(held, manifest.pieces.len());
+                self.keep_carried(request, blob, *manifest, held);
             }
             (CourierStep::Write { request, blob, pieces, refused }, Ok(_)) => {
                 self.carried_pieces_written(now, request, blob, &pieces, refused);

@@ -148,7 +148,11 @@ impl Node {
             }
             BlobStep::Reserve(blob) => {
                 let is_new = result.is_ok();
-                let actions = self.fetches.reserved(now, blob, result.map(|_| ()));
+                let found = match &result {
+                    Ok(StoreValue::Blob(stored)) => stored.bitmap.clone(),
+                    _ => Vec::new(),
+                };
+                let actions = self.fetches.reserved(now, blob, result.map(|_| ()), &found);
                 self.carry_out_fetch(now, actions);
                 if is_new {
                     let actions = self.serving.appeared(blob);

@@ -38,3 +38,12 @@ it('does not hide what it does not know', () => {
   expect(said.what).toBe('Something new.');
   expect(said.next).not.toBe('');
 });
+
+it('says what a repair did, and how old logins are', () => {
+  const params = { entries: 7, waiting: 2, snapshot: 1_000, files: 30, accounts_whole: false };
+  const one = { kind: 'damage', text_code: 'repaired', school: null } as const;
+  const said = alarmWords({ ...one, params }).what;
+  for (const word of ['7', '2', '30', '1970', '账号和密码是']) expect(said).toContain(word);
+  const whole = alarmWords({ ...one, params: { ...params, accounts_whole: true } }).what;
+  expect(whole).toContain('账号没有丢');
+});

@@ -1,7 +1,13 @@
 import type { Alarm, AlarmKind } from '$lib/api/alarms';
 import { m } from '$lib/paraglide/messages';
+import { moment } from '$lib/words/format';
+import { language } from '$lib/words/language.svelte';
 
-type Words = (inputs: { school: string; count: string; witness: string }) => string;
+type Named = Record<
+  'school' | 'count' | 'witness' | 'snapshot' | 'waiting' | 'accounts' | 'files' | 'unknown',
+  string
+>;
+type Words = (inputs: Named) => string;
 
 /** What happened, one sentence for each code of the hub. */
 export const WHAT: Record<string, Words> = {
@@ -18,6 +24,9 @@ export const WHAT: Record<string, Words> = {
   journal_damaged: m.alarm_journal_damaged,
   change_skipped: m.alarm_change_skipped,
   document_damaged: m.alarm_document_damaged,
+  repaired: m.alarm_repaired,
+  repaired_from_nothing: m.alarm_repaired_from_nothing,
+  log_gone: m.alarm_log_gone,
 };
 
 /** For each kind: its name, and what to do. */
@@ -42,13 +51,25 @@ type Said = Pick<Alarm, 'kind' | 'text_code' | 'params' | 'school'>;
 /** An alarm as sentences; one that is newer than this page in the hub's own words. */
 export function alarmWords({ kind, text_code, params, school }: Said): AlarmWords {
   const words = KINDS[kind] ?? { title: m.alarm_other, next: m.alarm_other_next };
-  const named = {
-    school: school ?? m.our_school(),
-    count: String(params.entries ?? ''),
-    witness: String(params.witness ?? ''),
-  };
-  const what = WHAT[text_code]?.(named) ?? String(params.text ?? text_code);
+  const what = WHAT[text_code]?.(named(params, school)) ?? String(params.text ?? text_code);
   return { title: words.title(), what, next: words.next() };
+}
+
+function named(params: Alarm['params'], school: string | null): Named {
+  const word = (key: string) => String(params[key] ?? '');
+  const taken = typeof params.snapshot === 'number' ? params.snapshot : null;
+  const snapshot = taken === null ? '' : moment(taken, language.current, Date.now());
+  const old = taken === null ? m.alarm_accounts_gone() : m.alarm_accounts_old({ snapshot });
+  return {
+    school: school ?? m.our_school(),
+    count: word('entries'),
+    witness: word('witness'),
+    snapshot,
+    waiting: word('waiting'),
+    accounts: params.accounts_whole === true ? m.alarm_accounts_whole() : old,
+    files: word('files'),
+    unknown: word('unknown'),
+  };
 }
 
 /** What nobody has seen yet comes first, then the newest. */

@@ -1,0 +1,129 @@
+use std::cell::Cell;
+use std::fs;
+use std::path::PathBuf;
+
+use rusqlite::Connection;
+
+use super::{FOLDER, SnapshotError, list, take};
+use crate::db::Db;
+
+struct Folder {
+    dir: tempfile::TempDir,
+    db: Db,
+}
+
+impl Folder {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(&dir.path().join("hub.sqlite")).unwrap();
+        let folder = Self { dir, db };
+        folder.write(1);
+        folder
+    }
+
+    fn write(&self, n: i64) {
+        let sql = "insert or replace into link_history values (?1, 0, zeroblob(32), 'met', 0, 0, \
+             null)";
+        self.db.write_blocking(move |tx| tx.execute(sql, [n])).unwrap();
+    }
+
+    fn take(&self, now_ms: i64) -> Result<super::Snapshot, SnapshotError> {
+        take(self.db.path(), self.dir.path(), 0, now_ms, &|| false)
+    }
+
+    fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.dir.path().join(FOLDER)).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(FOLDER).join(name)
+    }
+}
+
+#[test]
+fn a_copy_is_one_moment_of_the_database_verified_and_the_newest_few_are_kept() {
+    let folder = Folder::new();
+    for now in 1..=5 {
+        folder.write(now);
+        let taken = folder.take(now).unwrap();
+        taken.verify().unwrap();
+        let copy = Connection::open(&taken.path).unwrap();
+        let count = "select count(*) from link_history";
+        assert_eq!(copy.query_row(count, [], |row| row.get(0)), Ok(now));
+    }
+    let kept: Vec<i64> =
+        list(folder.dir.path()).iter().map(|snapshot| snapshot.note.taken_at_ms).collect();
+    assert_eq!(kept, [5, 4, 3]);
+    let files = folder.names().into_iter().filter(|name| name.ends_with(".json")).count();
+    assert_eq!(files, 3);
+}
+
+#[test]
+fn a_copy_of_a_damaged_database_takes_no_good_ones_place() {
+    let folder = Folder::new();
+    let good = folder.take(1).unwrap();
+    // An entry that is not what its hash says: SQLite would not notice.
+    let sql = "insert into envelopes (collection, author, seq, hash, doc, bytes) values \
+         ('lessons', zeroblob(32), 1, zeroblob(32), zeroblob(16), x'01')";
+    folder.db.write_blocking(|tx| tx.execute(sql, [])).unwrap();
+    let error = folder.take(2).unwrap_err();
+    assert!(matches!(error, SnapshotError::NotGood(_)), "{error}");
+    assert_eq!(list(folder.dir.path()), [good]);
+    assert_eq!(folder.names().len(), 2, "nothing is left of it");
+}
+
+#[test]
+fn no_copy_is_taken_where_the_disk_would_be_fuller_than_allowed_or_a_class_begins() {
+    let folder = Folder::new();
+    let good = folder.take(1).unwrap();
+    let full = take(folder.db.path(), folder.dir.path(), u64::MAX / 2, 2, &|| false);
+    assert!(matches!(full, Err(SnapshotError::NoRoom { .. })), "{full:?}");
+    folder
+        .db
+        .write_blocking(|tx| {
+            tx.execute_batch(
+                "insert into timetable_imports values (x'01', '', '', 0); \
+                 update timetable_imports set content = hex(zeroblob(4000000))",
+            )
+        })
+        .unwrap();
+    let asked = Cell::new(0);
+    let class = take(folder.db.path(), folder.dir.path(), 0, 3, &|| {
+        asked.set(asked.get() + 1);
+        asked.get() == 2
+    });
+    assert!(matches!(class, Err(SnapshotError::Interrupted)), "{class:?}");
+    assert_eq!(list(folder.dir.path()), [good]);
+}
+
+#[test]
+fn what_a_power_cut_has_left_is_no_copy_and_goes() {
+    let folder = Folder::new();
+    let taken = folder.take(1).unwrap();
+    for name in ["hub-2.part", "hub-2.part-journal", "hub-3.sqlite", "hub-4.json-part"] {
+        fs::write(folder.path(name), [0; 100]).unwrap();
+    }
+    assert_eq!(list(folder.dir.path()), [taken.clone()]);
+    // A copy that is shorter than it was is none either.
+    fs::copy(&taken.path, folder.path("hub-5.sqlite")).unwrap();
+    fs::copy(folder.path("hub-1.json"), folder.path("hub-5.json")).unwrap();
+    fs::OpenOptions::new().write(true).open(&taken.path).unwrap().set_len(4096).unwrap();
+    assert_eq!(list(folder.dir.path()).len(), 1);
+    folder.take(6).unwrap();
+    assert!(!folder.path("hub-2.part").exists() && !folder.path("hub-3.sqlite").exists());
+}
+
+#[test]
+fn a_changed_copy_is_found_out_by_its_hash() {
+    let folder = Folder::new();
+    let taken = folder.take(1).unwrap();
+    let mut bytes = fs::read(&taken.path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&taken.path, bytes).unwrap();
+    assert!(taken.verify().is_err());
+}
