@@ -202,6 +202,8 @@ test("a school's own file is read, matched, applied and undone", async () => {
   await page.waitForURL('**/timetable');
   await expect.poll(async () => (await slots()).length).toBeGreaterThan(before.length);
   await look(page, 'import-applied');
+  // The panel's week again, after the phone's one day.
+  await expect.poll(() => page.locator('[data-slot]').count()).toBeGreaterThan(1);
   const shown = await page.locator('[data-slot]').count();
   await page.getByRole('button', { name: '撤销', exact: true }).click();
   await expect.poll(slots).toEqual(before);
