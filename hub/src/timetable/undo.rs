@@ -60,7 +60,8 @@ pub(super) struct Done {
 
 /// Lists what can be taken back.
 #[utoipa::path(get, path = "/timetable/undos", tag = "timetable", responses(
-    (status = 200, body = UndoList), (status = 401, body = Problem), (status = 403, body = Problem)))]
+    (status = 200, body = UndoList), (status = 401, body = Problem),
+    (status = 403, body = Problem)))]
 async fn list(State(app): State<App>, _admin: Admin) -> Result<Json<UndoList>, ApiError> {
     const LIST: &str = "select u.undo, coalesce(t.name, ''), u.title, u.is_undo, u.by_name, \
          u.made_at_ms from timetable_undos u \

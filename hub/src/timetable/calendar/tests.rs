@@ -227,7 +227,9 @@ proptest! {
         let there_and_back = swaps.iter().chain(swaps.iter().rev());
         for (i, (a, b)) in there_and_back.enumerate() {
             let (a, b) = ((a % periods.len()).to_string(), (b % periods.len()).to_string());
-            let change = Change::Swap { slot_id: a, with_slot_id: Some(b), to_period: None, with_date: None };
+            let (slot_id, with_slot_id) = (a, Some(b));
+            let change =
+                Change::Swap { slot_id, with_slot_id, to_period: None, with_date: None };
             term.exceptions.push(exception(&i.to_string(), monday, change));
         }
         let after = Calendar::new(&term).day(monday);

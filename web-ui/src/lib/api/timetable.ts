@@ -79,7 +79,13 @@ export type Change =
 
 export type ExceptionKind = Change['kind'];
 
-export type Exception = { id: string; date: Day; note: string; written_at?: number; written_by?: string } & Change;
+export type Exception = {
+  id: string;
+  date: Day;
+  note: string;
+  written_at?: number;
+  written_by?: string;
+} & Change;
 
 /** From a date on, a class takes a subject as a lead teacher plans it. */
 export interface Follow {

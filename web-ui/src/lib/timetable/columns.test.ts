@@ -6,7 +6,8 @@ describe('columns of a file', () => {
 
   it('lack what no lesson can be placed without', () => {
     expect(missingRoles(roles, 'list', false)).toEqual(['subject']);
-    expect(missingRoles(withRole(roles, 4, 'subject', 'list'), 'list', false)).toEqual([]);
+    const whole = withRole(roles, 4, 'subject', 'list');
+    expect(missingRoles(whole, 'list', false)).toEqual([]);
   });
 
   it('may stand for days side by side, of a class that is named for the whole file', () => {

@@ -65,8 +65,8 @@ async fn it_is_applied_to_a_term_and_its_weeks_alternate() {
     assert_eq!(made["term"]["cycle_weeks"], 2, "{made}");
     let last_of = async |date: &str| {
         let entries = day(&hub, date).await["entries"].as_array().unwrap().clone();
-        let of_class = entries.into_iter().filter(|e| e["class"]["name"] == "三年级1班");
-        of_class.last().unwrap()["subject"].clone()
+        let mut of_class = entries.into_iter().filter(|e| e["class"]["name"] == "三年级1班");
+        of_class.next_back().unwrap()["subject"].clone()
     };
     assert_eq!(last_of("2026-09-11").await, "math");
     assert_eq!(last_of("2026-09-18").await, "art");
