@@ -33,6 +33,7 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!("0009_courier"),
     migration!("0010_trust"),
     migration!("0011_intake"),
+    migration!("0015_courier_joining"),
 ];
 
 /// Brings the database to the newest version.
