@@ -184,7 +184,7 @@ impl Image {
 
     /// Leaves about so many bytes free.
     fn fill(&self, left_bytes: u64) {
-        let stat = rustix::fs::statvfs(&self.folder()).unwrap();
+        let stat = rustix::fs::statvfs(self.folder()).unwrap();
         let free = stat.f_bavail * stat.f_frsize;
         let filler = vec![7; usize::try_from(free - left_bytes).unwrap()];
         // The file itself takes a little more.
