@@ -47,6 +47,9 @@ enum Command {
     Join {
         /// The line of text that the lead school gave
         invitation: String,
+        /// Answers on a stick, if there is no wire to the lead school; the stick's folder
+        #[arg(long, value_name = "FOLDER")]
+        stick: Option<PathBuf>,
         #[command(flatten)]
         hub: DataDir,
     },
@@ -181,7 +184,10 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Demo(args) => return crate::demo::run(&args),
         Command::Add(args) => add::run(&args)?,
         Command::Invite { valid_hours, hub } => invite(&hub.client()?, valid_hours)?,
-        Command::Join { invitation, hub } => join(&hub.client()?, &invitation)?,
+        Command::Join { invitation, stick: None, hub } => join(&hub.client()?, &invitation)?,
+        Command::Join { invitation, stick: Some(stick), hub } => {
+            courier::answer(&hub.client()?, &invitation, &stick)?;
+        }
         Command::Found { name, hub } => found(&hub.client()?, &name)?,
         Command::Alliance(command) => alliance::run(&command)?,
         Command::Members { hub } => members(&hub.client()?.get("/alliance")?),
@@ -354,6 +360,7 @@ mod tests {
             "yingxue courier export /media/usb --for 山村小学 --max-bytes 30GB",
             "yingxue courier export /media/usb --all",
             "yingxue courier import /media/usb",
+            "yingxue join abc --stick /media/usb",
             "yingxue alliance root-key",
             "yingxue alliance hand-over --root-key f",
             "yingxue alliance write-anyway",

@@ -17,6 +17,7 @@ mod drives;
 mod export;
 mod files;
 mod import;
+mod joining;
 mod needs;
 mod packer;
 mod receipts;

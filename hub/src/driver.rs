@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
-use yingxue_sync_core::courier::{Carried, CarryError, Keys, Outcome, View};
+use yingxue_sync_core::courier::{Carried, CarryError, Keys, Outcome, SignedAnswer, View};
 use yingxue_sync_core::event::{
     Command, ContactView, DocEdit, MembershipView, Refusal, RequestId, Restored, StoreError, Want,
 };
@@ -105,6 +105,7 @@ enum Ask {
     Tell(Command),
     Contacts(Reply<ContactsView>),
     CourierView(Reply<Option<View>>),
+    AnswerInvitation { text: String, school: String, reply: Reply<Result<SignedAnswer, Refusal>> },
     SetOnline(bool, Reply<()>),
     Stop(Reply<()>),
 }
@@ -293,6 +294,26 @@ impl SyncHandle {
     /// Joins an alliance; returns when this hub is a member, durably.
     pub async fn join(&self, invitation: String, school: String) -> Result<(), Refusal> {
         self.done(move |request| Command::Join { request, invitation, school }).await
+    }
+
+    /// Answers an invitation for a courier to take along; nothing changes by it.
+    pub async fn answer_invitation(
+        &self,
+        text: String,
+        school: String,
+    ) -> Result<SignedAnswer, Refusal> {
+        let answer = self.ask_driver(|reply| Ask::AnswerInvitation { text, school, reply }).await;
+        answer.unwrap_or_else(|| Err(Refusal::Store("the hub is stopping".to_owned())))
+    }
+
+    /// Joins by the epochs that a courier brought, of the alliance whose invitation was answered;
+    /// returns when this hub is a member, durably.
+    pub async fn join_carried(
+        &self,
+        invitation: String,
+        epochs: Vec<Vec<u8>>,
+    ) -> Result<(), Refusal> {
+        self.done(move |request| Command::JoinCarried { request, invitation, epochs }).await
     }
 
     /// Takes a hub out of the alliance.

@@ -26,6 +26,9 @@ mod receive;
 pub(crate) mod table;
 mod turns;
 
+#[cfg(test)]
+pub(crate) use metadata::decode_base64;
+
 pub use group::Group;
 pub use keep::{discard_files, keep_house, reconcile};
 pub use turns::Uploads;

@@ -80,6 +80,12 @@ fn import(hub: &HubClient, folder: &Path) -> Result<ExitCode> {
     let folder = absolute(folder)?;
     let begun = hub.post("/courier/imports", &json!({ "folder": folder }))?;
     let done = follow(hub, &format!("/courier/imports/{}", begun["id"]), "reading")?;
+    if let Some(name) = done["joined"].as_str() {
+        println!("This school belongs to {name} now.");
+    }
+    for school in done["admitted"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        println!("{school} has joined. Next: yingxue courier export {folder} --for {school}");
+    }
     tell_lessons(&done, "New here");
     let accepted = &done["accepted"];
     let is_nothing = accepted["envelopes"] == 0 && accepted["bytes"] == 0;
@@ -97,6 +103,17 @@ fn import(hub: &HubClient, folder: &Path) -> Result<ExitCode> {
         println!("The stick says now what this school holds; bring it back.");
     }
     Ok(tell_end(&done))
+}
+
+/// Answers an invitation on a stick.
+pub(super) fn answer(hub: &HubClient, invitation: &str, stick: &Path) -> Result<()> {
+    let folder = absolute(stick)?;
+    let asked = json!({ "invitation": invitation.trim(), "folder": folder });
+    hub.post("/courier/answers", &asked)?;
+    println!("The answer is on the stick. Bring it to the lead school, which reads it with");
+    println!("  yingxue courier import FOLDER");
+    println!("and writes to it for this school. When it is back: yingxue courier import {folder}");
+    Ok(())
 }
 
 /// Finds the hubs of the schools that were named.

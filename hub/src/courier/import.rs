@@ -5,14 +5,14 @@ use std::path::Path;
 
 use rusqlite::Connection;
 use tokio::runtime::Handle;
-use yingxue_sync_core::courier::{Manifest, View};
+use yingxue_sync_core::courier::{CarryError, Manifest, View};
 use yingxue_sync_core::id::{BlobId, DocId};
 use yingxue_sync_io::courier::{Parcel, Stick, StickError};
 
-use super::report::{ReceiptLeft, Report, job_error};
+use super::report::{ReceiptLeft, Report, Why, job_error};
 use super::table::Row;
 use super::taker::{Stop, Taken, Taker};
-use super::{Live, receipts, table};
+use super::{Live, joining, receipts, table, taker};
 use crate::app::App;
 use crate::jobs::JobError;
 use crate::problem::ApiError;
@@ -22,9 +22,9 @@ pub(crate) const SELECT_LESSONS: &str = "select l.lesson, l.title from lesson_tr
     join lessons l on l.lesson = t.lesson where t.blob = ?1 and l.is_deleted = 0";
 
 /// A parcel with the name that people know it by.
-struct Found {
-    name: String,
-    parcel: Parcel,
+pub(super) struct Found {
+    pub name: String,
+    pub parcel: Parcel,
 }
 
 /// Runs an import. What was accepted when it ends, however it ends, stays.
@@ -35,8 +35,15 @@ pub(super) fn run(
     runtime: &Handle,
     report: &mut Report,
 ) -> Result<(), JobError> {
+    if let Some(answer) = joining::answer_of(app, row)? {
+        return joining::admit(app, runtime, &answer, "file", report).map(drop);
+    }
     let (stick, parcels) = open(app, row, report)?;
+    if app.sync.membership().is_none() {
+        joining::join(app, live, runtime, &parcels, report)?;
+    }
     if let Some(stick) = &stick {
+        joining::take_answers(app, runtime, stick, report)?;
         receipts::collect(app, stick, report)?;
     }
     let wanted: Vec<Found> =
@@ -94,19 +101,19 @@ fn is_wanted(app: &App, found: &Found, report: &mut Report) -> bool {
     let manifest = found.parcel.manifest();
     let (me, file) = (app.sync.hub_id(), format!("{}/manifest", found.name));
     let Some(membership) = app.sync.membership() else {
-        report.refuse(file, "this school belongs to no alliance yet");
+        report.refuse(file, CarryError::NoAlliance);
         return false;
     };
     if manifest.author == me {
         return false;
     }
     if manifest.alliance != membership.alliance {
-        report.refuse(file, "it is of another alliance");
+        report.refuse(file, Why::new("other_alliance", "it is of another alliance"));
         return false;
     }
     let is_member = membership.hubs.iter().any(|member| member.hub == manifest.author);
     if !is_member && manifest.epoch <= membership.epoch {
-        report.refuse(file, "the hub that wrote it does not belong to the alliance");
+        report.refuse(file, taker::unknown_sender());
         return false;
     }
     if !manifest.is_target(&me) {
@@ -170,7 +177,7 @@ fn take_segment(
     found: &Found,
     number: usize,
     taker: &mut Taker<'_>,
-) -> Result<Option<String>, Stop> {
+) -> Result<Option<Why>, Stop> {
     let hash = found.parcel.manifest().segments[number].hash;
     let is_taken = app.db.read_blocking(|db| table::is_taken(db, &hash)).unwrap_or(false);
     if is_taken {
@@ -184,7 +191,7 @@ fn take_segment(
         Ok(frames) => frames,
         Err(error @ StickError::Cancelled) => return Err(Stop::Stick(error)),
         Err(error) if error.is_stick_failing() => return Err(Stop::Stick(error)),
-        Err(error) => return Ok(Some(error.to_string())),
+        Err(error) => return Ok(Some(error.into())),
     };
     let taken = taker.take(frames)?;
     if taken.refused.is_none() {

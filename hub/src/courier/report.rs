@@ -1,9 +1,13 @@
 //! What came of an export or an import, for people.
 
+use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
+use yingxue_sync_core::courier::{CarryError, CourierError};
+use yingxue_sync_core::event::Refusal;
 use yingxue_sync_io::courier::StickError;
 
 use crate::jobs::JobError;
+use crate::problem::ApiError;
 
 /// Things refused, lessons and notes that are kept of one job; more are counted nowhere else.
 const LISTED_MAX: usize = 200;
@@ -22,8 +26,59 @@ pub struct CarriedLesson {
 pub struct RefusedFile {
     /// Its name below `yingxue-courier/`.
     pub file: String,
+    /// Stable; the web UI has words for it.
+    #[serde(default)]
+    pub code: String,
     /// One English sentence.
     pub why: String,
+}
+
+/// Why something was not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Why {
+    code: &'static str,
+    words: String,
+}
+
+impl Why {
+    pub(super) fn new(code: &'static str, words: impl Into<String>) -> Self {
+        Self { code, words: words.into() }
+    }
+}
+
+impl From<StickError> for Why {
+    fn from(error: StickError) -> Self {
+        let code = match &error {
+            StickError::NotForUs => "not_for_us",
+            StickError::Wrong(CourierError::Signature) => "bad_signature",
+            StickError::Wrong(CourierError::Version { .. }) => "other_version",
+            StickError::Length { found, expected } if found < expected => "truncated",
+            StickError::Wrong(CourierError::Malformed(_))
+            | StickError::Length { .. }
+            | StickError::Hash
+            | StickError::Frames(_) => "damaged",
+            _ => "unreadable",
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<CarryError> for Why {
+    fn from(error: CarryError) -> Self {
+        let code = match &error {
+            CarryError::Wrong(_) => "damaged",
+            CarryError::Gap => "gap",
+            CarryError::UnknownEpoch => "unknown_epoch",
+            CarryError::NotNamed => "not_named",
+            CarryError::NotAdmitted(Refusal::InvitationUnknown) => "invitation_unknown",
+            CarryError::NotAdmitted(Refusal::InvitationUsed) => "invitation_used",
+            CarryError::NotAdmitted(Refusal::InvitationExpired) => "invitation_expired",
+            CarryError::NotAdmitted(_) => "not_registrar",
+            CarryError::NoAlliance => "no_alliance",
+            CarryError::Busy | CarryError::Store(_) => "not_stored",
+        };
+        Self::new(code, error.to_string())
+    }
 }
 
 /// A file to be downloaded and put on a stick.
@@ -75,12 +130,18 @@ pub struct Report {
     pub notes: Vec<String>,
     /// What became of the receipt.
     pub receipt: Option<ReceiptLeft>,
+    /// Of an import: schools that have joined by their answers to invitations.
+    pub admitted: Vec<String>,
+    /// Of an import: the name of the alliance that this school has joined by it.
+    pub joined: Option<String>,
 }
 
 impl Report {
-    pub(super) fn refuse(&mut self, file: impl Into<String>, why: impl std::fmt::Display) {
+    pub(super) fn refuse(&mut self, file: impl Into<String>, why: impl Into<Why>) {
         if self.refused.len() < LISTED_MAX {
-            self.refused.push(RefusedFile { file: file.into(), why: why.to_string() });
+            let Why { code, words } = why.into();
+            let (file, code) = (file.into(), code.to_owned());
+            self.refused.push(RefusedFile { file, code, why: words });
         }
     }
 
@@ -99,9 +160,13 @@ impl Report {
     }
 }
 
-/// Says why a job ended, for people; what is on the stick then is whole.
-pub(super) fn job_error(error: &StickError) -> JobError {
-    let code = match error {
+/// Says the same to whoever has asked for it in a request.
+pub(super) fn stick_problem(error: &StickError) -> ApiError {
+    ApiError::new(StatusCode::CONFLICT, code_of(error), job_error(error).detail)
+}
+
+const fn code_of(error: &StickError) -> &'static str {
+    match error {
         StickError::NoFolder(_) => "stick_missing",
         StickError::NoCourier(_) => "stick_empty",
         StickError::ReadOnly => "stick_read_only",
@@ -109,7 +174,11 @@ pub(super) fn job_error(error: &StickError) -> JobError {
         StickError::Cancelled => "cancelled",
         StickError::Io(_) => "stick_gone",
         _ => "courier_damaged",
-    };
+    }
+}
+
+/// Says why a job ended, for people; what is on the stick then is whole.
+pub(super) fn job_error(error: &StickError) -> JobError {
     let words = match error {
         StickError::Io(reason) => format!(
             "The stick cannot be used ({reason}); plug it in and begin again: it goes on where \
@@ -122,5 +191,5 @@ pub(super) fn job_error(error: &StickError) -> JobError {
             first.into_iter().flatten().chain(letters).chain(['.']).collect()
         }
     };
-    JobError::new(code, words)
+    JobError::new(code_of(error), words)
 }

@@ -16,7 +16,7 @@ use super::shown::{
     shown_export, shown_import,
 };
 use super::table::{self, Kind, NewJob, Row};
-use super::{files, needs, receipts};
+use super::{files, joining, needs, receipts};
 use crate::accounts::Teacher;
 use crate::app::{App, random};
 use crate::events::HubEvent;
@@ -44,6 +44,7 @@ pub fn routes() -> OpenApiRouter<App> {
         .routes(routes!(exports, export))
         .routes(routes!(show_export, cancel_export))
         .routes(routes!(download))
+        .routes(routes!(joining::show, joining::answer))
         .routes(routes!(imports, import))
         .routes(routes!(show_import, cancel_import))
 }
@@ -253,7 +254,9 @@ async fn import(
     teacher: Teacher,
     Body(asked): Body<ImportToMake>,
 ) -> Result<(StatusCode, Json<CourierImport>), ApiError> {
-    app.sync.membership().ok_or_else(ApiError::no_alliance)?;
+    if app.sync.membership().is_none() && !joining::is_waiting(&app).await? {
+        return Err(ApiError::no_alliance());
+    }
     let folder = Some(checked_folder(&app, &teacher, asked.folder).await?);
     let (targets, parcel) = (Vec::new(), ParcelId(0));
     let kind = Kind::Import;

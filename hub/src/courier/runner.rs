@@ -99,14 +99,16 @@ async fn keep(app: &App, row: Row) {
 
 pub(super) fn work(app: &App, row: &Row, live: &Live) -> (Report, Result<(), JobError>) {
     let runtime = Handle::current();
-    let Some(view) = runtime.block_on(app.sync.courier_view()) else {
-        let words = "This school belongs to no alliance yet; found one or join one.";
-        return (Report::default(), Err(JobError::new("no_alliance", words)));
-    };
     let mut report = Report::default();
     let outcome = match row.kind {
-        Kind::Export => export::run(app, row, &view, live, &mut report),
         Kind::Import => import::run(app, row, live, &runtime, &mut report),
+        Kind::Export => match runtime.block_on(app.sync.courier_view()) {
+            Some(view) => export::run(app, row, &view, live, &mut report),
+            None => {
+                let words = "This school belongs to no alliance yet; found one or join one.";
+                Err(JobError::new("no_alliance", words))
+            }
+        },
     };
     (report, outcome)
 }

@@ -112,6 +112,10 @@ pub struct CourierImport {
     pub refused: Vec<RefusedFile>,
     /// What became of this school's receipt.
     pub receipt: Option<ReceiptLeft>,
+    /// Schools that have joined by their answers to invitations; write to the stick for them now.
+    pub admitted: Vec<String>,
+    /// The name of the alliance that this school has joined by it.
+    pub joined: Option<String>,
     /// What else is worth knowing, English sentences.
     pub notes: Vec<String>,
     /// Why it failed.
@@ -184,6 +188,8 @@ pub(super) fn shown_import(app: &App, row: Row) -> CourierImport {
         lessons: row.report.lessons,
         refused: row.report.refused,
         receipt: row.report.receipt,
+        admitted: row.report.admitted,
+        joined: row.report.joined,
         notes: row.report.notes,
         error: row.error,
         created_at: row.created_at,

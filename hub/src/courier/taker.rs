@@ -10,6 +10,7 @@ use yingxue_sync_core::event::StoreError;
 use yingxue_sync_core::id::{AllianceId, BlobId, HubId};
 use yingxue_sync_io::courier::{Frames, StickError};
 
+use super::report::Why;
 use super::{Live, receipts, table};
 use crate::app::App;
 use crate::jobs::JobError;
@@ -56,7 +57,7 @@ pub(super) struct SegmentTaken {
     /// The blobs in it.
     pub blobs: Vec<BlobId>,
     /// Why something of it was not taken; another try may.
-    pub refused: Option<String>,
+    pub refused: Option<Why>,
 }
 
 /// Why an import cannot go on.
@@ -65,6 +66,11 @@ pub(super) enum Stop {
     Stick(StickError),
     /// This hub.
     Hub(JobError),
+}
+
+/// Says why nothing of a parcel was taken whose author is no member.
+pub(super) fn unknown_sender() -> Why {
+    Why::new("unknown_sender", "the hub that wrote it does not belong to the alliance")
 }
 
 impl<'a> Taker<'a> {
@@ -97,7 +103,7 @@ impl<'a> Taker<'a> {
                 Err(error) if error.is_stick_failing() => return Err(Stop::Stick(error)),
                 Err(error) => {
                     self.flush(&mut taken)?;
-                    taken.refused.get_or_insert(error.to_string());
+                    taken.refused.get_or_insert(error.into());
                     return Ok(taken);
                 }
             };
@@ -114,8 +120,7 @@ impl<'a> Taker<'a> {
             return Ok(());
         }
         if !self.is_author_member() {
-            let words = "the hub that wrote it does not belong to the alliance";
-            taken.refused.get_or_insert(words.to_owned());
+            taken.refused.get_or_insert_with(unknown_sender);
             return Ok(());
         }
         match frame {
@@ -181,7 +186,7 @@ impl<'a> Taker<'a> {
         let Some(taking) = self.blob.as_mut().filter(|taking| taking.blob == blob) else {
             if self.passed_over != Some(blob) && !self.is_whole(blob)? {
                 let words = "a part of a lesson came without the list of the lesson's parts";
-                taken.refused.get_or_insert(words.to_owned());
+                taken.refused.get_or_insert_with(|| Why::new("damaged", words));
             }
             return Ok(());
         };
@@ -234,7 +239,7 @@ impl<'a> Taker<'a> {
                 return Err(Stop::Stick(StickError::Cancelled));
             }
             Some(error) => {
-                taken.refused.get_or_insert(error.to_string());
+                taken.refused.get_or_insert_with(|| error.clone().into());
             }
         }
         Ok(outcome)

@@ -36,6 +36,7 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!("0012_trust"),
     migration!("0013_repair"),
     migration!("0014_ui"),
+    migration!("0015_courier_joining"),
 ];
 
 /// Brings the database to the newest version.

@@ -197,6 +197,10 @@ impl Driver {
                 drop(reply.send(ContactsView { contacts, dial_errors, stalled }));
             }
             Ask::CourierView(reply) => drop(reply.send(self.node.courier_view())),
+            Ask::AnswerInvitation { text, school, reply } => {
+                let answer = self.node.answer_invitation(self.now(), &text, &school);
+                drop(reply.send(answer));
+            }
             Ask::SetOnline(is_online, reply) => {
                 self.edge.transport.set_online(is_online);
                 if is_online {

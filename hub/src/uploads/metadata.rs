@@ -120,7 +120,7 @@ fn title_of(filename: &str) -> String {
 }
 
 /// Decodes standard base64 (RFC 4648 §4), with or without padding.
-fn decode_base64(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn decode_base64(text: &str) -> Option<Vec<u8>> {
     let digits = text.trim_end_matches('=').as_bytes();
     if text.len() - digits.len() > 2 || digits.len() % 4 == 1 {
         return None;

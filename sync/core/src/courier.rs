@@ -7,16 +7,19 @@
 //! - A segment is a run of [`Frame`]s, encrypted to the hubs that it is for.
 //! - A **receipt** ([`Receipt`]) says what a hub holds and wants, so that the next parcel
 //!   carries only what is missing.
+//! - An **answer** ([`Answer`]) is how a hub joins that no wire reaches.
 
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 
-use crate::event::StoreError;
+use crate::event::{Refusal, StoreError};
 use crate::id::{AllianceId, BlobId, CollectionId, HubId};
 
+mod answer;
 mod frame;
 mod manifest;
 mod receipt;
 
+pub use answer::{ANSWER_BYTES_MAX, Answer, SignedAnswer, answer_key};
 pub use frame::{FRAME_BYTES_MAX, FRAME_HEAD_BYTES, Frame, FrameError, batch_of, frame_bytes};
 pub use manifest::{
     GROUPS_MAX, MANIFEST_BYTES_MAX, Manifest, ParcelId, SEGMENT_BYTES_MAX, SEGMENTS_MAX, Segment,
@@ -80,6 +83,11 @@ impl Keys {
         &self.x25519
     }
 
+    /// Gives the secret that opens answers to this hub's invitations; see [`answer_key`].
+    pub fn answer_secret(&self) -> [u8; 32] {
+        self.signing.to_scalar_bytes()
+    }
+
     /// Gives the key that couriers encrypt to.
     pub fn x25519_public(&self) -> [u8; 32] {
         let secret = x25519_dalek::StaticSecret::from(self.x25519);
@@ -118,6 +126,8 @@ pub struct CollectionView {
 /// Something that a courier brought, to be judged by the node.
 #[derive(Debug, Clone)]
 pub enum Carried {
+    /// A signed answer to an invitation of this hub, decrypted.
+    Answer(Vec<u8>),
     /// Signed epochs, in order.
     Epochs(Vec<Vec<u8>>),
     /// Envelopes of one collection, in order of their journals, as a batch on the wire.
@@ -146,7 +156,7 @@ pub enum Carried {
 /// What became of something carried.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Outcome {
-    /// Epochs, envelopes or pieces that are new here, and durable.
+    /// Epochs, envelopes or pieces that are new here, and durable; of an answer, new members.
     pub accepted: u32,
     /// True if the blob is whole here now.
     pub is_whole: bool,
@@ -171,6 +181,9 @@ pub enum CarryError {
     /// No document that this hub may read names the blob.
     #[error("no lesson that is known here names it")]
     NotNamed,
+    /// Whoever answered an invitation may not join.
+    #[error("{0}")]
+    NotAdmitted(Refusal),
     /// This hub belongs to no alliance.
     #[error("this hub belongs to no alliance yet")]
     NoAlliance,

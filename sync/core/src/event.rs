@@ -109,6 +109,16 @@ pub enum Command {
         /// Name of this school.
         school: String,
     },
+    /// Joins by what a courier brought back; see
+    /// [`Node::answer_invitation`](crate::Node::answer_invitation).
+    JoinCarried {
+        /// Answered by [`Event::Done`] (member now, and durable) or [`Event::Refused`].
+        request: RequestId,
+        /// The invitation that was answered.
+        invitation: String,
+        /// All signed epochs of the alliance, from the first on.
+        epochs: Vec<Vec<u8>>,
+    },
     /// Takes a hub out of the alliance; this hub has to be the registrar.
     Revoke {
         /// Answered by [`Event::Done`] or [`Event::Refused`].

@@ -293,6 +293,9 @@ impl Node {
             Command::Join { request, invitation, school } => {
                 self.join(now, request, &invitation, &school);
             }
+            Command::JoinCarried { request, invitation, epochs } => {
+                self.join_carried(now, request, &invitation, &epochs);
+            }
             Command::Revoke { request, hub } => self.revoke(request, hub),
             Command::TakeOver { request, root_secret } => self.take_over(request, &root_secret),
             Command::EndDoubt { request } => self.end_doubt_by_hand(request),

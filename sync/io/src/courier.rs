@@ -6,6 +6,7 @@
 //!     0000.seg 0001.seg …   segments, encrypted to the hubs that they are for (age)
 //!     manifest              signed; names the segments that are whole, written after each
 //!   have/4e5f6a7b.8c9       a receipt: what a hub holds and wants, signed, encrypted
+//!   join/4e5f6a7b.8c9       an answer to an invitation, signed, encrypted to who invites
 //! ```
 //!
 //! Every file is written under another name, synced, and renamed, so that a stick which is pulled
@@ -22,12 +23,14 @@ use std::io;
 
 use yingxue_sync_core::courier::CourierError;
 
+mod answers;
 mod cipher;
 mod folder;
 mod parcel;
 mod segment;
 mod stick;
 
+pub use answers::{answer_file, is_answer_file, read_answer_file};
 pub use parcel::{Parcel, ParcelWriter, YXC_BYTES_MAX, yxc_head};
 pub use segment::{Frames, SegmentWriter};
 pub use stick::{FOLDER, Stick};

@@ -177,7 +177,7 @@ impl Node {
     }
 
     /// Judges a request to join: a change to make, or none if the hub is a member already.
-    fn judge_join(
+    pub(super) fn judge_join(
         &self,
         now: Time,
         hub: HubId,
@@ -217,6 +217,9 @@ impl Node {
     }
 
     pub(super) fn refuse_join(&mut self, now: Time, id: ContactId, refusal: JoinRefusal) {
+        if self.courier_not_admitted(id, refusal) {
+            return;
+        }
         if let Some(contact) = self.contacts.get_mut(&id) {
             contact.outbox.push(&Message::JoinRefused(refusal));
         }
@@ -225,6 +228,9 @@ impl Node {
 
     /// Sends a new member all epochs; it closes, and comes back as a member.
     pub(super) fn welcome(&mut self, id: ContactId) {
+        if self.courier_admitted(id) {
+            return;
+        }
         let Some(membership) = &self.membership else { return };
         let epochs = Message::Epochs(membership.bytes_from(0));
         if let Some(contact) = self.contacts.get_mut(&id) {
@@ -233,16 +239,8 @@ impl Node {
     }
 
     pub(super) fn join_refused(&mut self, now: Time, id: ContactId, refusal: JoinRefusal) {
-        let reason = match refusal {
-            JoinRefusal::Unknown => Refusal::InvitationUnknown,
-            JoinRefusal::Used => Refusal::InvitationUsed,
-            JoinRefusal::Expired => Refusal::InvitationExpired,
-            JoinRefusal::OutOfBounds => name_out_of_bounds(),
-            JoinRefusal::NotRegistrar => Refusal::NotRegistrar,
-            JoinRefusal::Busy => Refusal::Unreachable("it is busy, try again".into()),
-        };
         if let Some(joining) = self.joining.take() {
-            self.refuse(joining.request, reason);
+            self.refuse(joining.request, refusal.into());
         }
         self.close(now, id, "may not join");
         self.admit();
@@ -254,30 +252,55 @@ impl Node {
         match read_epochs(&joining.invitation, &self.hub, epochs) {
             Ok(whole) if !joining.is_storing => {
                 joining.is_storing = true;
-                let was_member = was_member_before(&whole, &self.hub);
-                let last = epochs.len() - 1;
-                if was_member && self.doubt.is_none() {
-                    // Others hold what it wrote then, and its disk may not.
-                    self.doubt = Some(Doubt::default());
-                    self.alarm(Alarm::Restored);
-                    self.emit(Event::DoubtChanged { is_in_doubt: true });
-                    self.store(StoreOp::PutDoubt { is_in_doubt: true }, Waiting::Evidence);
-                }
-                for (n, bytes) in epochs.iter().enumerate() {
-                    let op = StoreOp::PutEpoch {
-                        n: n as u64,
-                        bytes: bytes.clone(),
-                        used_invitation: None,
-                    };
-                    let whole = (n == last).then(|| Box::new(whole.clone()));
-                    self.store(op, Waiting::Epoch(StoringEpoch::Joined { whole }));
-                }
+                self.store_joined(&whole, epochs);
             }
             Ok(_) => {}
             Err(error) => {
                 self.close(now, id, "sent a membership that is not right");
                 self.join_failed(now, &error.to_string());
             }
+        }
+    }
+
+    /// Joins by the epochs that a courier brought, of the alliance whose invitation was answered.
+    pub(super) fn join_carried(
+        &mut self,
+        now: Time,
+        request: RequestId,
+        text: &str,
+        epochs: &[Vec<u8>],
+    ) {
+        if self.membership.is_some() || self.joining.is_some() {
+            return self.refuse(request, Refusal::AlreadyMember);
+        }
+        let Some(invitation) = Invitation::from_text(text) else {
+            return self.refuse(request, Refusal::InvitationMalformed);
+        };
+        match read_epochs(&invitation, &self.hub, epochs) {
+            Ok(whole) => {
+                let (school, deadline) = (String::new(), now.after_ms(JOIN_MS_MAX));
+                let joining = Joining { request, invitation, school, deadline, is_storing: true };
+                self.joining = Some(joining);
+                self.store_joined(&whole, epochs);
+            }
+            Err(error) => self.refuse(request, Refusal::NotAllowed(error.to_string())),
+        }
+    }
+
+    fn store_joined(&mut self, whole: &Membership, epochs: &[Vec<u8>]) {
+        let was_member = was_member_before(whole, &self.hub);
+        let last = epochs.len() - 1;
+        if was_member && self.doubt.is_none() {
+            // Others hold what it wrote then, and its disk may not.
+            self.doubt = Some(Doubt::default());
+            self.alarm(Alarm::Restored);
+            self.emit(Event::DoubtChanged { is_in_doubt: true });
+            self.store(StoreOp::PutDoubt { is_in_doubt: true }, Waiting::Evidence);
+        }
+        for (n, bytes) in epochs.iter().enumerate() {
+            let op = StoreOp::PutEpoch { n: n as u64, bytes: bytes.clone(), used_invitation: None };
+            let whole = (n == last).then(|| Box::new(whole.clone()));
+            self.store(op, Waiting::Epoch(StoringEpoch::Joined { whole }));
         }
     }
 
@@ -387,7 +410,20 @@ impl From<StoreError> for Refusal {
     }
 }
 
-fn name_out_of_bounds() -> Refusal {
+impl From<JoinRefusal> for Refusal {
+    fn from(refusal: JoinRefusal) -> Self {
+        match refusal {
+            JoinRefusal::Unknown => Self::InvitationUnknown,
+            JoinRefusal::Used => Self::InvitationUsed,
+            JoinRefusal::Expired => Self::InvitationExpired,
+            JoinRefusal::OutOfBounds => name_out_of_bounds(),
+            JoinRefusal::NotRegistrar => Self::NotRegistrar,
+            JoinRefusal::Busy => Self::Unreachable("it is busy, try again".into()),
+        }
+    }
+}
+
+pub(super) fn name_out_of_bounds() -> Refusal {
     Refusal::OutOfBounds { what: "name", allowed: "1 to 60 characters".into() }
 }
 

@@ -14,6 +14,8 @@ use crate::courier::{Carried, CarryError, CollectionView, Outcome, View};
 use crate::event::{Event, RequestId, StoreError, StoreOp, StoreValue};
 use crate::id::{BlobId, CollectionId, ContactId, Time};
 
+mod joining;
+
 /// Manifests kept while their pieces come; a driver brings one blob after another.
 const MANIFESTS_MAX: usize = 4;
 /// Things carried that wait at a time; a driver waits for each answer, so few do.
@@ -26,6 +28,7 @@ const CONTACT_OF_COURIER: u64 = u64::MAX;
 pub(super) struct Couriers {
     next: u64,
     batches: BTreeMap<ContactId, Batch>,
+    answers: BTreeMap<ContactId, RequestId>,
     epochs: VecDeque<EpochsCarried>,
     blobs: VecDeque<BlobCarried>,
     manifests: VecDeque<(BlobId, Manifest, Bitmap)>,
@@ -91,7 +94,8 @@ impl Node {
 
     /// Takes something that a courier brought; [`Event::Carried`] answers.
     pub(super) fn carry(&mut self, now: Time, request: RequestId, carried: Carried) {
-        let waiting = self.couriers.batches.len() + self.couriers.blobs.len();
+        let couriers = &self.couriers;
+        let waiting = couriers.batches.len() + couriers.answers.len() + couriers.blobs.len();
         if self.membership.is_none() {
             return self.carry_refused(request, CarryError::NoAlliance);
         }
@@ -99,6 +103,7 @@ impl Node {
             return self.carry_refused(request, CarryError::Busy);
         }
         match carried {
+            Carried::Answer(bytes) => self.carry_answer(now, request, &bytes),
             Carried::Epochs(epochs) => self.carry_epochs(request, epochs),
             Carried::Envelopes { collection, batch } => {
                 let contact = self.next_courier();

@@ -22,7 +22,7 @@ const RECEIPT_CIPHER_BYTES_MAX: usize = 512 << 10;
 /// A stick's courier folder.
 #[derive(Debug)]
 pub struct Stick {
-    root: Folder,
+    pub(super) root: Folder,
 }
 
 impl Stick {
@@ -127,7 +127,7 @@ impl Stick {
     ) -> Result<Vec<(String, Result<SignedReceipt, StickError>)>, StickError> {
         let Some(have) = self.root.folder(HAVE)? else { return Ok(Vec::new()) };
         let mut receipts = Vec::new();
-        for name in have.names()?.into_iter().filter(|name| is_receipt_name(name)) {
+        for name in have.names()?.into_iter().filter(|name| is_hub_name(name)) {
             match read_receipt(&have, &name, keys) {
                 Ok(receipt) => receipts.push((name, Ok(receipt))),
                 Err(StickError::NotForUs) => {}
@@ -172,7 +172,7 @@ fn read_receipt(have: &Folder, name: &str, keys: &Keys) -> Result<SignedReceipt,
 }
 
 /// Says whether a name is one of ours: 8.3 hexadecimal characters.
-fn is_receipt_name(name: &str) -> bool {
+pub(super) fn is_hub_name(name: &str) -> bool {
     let is_hex = |text: &str| text.bytes().all(|b| b.is_ascii_hexdigit());
     name.len() == 12
         && name

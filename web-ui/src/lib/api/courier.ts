@@ -53,7 +53,17 @@ export interface CourierImport {
   /** What became of the receipt for the other school. */
   receipt: 'written' | 'kept' | 'with_next_export' | null;
   refused: { file: string; why: string; code?: string }[];
+  /** Schools that have joined by their answers to invitations. */
+  admitted: string[];
+  /** The alliance that this school has joined by it. */
+  joined: string | null;
   error: { code: string; detail: string } | null;
+}
+
+/** An answer to an invitation, on its way to the lead school. */
+export interface CourierAnswer {
+  expires_at: number;
+  file: { name: string; base64: string } | null;
 }
 
 /** The calls of the courier: a stick that carries lessons both ways. */
@@ -63,6 +73,9 @@ export const courier = {
   startExport: (body: ExportAsked) => send<Export>('POST', '/courier/exports', body),
   export: (id: number) => get<Export>(`/courier/exports/${id}`),
   cancelExport: (id: number) => send<void>('DELETE', `/courier/exports/${id}`),
+  answer: (invitation: string, folder: string | null) =>
+    send<CourierAnswer>('POST', '/courier/answers', { invitation, folder }),
+  answered: () => get<{ answer: CourierAnswer | null }>('/courier/answers'),
   startImport: (folder: string) => send<CourierImport>('POST', '/courier/imports', { folder }),
   import: (id: number) => get<CourierImport>(`/courier/imports/${id}`),
 };

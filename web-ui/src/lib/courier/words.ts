@@ -21,6 +21,14 @@ const WHY: Record<string, () => string> = {
   not_courier: m.refused_not_courier,
   too_large: m.refused_too_large,
   unreadable: m.refused_unreadable,
+  gap: m.refused_gap,
+  unknown_epoch: m.refused_unknown_epoch,
+  not_named: m.refused_not_named,
+  other_version: m.refused_other_version,
+  invitation_unknown: m.problem_invitation_unknown,
+  invitation_used: m.problem_invitation_used,
+  invitation_expired: m.problem_invitation_expired,
+  not_registrar: m.problem_not_registrar,
 };
 
 /** Why a file was not taken, and what to do; a reason newer than this page in the hub's words. */
@@ -35,6 +43,8 @@ const FAILURES: Record<string, () => string> = {
   stick_full: m.stick_full,
   stick_gone: m.stick_gone,
   courier_damaged: m.refused_damaged,
+  not_admitted_yet: m.stick_not_admitted_yet,
+  not_admitted: m.stick_not_admitted,
 };
 
 /** Why an export or import ended early, and what to do. */

@@ -9,6 +9,8 @@ use crate::event::{
 use crate::id::DocId;
 use crate::membership::{Epoch, LESSONS, Member, Membership, SignedEpoch};
 
+mod joining;
+
 const NOW: Time = Time(1_000);
 
 fn secret(n: u8) -> [u8; 32] {
