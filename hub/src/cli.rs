@@ -18,6 +18,7 @@ mod courier;
 mod doctor;
 mod media;
 pub(crate) mod upload;
+mod verify;
 
 #[derive(Parser)]
 #[command(name = "yingxue", version, about = "萤雪 Yingxue: lessons reach schools far away")]

@@ -18,11 +18,13 @@ use yingxue_sync_io::blob_files::{BlobFileError, BlobFiles};
 
 use crate::db::{self, Db};
 
+pub mod audit;
 pub mod blobs;
 mod disputed;
 pub mod identity;
 mod journals;
 pub mod lost;
+mod witness;
 
 /// Requests that share one commit; a longer run would delay the answer of its first.
 const RUN_MAX: usize = 64;

@@ -84,7 +84,10 @@ fn plant(world: &mut World, hub: HubIndex, signed: &SignedEnvelope) {
 
 fn trespasses(world: &World, hub: HubIndex) -> usize {
     let member = world.hubs[MEMBER].id;
-    let is_it = |event: &Event| matches!(event, Event::Alarm(Alarm::Trespassed { author, .. }) if *author == member);
+    let is_it = |event: &Event| match event {
+        Event::Alarm(Alarm::Trespassed { author, .. }) => *author == member,
+        _ => false,
+    };
     world.hubs[hub].events.iter().filter(|(_, event)| is_it(event)).count()
 }
 
