@@ -139,7 +139,7 @@ fn a_trespass_is_judged_alike_from_a_contact_from_a_stick_and_in_repair() {
     let forged = forge(&world, MEMBER, term, &put("name", "假期"));
     plant(&mut world, MEMBER, &forged);
     // The owner hears of it from a stick.
-    let batch = batch_of(&[forged.bytes.clone()]);
+    let batch = batch_of(std::slice::from_ref(&forged.bytes));
     let carried = Carried::Envelopes { collection: timetables(), batch };
     world.command(OWNER, |request| Command::Carry { request, carried });
     world.run_for(1_000);

@@ -166,7 +166,7 @@ fn a_rewritten_journal_is_caught_by_a_hub_that_never_had_what_was_rewritten() {
     world.run_for(SIGNED_MS);
     let (author, witness) = (world.hubs[CHEAT].id, world.hubs[LEAD].id);
     let caught = Alarm::WitnessedOtherwise { author, collection: lessons(), seq, witness };
-    assert_eq!(alarms(&world, VILLAGE), [caught.clone()]);
+    assert_eq!(alarms(&world, VILLAGE), std::slice::from_ref(&caught));
     let key = (lessons(), author, witness, SLOT_CONTRADICTED);
     assert!(world.hubs[VILLAGE].store.durable().statements.contains_key(&key), "kept");
     // It is told once, also over a restart; and the lead, which has the entries, sees the fork.
