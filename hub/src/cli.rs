@@ -19,6 +19,7 @@ mod doctor;
 mod media;
 mod restore;
 pub(crate) mod upload;
+mod verify;
 
 #[derive(Parser)]
 #[command(name = "yingxue", version, about = "萤雪 Yingxue: lessons reach schools far away")]

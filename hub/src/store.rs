@@ -18,12 +18,14 @@ use yingxue_sync_io::blob_files::{BlobFileError, BlobFiles};
 
 use crate::db::{self, Db};
 
+pub mod audit;
 pub mod blobs;
 pub(crate) mod disputed;
 pub mod found;
 pub mod identity;
 pub(crate) mod journals;
 pub mod lost;
+mod witness;
 
 /// Requests that share one commit; a longer run would delay the answer of its first.
 const RUN_MAX: usize = 64;

@@ -12,6 +12,7 @@ use yingxue_sync_core::event::{
 };
 use yingxue_sync_core::id::{BlobId, CollectionId, DocId, Hash, HubId};
 use yingxue_sync_core::journal::{ASIDE_MAX, SignedEnvelope};
+use yingxue_sync_core::witness::{SLOT_CONTRADICTED, StatementHeld, StatementRecord};
 
 /// Everything that one hub keeps.
 #[derive(Debug, Clone, Default)]
@@ -32,6 +33,8 @@ pub struct Disk {
     pub aside: BTreeMap<(CollectionId, HubId, u64, Hash), Arc<EnvelopeRecord>>,
     /// Epochs that contradict one that is here.
     pub epochs_aside: BTreeSet<(u64, Arc<[u8]>)>,
+    /// Statements of witnesses by collection, author, witness and slot.
+    pub statements: BTreeMap<(CollectionId, HubId, HubId, i64), Arc<StatementRecord>>,
     /// Random; another one after each restore or copy that was noticed.
     pub store_id: [u8; 16],
     /// Whether the driver has noticed that the disk was restored, and others were not asked since.
@@ -100,6 +103,8 @@ pub enum Write {
     Mend { collection: CollectionId, envelopes: Vec<Arc<EnvelopeRecord>>, fingerprint: [u8; 16] },
     /// See [`StoreOp::SetEpochAside`].
     EpochAside { n: u64, bytes: Arc<[u8]> },
+    /// See [`StoreOp::PutStatements`] and [`StoreOp::KeepContradicted`].
+    Statements(Vec<Arc<StatementRecord>>),
     /// See [`StoreOp::PutDoubt`].
     Doubt(bool),
     /// See [`StoreOp::SaveDoc`].
@@ -155,6 +160,10 @@ impl Disk {
                 self.fingerprints.insert(collection.clone(), *fingerprint);
                 Ok(())
             }
+            Write::Statements(statements) => {
+                statements.iter().for_each(|it| self.put_statement(it));
+                Ok(())
+            }
             Write::EpochAside { n, bytes } => {
                 self.epochs_aside.insert((*n, bytes.clone()));
                 Ok(())
@@ -164,6 +173,15 @@ impl Disk {
                 Ok(())
             }
             Write::Rejudge { .. } => Err(StoreError::Failed("answered with documents".into())),
+        }
+    }
+
+    fn put_statement(&mut self, record: &Arc<StatementRecord>) {
+        let it = &record.statement;
+        let key = (it.collection.clone(), it.author, it.witness, record.slot);
+        let known = self.statements.get(&key);
+        if known.is_none_or(|known| known.statement.seq < it.seq) {
+            self.statements.insert(key, record.clone());
         }
     }
 
@@ -398,6 +416,7 @@ impl Disk {
             invitations: self.invitations.values().cloned().collect(),
             aside: self.aside.values().map(|it| (it.collection.clone(), it.doc)).collect(),
             has_epochs_aside: !self.epochs_aside.is_empty(),
+            statements: self.statements.values().map(|it| held(it)).collect(),
             store_id: self.store_id,
             is_in_doubt: self.is_in_doubt,
         }
@@ -419,6 +438,14 @@ impl Disk {
     pub fn head_seq(&self, collection: &CollectionId, author: HubId) -> u64 {
         let journal = self.journals.get(&(collection.clone(), author));
         journal.and_then(|j| j.last_key_value()).map_or(0, |(seq, _)| *seq)
+    }
+}
+
+fn held(it: &StatementRecord) -> StatementHeld {
+    StatementHeld {
+        bytes: it.bytes.clone(),
+        received_at_wall_ms: it.received_at_wall_ms,
+        is_contradicted: it.slot == SLOT_CONTRADICTED,
     }
 }
 

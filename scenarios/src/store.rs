@@ -12,6 +12,7 @@ use yingxue_sync_core::event::{
     DocValue, StoreError, StoreId, StoreOp, StoreReply, StoreRequest, StoreValue,
 };
 use yingxue_sync_core::id::BlobId;
+use yingxue_sync_core::witness::StatementRecord;
 
 use crate::disk::{Disk, StoredDoc, Write};
 use crate::rng::Rng;
@@ -223,6 +224,19 @@ impl SimStore {
             },
             StoreOp::SetEpochAside { n, bytes } => Write::EpochAside { n, bytes: bytes.into() },
             StoreOp::PutDoubt { is_in_doubt } => Write::Doubt(is_in_doubt),
+            StoreOp::PutStatements { statements } => {
+                Write::Statements(statements.into_iter().map(Arc::new).collect())
+            }
+            StoreOp::KeepContradicted { collection, author, witness, seq, slot } => {
+                let is_it = |it: &&Arc<StatementRecord>| {
+                    let of = &it.statement;
+                    (&of.collection, of.author, of.witness, of.seq)
+                        == (&collection, author, witness, seq)
+                };
+                let found = self.given.statements.values().find(is_it);
+                let kept = found.map(|it| Arc::new(StatementRecord { slot, ..(**it).clone() }));
+                Write::Statements(kept.into_iter().collect())
+            }
             StoreOp::SaveDoc { collection, doc, snapshot, applied } => Write::Doc {
                 key: (collection, doc),
                 doc: projected(snapshot)?,
@@ -248,6 +262,7 @@ impl SimStore {
             Write::Epoch { bytes, .. } => bytes.len() as u64,
             Write::Invitation(_) | Write::Doubt(_) => 64,
             Write::EpochAside { bytes, .. } => bytes.len() as u64,
+            Write::Statements(them) => them.iter().map(|it| it.bytes.len() as u64).sum(),
             Write::Aside(envelopes)
             | Write::Envelopes { envelopes, .. }
             | Write::Mend { envelopes, .. }

@@ -53,6 +53,7 @@ fn greet(world: &mut World, puppet: HubIndex) -> ContactId {
         epoch: view.epoch,
         epoch_hash: Hash([0; 32]),
         addresses: vec![],
+        witnessed: 0,
         store_id: [7; 16],
         collections: vec![(lessons(), [0; 16])],
     });

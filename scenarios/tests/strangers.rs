@@ -59,6 +59,7 @@ fn questions(world: &World) -> Vec<Message> {
             epoch: view.epoch,
             epoch_hash: Hash([0; 32]),
             addresses: vec![],
+            witnessed: 0,
             store_id: [0; 16],
             collections: vec![(collection.clone(), [0; 16])],
         }),

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{DataDir, word};
+use super::{DataDir, verify, word};
 
 /// Longest text that is read as a root key: 64 characters, and blanks between them.
 const ROOT_KEY_BYTES_MAX: u64 = 1_024;
@@ -27,6 +27,14 @@ pub(super) enum AllianceCommand {
         #[command(flatten)]
         hub: DataDir,
     },
+    /// Says what is proven of every journal here, since when and by whom; the hub may be running
+    Verify {
+        /// Checks each signature, not only those that stand for all entries before them
+        #[arg(long)]
+        every_signature: bool,
+        #[command(flatten)]
+        hub: DataDir,
+    },
     /// Writes on after a restore, although no other hub has given back what this one wrote
     WriteAnyway {
         #[command(flatten)]
@@ -38,6 +46,9 @@ pub(super) fn run(command: &AllianceCommand) -> Result<()> {
     match command {
         AllianceCommand::RootKey { hub } => root_key(hub),
         AllianceCommand::HandOver { root_key, hub } => hand_over(hub, root_key.as_ref()),
+        AllianceCommand::Verify { every_signature, hub } => {
+            verify::run(&hub.path()?, *every_signature)
+        }
         AllianceCommand::WriteAnyway { hub } => {
             hub.client()?.post("/alarms/doubt/end", &json!({}))?;
             println!("This hub writes again. What only others have of it is contradicted now.");

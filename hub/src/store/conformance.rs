@@ -8,6 +8,7 @@ use yingxue_sync_core::event::{
 };
 use yingxue_sync_core::id::{AllianceId, BlobId, CollectionId, DocId, Hash, HubId};
 use yingxue_sync_core::journal::Envelope;
+use yingxue_sync_core::witness::{SLOT_CONTRADICTED, Statement, StatementRecord};
 
 /// A store under test.
 pub(super) trait Executor {
@@ -35,6 +36,45 @@ pub(super) fn check_all<S: Executor>(fresh: impl Fn() -> S) {
     what_was_set_aside_is_taken_back(fresh());
     evidence_and_doubt_come_back(fresh());
     a_hole_is_filled_and_what_is_damaged_replaced(fresh());
+    of_statements_the_farthest_of_each_slot_is_kept(fresh());
+}
+
+fn of_statements_the_farthest_of_each_slot_is_kept<S: Executor>(mut store: S) {
+    let key = SigningKey::from_bytes(&[3; 32]);
+    let record = |author: u8, seq: u64, slot: i64| {
+        let statement = Statement {
+            alliance: AllianceId([1; 32]),
+            collection: lessons(),
+            author: HubId([author; 32]),
+            seq,
+            hash: Hash([seq as u8; 32]),
+            witness: HubId(key.verifying_key().to_bytes()),
+            number: seq,
+            witnessed_at_wall_ms: 7,
+        };
+        let signed = statement.sign(&key);
+        let (statement, bytes) = (signed.statement, signed.bytes);
+        StatementRecord { statement, slot, received_at_wall_ms: 1_000 + seq, bytes }
+    };
+    let statements = vec![record(1, 5, 0), record(1, 4, 0), record(2, 6, 20), record(2, 7, 21)];
+    done(store.carry_out(StoreOp::PutStatements { statements }));
+    done(store.carry_out(StoreOp::PutStatements { statements: vec![record(1, 8, 0)] }));
+    let keep = |author: u8, seq: u64| StoreOp::KeepContradicted {
+        collection: lessons(),
+        author: HubId([author; 32]),
+        witness: HubId(key.verifying_key().to_bytes()),
+        seq,
+        slot: SLOT_CONTRADICTED,
+    };
+    done(store.carry_out(keep(1, 8)));
+    done(store.carry_out(keep(1, 3)));
+    let restored = store.reopened().restore().statements;
+    let found: Vec<(u64, bool)> =
+        restored.iter().map(|it| (it.received_at_wall_ms, it.is_contradicted)).collect();
+    for wanted in [(1_008, true), (1_008, false), (1_007, false)] {
+        assert!(found.contains(&wanted), "{wanted:?} in {found:?}");
+    }
+    assert!(!found.contains(&(1_005, false)) && !found.contains(&(1_004, false)), "{found:?}");
 }
 
 fn an_empty_store_restores_nothing<S: Executor>(store: S) {

@@ -7,7 +7,7 @@ use yingxue_sync_core::event::{
 use yingxue_sync_core::id::{CollectionId, DocId, Hash, HubId};
 use yingxue_sync_core::journal::SignedEnvelope;
 
-use super::{Notice, disputed};
+use super::{Notice, disputed, witness};
 use crate::catalog::projection::{self, Projected};
 
 /// Reads what the node has to know at start: rows per journal, not per envelope.
@@ -31,6 +31,7 @@ pub(crate) fn restore(db: &Connection) -> rusqlite::Result<Restored> {
             Ok((CollectionId(row.get(0)?), DocId(row.get(1)?)))
         })?,
         has_epochs_aside: db.query_row("select exists (select 1 from epochs_aside)", [], bit)?,
+        statements: witness::farthest(db)?,
         store_id: db
             .query_row("select store_id from store_identity", [], |row| row.get(0))
             .optional()?
@@ -109,6 +110,10 @@ fn put(tx: &Transaction<'_>, op: StoreOp) -> rusqlite::Result<Option<Notice>> {
         }
         StoreOp::Mend { collection, envelopes, fingerprint } => {
             disputed::mend(tx, &collection, &envelopes, &fingerprint).map(|()| None)
+        }
+        StoreOp::PutStatements { statements } => witness::put(tx, &statements).map(|()| None),
+        StoreOp::KeepContradicted { collection, author, witness: of, seq, slot } => {
+            witness::keep(tx, (&collection, &author, &of), seq, slot).map(|()| None)
         }
         StoreOp::PutDoubt { is_in_doubt } => {
             tx.execute("update store_identity set is_in_doubt = ?1", [is_in_doubt]).map(|_| None)

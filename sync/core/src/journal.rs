@@ -164,6 +164,22 @@ impl SignedEnvelope {
         Ok(Self { envelope, changes, bytes: bytes.to_vec(), hash })
     }
 
+    /// Reads what an envelope says, without any check of it.
+    pub fn peek(bytes: &[u8]) -> Option<Envelope> {
+        let body = bytes.get(..bytes.len().checked_sub(SIGNATURE_BYTES)?)?;
+        postcard::take_from_bytes(body).ok().filter(|(_, rest)| rest.is_empty()).map(|(it, _)| it)
+    }
+
+    /// Checks nothing but the author's signature.
+    ///
+    /// # Errors
+    /// If it is wrong, or the envelope does not decode.
+    pub fn check_signature(bytes: &[u8]) -> Result<(), EnvelopeError> {
+        let envelope = Self::peek(bytes).ok_or(EnvelopeError::Malformed("it does not decode"))?;
+        let (body, signature) = bytes.split_at(bytes.len() - SIGNATURE_BYTES);
+        verify(&envelope.author, &[CONTEXT, body].concat(), signature)
+    }
+
     /// Reads only the changes of an envelope that was accepted before; none if it trespasses.
     ///
     /// # Errors

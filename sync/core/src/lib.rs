@@ -15,6 +15,7 @@
 //! # Ok::<(), yingxue_sync_core::RestoreError>(())
 //! ```
 
+pub mod audit;
 pub mod blob;
 pub mod courier;
 pub mod doc;
@@ -28,6 +29,7 @@ pub mod plan;
 pub mod riblt;
 pub mod rng;
 pub mod wire;
+pub mod witness;
 
 pub use id::{ContactId, HubId, Time};
 pub use node::{Node, NodeConfig, RestoreError, hub_of};

@@ -22,6 +22,7 @@ use crate::membership::{Fit, Membership, SignedEpoch};
 use crate::outbox::QUEUED_BYTES_MAX;
 use crate::plan::Urgency;
 use crate::rng::Rng;
+use crate::witness::Witnessed;
 
 mod admission;
 mod contact;
@@ -34,6 +35,7 @@ mod exchange;
 mod repair;
 mod revocation;
 mod transfer;
+mod witness;
 mod writing;
 
 use admission::Joining;
@@ -115,6 +117,10 @@ pub struct Node {
     /// Counts how often documents were unmade; what was read before that is void.
     unmade: u64,
 
+    witnessed: Witnessed,
+    is_signing: bool,
+    is_comparing: bool,
+
     couriers: courier::Couriers,
     fetches: Fetches,
     serving: Serving,
@@ -134,6 +140,7 @@ enum Waiting {
     Doubt(doubt::EndingDoubt),
     Repair { contact: Option<ContactId>, collection: CollectionId, step: repair::RepairStep },
     Evidence,
+    Witness(witness::WitnessStep),
     Blob(transfer::BlobStep),
     Courier(courier::CourierStep),
 }
@@ -183,6 +190,9 @@ impl Node {
             is_writing: false,
             docs: BTreeMap::new(),
             failed_docs: BTreeSet::new(),
+            witnessed: Witnessed::restore(&hub, &restored.statements),
+            is_signing: false,
+            is_comparing: false,
             couriers: courier::Couriers::default(),
             unmade: 0,
             fetches: Fetches::new(hub),
@@ -272,6 +282,7 @@ impl Node {
         let is_first = self.clock.is_none();
         self.clock = Some((now, wall_ms));
         self.check_journals(now);
+        self.check_witnesses(now);
         self.admit();
         std::mem::take(&mut self.failed_docs).into_iter().for_each(|key| self.touch_doc(key));
         let failed = std::mem::take(&mut self.failed_rejudging);
@@ -335,6 +346,7 @@ impl Node {
                     tracing::warn!(%error, "evidence could not be kept");
                 }
             }
+            Waiting::Witness(step) => self.witness_stored(step, reply.result),
             Waiting::Blob(step) => self.blob_stored(now, step, reply.result),
             Waiting::Courier(step) => self.courier_step_stored(now, step, reply.result),
         }

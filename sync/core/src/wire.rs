@@ -16,7 +16,7 @@ pub const PART_BYTES_MAX: usize = FRAME_BYTES_MAX - 1;
 /// Bytes of a piece in one [`Message::PieceData`]: the rest of the frame is its head.
 pub const PIECE_PART_BYTES_MAX: usize = FRAME_BYTES_MAX - 64;
 /// Version of this protocol; a hub talks to the same version only.
-pub const PROTOCOL_VERSION: u16 = 2;
+pub const PROTOCOL_VERSION: u16 = 3;
 /// Envelopes travel in batches of about this many bytes before compression.
 pub const BATCH_BYTES: usize = 64 << 10;
 /// Largest batch after decompression: one envelope more than [`BATCH_BYTES`].
@@ -216,6 +216,11 @@ pub enum Message {
         /// At most [`PIECE_PART_BYTES_MAX`].
         bytes: Vec<u8>,
     },
+    /// What the sender has countersigned of journals.
+    Witnessed {
+        /// As in [`Message::Envelopes`], of [`SignedStatement`](crate::witness::SignedStatement)s.
+        batch: Vec<u8>,
+    },
 }
 
 /// How a member greets.
@@ -233,6 +238,8 @@ pub struct Hello {
     pub addresses: Vec<String>,
     /// Which store answers: another one after each restore or copy that was noticed.
     pub store_id: [u8; 16],
+    /// Number of the newest statement of the receiver, as a witness, that the sender holds.
+    pub witnessed: u64,
     /// Fingerprint of each collection that the sender reads.
     pub collections: Vec<(CollectionId, [u8; 16])>,
 }
@@ -311,6 +318,7 @@ impl Message {
             | Self::Symbols { .. }
             | Self::AskEnvelopes { .. }
             | Self::Repair { .. }
+            | Self::Witnessed { .. }
             | Self::Want { .. }
             | Self::Unwant { .. }
             | Self::NotHere { .. }

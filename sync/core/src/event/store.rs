@@ -1,6 +1,7 @@
 //! Storage as an effect: what a node asks of its store, and what comes back.
 
 use crate::id::{BlobId, CollectionId, DocId, Hash, HubId};
+use crate::witness::{StatementHeld, StatementRecord};
 
 /// Number that joins a store request with its reply.
 pub type StoreId = u64;
@@ -95,6 +96,24 @@ pub enum StoreOp {
     PutDoubt {
         /// True if it does.
         is_in_doubt: bool,
+    },
+    /// Keeps statements of witnesses, each in its slot: one there that says as much or more stays.
+    PutStatements {
+        /// The statements.
+        statements: Vec<StatementRecord>,
+    },
+    /// Keeps the statement at a place once more in another slot, as evidence.
+    KeepContradicted {
+        /// Which collection.
+        collection: CollectionId,
+        /// Whose journal.
+        author: HubId,
+        /// Whose statement.
+        witness: HubId,
+        /// About which place.
+        seq: u64,
+        /// [`SLOT_CONTRADICTED`](crate::witness::SLOT_CONTRADICTED).
+        slot: i64,
     },
     /// Lists the envelopes of a collection: author, `seq` and hash of each.
     ListEnvelopes {
@@ -268,6 +287,8 @@ pub struct Restored {
     pub aside: Vec<(CollectionId, DocId)>,
     /// True if an epoch was set aside: two memberships are signed.
     pub has_epochs_aside: bool,
+    /// The farthest statement of each witness about each journal, and those that are contradicted.
+    pub statements: Vec<StatementHeld>,
     /// Random, and another one after each restore or copy that was noticed.
     pub store_id: [u8; 16],
     /// True if the store was restored or copied and others were not asked since.

@@ -79,6 +79,10 @@ pub(super) struct Contact {
     pub repairs: BTreeMap<CollectionId, Repair>,
     /// It brought epochs of a registrar that was replaced, and was shown those after that.
     pub is_shown_hand_over: bool,
+    /// Number of the newest of this hub's statements as a witness that it was told.
+    pub witnessed_upto: u64,
+    /// Batches of its statements that are being stored.
+    pub storing_statements: usize,
     /// A question about our envelopes is being answered.
     pub is_serving_repair: bool,
     /// Journals or what the other side has of them changed since it was last looked for more.
@@ -127,6 +131,8 @@ impl Contact {
             exchanges: BTreeMap::new(),
             repairs: BTreeMap::new(),
             is_shown_hand_over: false,
+            witnessed_upto: 0,
+            storing_statements: 0,
             is_serving_repair: false,
             may_lack_envelopes: false,
             retry_at: None,
@@ -235,7 +241,7 @@ impl Node {
                 return;
             }
         }
-        let Some(hello) = self.hello() else { return };
+        let Some(hello) = self.hello(&hub) else { return };
         if let Some(contact) = self.contacts.get_mut(&id) {
             contact.outbox.push(&Message::Hello(hello));
             contact.measure(now);

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::epochs::EPOCH_CHANGES_MAX;
-use super::writing::Trouble;
+use super::writing::{Trouble, WriteJob};
 use super::{Node, Waiting};
 use crate::blob::{Bitmap, Manifest, id_of};
 use crate::courier::{Carried, CarryError, CollectionView, Outcome, View};
@@ -20,6 +20,10 @@ mod joining;
 const MANIFESTS_MAX: usize = 4;
 /// Things carried that wait at a time; a driver waits for each answer, so few do.
 const WAITING_MAX: usize = 64;
+/// Bytes of envelopes that wait for an epoch; what there is no room for comes from the stick again.
+const PARKED_BYTES_MAX: usize = 8 << 20;
+/// Batches that wait for an epoch: a stick's, of a term.
+const PARKED_MAX: usize = 256;
 /// Contacts that stand for couriers are numbered down from here; a driver counts up from 0.
 const CONTACT_OF_COURIER: u64 = u64::MAX;
 
@@ -32,6 +36,14 @@ pub(super) struct Couriers {
     epochs: VecDeque<EpochsCarried>,
     blobs: VecDeque<BlobCarried>,
     manifests: VecDeque<(BlobId, Manifest, Bitmap)>,
+    /// Envelopes that wait for a membership that is not here yet, in the order they came.
+    parked: VecDeque<Parked>,
+}
+
+/// Envelopes of one collection that wait for an epoch, or follow some that do.
+struct Parked {
+    collection: CollectionId,
+    envelopes: Vec<Vec<u8>>,
 }
 
 /// Envelopes on their way into journals.
@@ -209,16 +221,55 @@ impl Node {
         self.carried(epochs.request, Outcome { accepted, refused, ..Outcome::default() });
     }
 
-    /// Takes note of what was judged of a courier's batch; its answer follows when it is durable.
+    /// Keeps what a courier brought of an epoch that is not here yet, and what follows it, until
+    /// there is another epoch. Not over a restart: then it comes from the stick again.
+    fn park(
+        &mut self,
+        contact: ContactId,
+        collection: &CollectionId,
+        envelopes: &[Vec<u8>],
+        trouble: &Trouble,
+    ) {
+        let parked = &mut self.couriers.parked;
+        let follows = || parked.iter().any(|it| it.collection == *collection);
+        let is_to_wait = match trouble {
+            Trouble::UnknownEpoch => true,
+            Trouble::Gap => follows(),
+            Trouble::Fork(..) | Trouble::Wrong(_) => false,
+        };
+        let of = |it: &Parked| it.envelopes.iter().map(Vec::len).sum::<usize>();
+        let bytes: usize = parked.iter().map(of).sum();
+        let envelopes = envelopes.to_vec();
+        let waiting = Parked { collection: collection.clone(), envelopes };
+        let has_room = parked.len() < PARKED_MAX && bytes + of(&waiting) <= PARKED_BYTES_MAX;
+        if is_courier(contact) && is_to_wait && has_room {
+            parked.push_back(waiting);
+        }
+    }
+
+    /// Judges anew what waited for an epoch.
+    pub(super) fn unpark(&mut self) {
+        for Parked { collection, envelopes } in std::mem::take(&mut self.couriers.parked) {
+            let contact = self.next_courier();
+            self.writes.push_back(WriteJob::Batch { contact, collection, envelopes });
+        }
+    }
+
+    /// Takes note of what was judged of a courier's batch, and what is left of it with what was
+    /// wrong; its answer follows when it is durable.
     pub(super) fn courier_judged(
         &mut self,
         contact: ContactId,
+        collection: &CollectionId,
         accepted: usize,
-        trouble: Option<&Trouble>,
+        trouble: Option<(&Trouble, &[Vec<u8>])>,
     ) {
+        if let Some((trouble, rest)) = trouble {
+            self.park(contact, collection, rest, trouble);
+        }
         let Some(batch) = self.couriers.batches.get_mut(&contact) else { return };
         batch.accepted = u32::try_from(accepted).unwrap_or(u32::MAX);
-        batch.trouble = trouble.map(|trouble| match trouble {
+        batch.trouble = trouble.map(|(trouble, _)| match trouble {
             Trouble::Gap => CarryError::Gap,
             Trouble::UnknownEpoch => CarryError::UnknownEpoch,
             Trouble::Fork(..) => {
@@ -348,6 +399,11 @@ impl Node {
         let accepted = u32::try_from(pieces.len()).unwrap_or(u32::MAX);
         self.carried(request, Outcome { accepted, is_whole, refused, held: Vec::new() });
     }
+}
+
+/// Says whether a number stands for a courier; a driver's numbers never come so far.
+const fn is_courier(contact: ContactId) -> bool {
+    contact.0 > CONTACT_OF_COURIER / 2
 }
 
 #[cfg(test)]

@@ -257,6 +257,7 @@ impl Node {
         }
         self.admit();
         self.cut_non_members(now);
+        self.unpark();
         self.rejudge_all();
         self.emit(Event::MembershipChanged);
         match change {

@@ -43,6 +43,12 @@ pub(super) struct Reading {
 }
 
 impl Exchange {
+    /// Gives how far the other side has said to hold a journal, once it has said anything.
+    pub fn shows(&self, author: &HubId) -> Option<u64> {
+        self.known.as_ref()?;
+        Some(self.acknowledged.get(author).copied().unwrap_or(0))
+    }
+
     /// Takes note that the other side holds a journal up to an entry.
     pub fn holds(&mut self, author: HubId, seq: u64) {
         let known = self.known.get_or_insert_default().entry(author).or_default();
@@ -53,8 +59,8 @@ impl Exchange {
 }
 
 impl Node {
-    /// Makes the greeting of a member.
-    pub(super) fn hello(&self) -> Option<Hello> {
+    /// Makes the greeting of a member for another one.
+    pub(super) fn hello(&self, to: &HubId) -> Option<Hello> {
         let newest = self.membership.as_ref()?.newest();
         let readable = newest.epoch.collections.iter();
         let readable = readable.filter(|rule| newest.epoch.may_read(&self.hub, &rule.id));
@@ -65,6 +71,7 @@ impl Node {
             epoch_hash: newest.hash,
             addresses: self.addresses.clone(),
             store_id: self.store_id,
+            witnessed: self.witnessed.newest_of(to),
             collections: readable
                 .map(|rule| (rule.id.clone(), self.journals.fingerprint(&rule.id)))
                 .collect(),
@@ -102,6 +109,7 @@ impl Node {
             self.member_moved(now, hub, hello.addresses.clone());
         }
         self.pass_epochs_on();
+        self.witness_up(id, hello.witnessed);
         self.begin_exchange(now, id, hub, hello);
         self.serving.contact_up(id, hub);
         let actions = self.fetches.contact_up(id);
@@ -186,6 +194,7 @@ impl Node {
             Message::Acknowledged { collection, entries } => {
                 self.handle_acknowledged(now, id, &collection, &entries);
             }
+            Message::Witnessed { batch } => self.handle_witnessed(now, id, &batch),
             message @ (Message::AskSymbols { .. }
             | Message::Symbols { .. }
             | Message::AskEnvelopes { .. }

@@ -179,7 +179,9 @@ impl Node {
         let mut held: BTreeMap<HubId, u64> = BTreeMap::new();
         let mut aside: Vec<EnvelopeRecord> = Vec::new();
         let mut trouble = None;
-        for bytes in envelopes {
+        let mut judged = 0;
+        for (at, bytes) in envelopes.iter().enumerate() {
+            judged = at;
             match judge(&journals, membership, &collection, bytes) {
                 Ok((signed, verdict @ (Verdict::Next | Verdict::Known))) => {
                     held.insert(signed.envelope.author, signed.envelope.seq);
@@ -210,7 +212,8 @@ impl Node {
             }
         }
         let is_cut_short = matches!(trouble, Some(Trouble::Gap));
-        self.courier_judged(contact, accepted.len(), trouble.as_ref());
+        let rest = trouble.as_ref().map(|trouble| (trouble, &envelopes[judged..]));
+        self.courier_judged(contact, &collection, accepted.len(), rest);
         self.note_judged(now, &collection, &accepted, aside);
         let heads: Vec<(HubId, u64)> = held.into_iter().collect();
         if let Some(there) = self.contacts.get_mut(&contact) {

@@ -200,7 +200,26 @@ fn epochs_come_by_courier_in_their_order_and_from_the_registrar_alone() {
     let both = vec![bytes(&first), bytes(&second)];
     assert_eq!(village.carry(Carried::Epochs(both.clone())), accepted(1));
     assert_eq!(village.carry(Carried::Epochs(both)), accepted(0));
-    assert_eq!(village.carry(envelopes(&journal)), accepted(1));
+    assert_eq!(village.journal(), journal, "it has waited for its epoch");
+    assert_eq!(village.carry(envelopes(&journal)), accepted(0));
+}
+
+#[test]
+fn what_was_written_under_a_later_membership_waits_for_it_and_is_judged_then() {
+    let all = epochs();
+    let mut lead = Hub::new(1, &all);
+    (0..6).for_each(|n| lead.write(n));
+    let journal = lead.journal();
+    let mut village = Hub::new(2, &all[..1]);
+    let refused = |outcome: Outcome| (outcome.accepted, outcome.refused);
+    for batch in [&journal[..2], &journal[2..4]] {
+        let unknown = refused(village.carry(envelopes(batch)));
+        assert_eq!(unknown, (0, Some(CarryError::UnknownEpoch)));
+    }
+    assert!(village.envelopes.is_empty());
+    village.carry(Carried::Epochs(all.iter().map(|signed| signed.bytes.clone()).collect()));
+    assert_eq!(village.journal().len(), 4);
+    assert_eq!(village.carry(envelopes(&journal)).accepted, 2, "the rest, from the stick");
 }
 
 #[test]
