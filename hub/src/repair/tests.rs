@@ -151,7 +151,7 @@ fn copy_folder(from: &Path, to: &Path) {
         };
         if path.is_dir() {
             copy_folder(&path, &target);
-        } else if !path.extension().is_some_and(|e| e == "sqlite-shm") {
+        } else if path.extension().is_none_or(|e| e != "sqlite-shm") {
             fs::copy(path, target).unwrap();
         }
     }
@@ -289,10 +289,13 @@ fn check_users(template: &Template, db: &Db, repaired: Option<&report::Report>) 
     }
 }
 
+/// A blob, its manifest and its bitmap.
+type Noted = (BlobId, Vec<u8>, Vec<u8>);
+
 /// Nothing is green that was not read, and then what is true is.
 fn check_blobs(dir: &Path, db: &Db, is_repaired: bool) {
     let files = BlobFiles::open(dir.join("blobs"), 0).unwrap();
-    let all = |db: &Connection| -> rusqlite::Result<Vec<(BlobId, Vec<u8>, Vec<u8>)>> {
+    let all = |db: &Connection| -> rusqlite::Result<Vec<Noted>> {
         let mut sql = db.prepare("select blob, manifest, bitmap from blobs")?;
         sql.query_map([], |r| Ok((BlobId(r.get(0)?), r.get(1)?, r.get(2)?)))?.collect()
     };

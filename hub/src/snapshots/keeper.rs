@@ -184,8 +184,7 @@ fn is_due(newest: Option<&Note>, now_ms: i64, entries: i64, utc_offset_min: i32)
     let age_ms = now_ms - newest.taken_at_ms;
     let hour = (now_ms + i64::from(utc_offset_min) * 60_000).div_euclid(HOUR_MS).rem_euclid(24);
     let is_night = NIGHT_HOURS.contains(&hour);
-    age_ms < -HOUR_MS
-        || age_ms >= AGE_MS_MAX
+    !(-HOUR_MS..AGE_MS_MAX).contains(&age_ms)
         || (age_ms >= NIGHT_AGE_MS && is_night)
         || (age_ms >= BUSY_AGE_MS && entries - newest.entries >= ENTRIES_MAX)
 }

@@ -107,7 +107,7 @@ fn what_a_power_cut_has_left_is_no_copy_and_goes() {
     for name in ["hub-2.part", "hub-2.part-journal", "hub-3.sqlite", "hub-4.json-part"] {
         fs::write(folder.path(name), [0; 100]).unwrap();
     }
-    assert_eq!(list(folder.dir.path()), [taken.clone()]);
+    assert_eq!(list(folder.dir.path()), std::slice::from_ref(&taken));
     // A copy that is shorter than it was is none either.
     fs::copy(&taken.path, folder.path("hub-5.sqlite")).unwrap();
     fs::copy(folder.path("hub-1.json"), folder.path("hub-5.json")).unwrap();

@@ -191,14 +191,19 @@ impl Node {
         let record = self.invitations.get(&invitation).filter(|_| join.alliance == alliance);
         let record = record.ok_or(JoinRefusal::Unknown)?;
         let is_member = |m: &Membership| m.newest().epoch.member(&hub).is_some();
-        if self.membership.as_ref().is_some_and(is_member) {
-            return if record.used_by == Some(hub) { Ok(None) } else { Err(JoinRefusal::Used) };
+        let is_member = self.membership.as_ref().is_some_and(is_member);
+        if is_member && record.used_by == Some(hub) {
+            return Ok(None);
         }
         if record.used_by.is_some() {
             return Err(JoinRefusal::Used);
         }
         if record.expires_wall_ms <= self.wall_ms(now) {
             return Err(JoinRefusal::Expired);
+        }
+        if is_member {
+            // It has lost its disk and not its key; nobody is added, and the invitation stays.
+            return Ok(None);
         }
         if join.version != PROTOCOL_VERSION || !is_name(&join.school) {
             return Err(JoinRefusal::OutOfBounds);
