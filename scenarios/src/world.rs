@@ -25,6 +25,7 @@ pub mod hub;
 pub mod ledger;
 pub mod output;
 pub mod power;
+pub mod stick;
 
 /// Number of a hub in its world, in order of [`World::add_hub`].
 pub type HubIndex = usize;
@@ -121,6 +122,8 @@ pub struct World {
     pub may_fork: bool,
     /// What happened, for people.
     pub trace: Trace,
+    /// One byte of a blob stands for so many, on lines as well; all others are as many as they are.
+    pub blob_scale: u64,
     now_us: u64,
     heap: BTreeMap<(u64, u64), Happening>,
     happenings: u64,
@@ -147,6 +150,7 @@ impl World {
             ledger: Ledger::default(),
             may_fork: false,
             trace: Trace::from_environment(),
+            blob_scale: 1,
             now_us: 0,
             heap: BTreeMap::new(),
             happenings: 0,

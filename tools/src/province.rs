@@ -1,10 +1,15 @@
 //! `province`: runs a simulated province and leaves a report and plots in a folder.
 
 use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::Args;
-use yingxue_scenarios::province::{self, Preset, plots};
+use yingxue_scenarios::province::{self, Preset, Progress, plots};
+
+/// How often progress is told.
+const TOLD_EVERY: Duration = Duration::from_secs(5);
 
 /// What `province` takes.
 #[derive(Args)]
@@ -29,10 +34,11 @@ pub fn run(args: &ProvinceArgs) -> Result<()> {
     std::fs::create_dir_all(&args.out)
         .with_context(|| format!("cannot make the folder {}", args.out.display()))?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let report =
-        province::run(&preset, args.nights, args.threads.unwrap_or(cores), &|done, all| {
-            eprintln!("{done} of {all} alliances");
-        });
+    let threads = args.threads.unwrap_or(cores);
+    let (begin, told) = (Instant::now(), Mutex::new(None));
+    let report = province::run(&preset, args.nights, threads, &|progress| {
+        tell(&told, progress, begin);
+    });
     let lines = report.lines();
     let keep = |name: &str, text: &str| {
         let path = args.out.join(name);
@@ -44,6 +50,21 @@ pub fn run(args: &ProvinceArgs) -> Result<()> {
     }
     lines.iter().for_each(|line| println!("{line}"));
     Ok(())
+}
+
+/// Tells at once, and then every few seconds, how far it is.
+fn tell(told: &Mutex<Option<Instant>>, progress: Progress, begin: Instant) {
+    let mut told = told.lock().unwrap_or_else(|broken| broken.into_inner());
+    let ([done, all], [hours, hours_all]) = (progress.alliances, progress.hub_hours);
+    if told.is_some_and(|at| at.elapsed() < TOLD_EVERY) && hours < hours_all {
+        return;
+    }
+    *told = Some(Instant::now());
+    let percent = hours * 100 / hours_all.max(1);
+    let seconds = begin.elapsed().as_secs();
+    eprintln!(
+        "{percent} %: {hours} of {hours_all} hub-hours, {done} of {all} alliances, {seconds} s"
+    );
 }
 
 fn read(preset: &str) -> Result<Preset> {

@@ -143,13 +143,13 @@ pub fn exponential_ms(mean_ms: f64, rng: &mut Rng) -> u64 {
     (-(1.0 - unit).ln() * mean_ms).max(1_000.0) as u64
 }
 
-/// Gives a line as this world has it: usable rates over the scale of bytes.
-pub fn access(preset: &Preset, down_mbps: f64, up_mbps: f64, rtt_ms: u64, share: u64) -> Access {
+/// Gives a line: usable rates, of which each alliance of a school has its share.
+pub fn access(down_mbps: f64, up_mbps: f64, rtt_ms: u64, share: u64) -> Access {
     let kbps = |mbps: f64| (mbps * 1000.0) as u64;
     let access = Access::of_kbps(kbps(down_mbps), kbps(up_mbps), rtt_ms / 2);
     Access {
-        down_bytes_per_s: access.down_bytes_per_s / preset.bytes_scale / share,
-        up_bytes_per_s: access.up_bytes_per_s / preset.bytes_scale / share,
+        down_bytes_per_s: access.down_bytes_per_s / share,
+        up_bytes_per_s: access.up_bytes_per_s / share,
         ..access
     }
 }

@@ -43,7 +43,7 @@ impl Lesson {
     }
 
     /// Gives the blobs that a tier needs.
-    fn needs(&self, tier: Tier) -> impl Iterator<Item = &BlobId> {
+    pub fn needs(&self, tier: Tier) -> impl Iterator<Item = &BlobId> {
         let places: &[usize] = match tier {
             Tier::T0 => &[0, 1],
             Tier::T1 => &[0, 1, 2],

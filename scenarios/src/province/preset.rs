@@ -119,6 +119,21 @@ pub struct Link {
     pub outage_minutes: u64,
     /// The tier that these schools prefer.
     pub preferred: Tier,
+    /// How sticks come to these schools, if they do.
+    #[serde(default)]
+    pub courier: Option<Courier>,
+}
+
+/// How sticks come to a school.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Courier {
+    /// Days from one stick to the next, least and most.
+    pub days: [u64; 2],
+    /// What fits on one.
+    pub gigabytes: u64,
+    /// Hours of the local day at which it is written at the lead, and plugged in at the school.
+    pub hours: [f64; 2],
 }
 
 /// A tier above the floor.
@@ -190,6 +205,13 @@ impl Preset {
         ];
         if sums != [100; 3] {
             return refuse("the percentages of stages, links and published each add up to 100");
+        }
+        let is_odd = |it: &Courier| {
+            let ([least, most], [written, read]) = (it.days, it.hours);
+            !(1..=most).contains(&least) || !(0.0..read).contains(&written) || read > 24.0
+        };
+        if self.links.iter().filter_map(|link| link.courier.as_ref()).any(is_odd) {
+            return refuse("a courier comes every 1 or more days, and arrives on the same day");
         }
         if self.bytes_scale == 0 || !(self.bytes_scale..=1 << 20).contains(&self.piece_bytes) {
             return refuse("allowed is a scale of at least 1 and pieces of at most 1 MiB");

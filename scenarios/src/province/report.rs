@@ -53,6 +53,28 @@ pub struct HourOfReadiness {
     pub at_preferred: u64,
 }
 
+/// Bytes that hubs sent: what grows with the size of lessons, and what does not.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SentBytes {
+    /// Frames with pieces and manifests.
+    pub blobs: u64,
+    /// All others: greetings, credit, envelopes, who wants and who has what.
+    pub others: u64,
+}
+
+/// A hub that did not have everything some hours after the last line was mended.
+#[derive(Debug, Clone)]
+pub struct Unhealed {
+    /// Number of the lead.
+    pub lead: usize,
+    /// Number of the hub in its alliance.
+    pub hub: usize,
+    /// Place in the preset's links.
+    pub link: usize,
+    /// Contacts that it had then.
+    pub contacts: usize,
+}
+
 /// What one alliance adds.
 #[derive(Debug, Default)]
 pub struct Part {
@@ -66,10 +88,18 @@ pub struct Part {
     pub lead_sent_bytes: u64,
     /// Bytes of lessons that somebody with a line follows, once each.
     pub published_bytes: u64,
-    /// Bytes that all hubs sent, of every kind.
-    pub sent_bytes: u64,
-    /// Bytes of pieces that receivers got and hold, once each.
+    /// Bytes that all hubs sent.
+    pub sent_bytes: SentBytes,
+    /// Bytes of pieces that receivers with a line got and hold, once each.
     pub useful_bytes: u64,
+    /// Bytes that sticks carried.
+    pub stick_bytes: u64,
+    /// Sticks that were read.
+    pub sticks: u64,
+    /// Why something on a stick was not taken.
+    pub stick_refusals: Vec<String>,
+    /// Hubs that did not have everything in the end.
+    pub unhealed: Vec<Unhealed>,
     /// Edits acknowledged to somebody, and missing somewhere or where they were made.
     pub lost_acknowledged: u64,
     /// Edits acknowledged.
@@ -80,7 +110,7 @@ pub struct Part {
     pub hubs: usize,
 }
 
-/// What came out of a province. Bytes are simulated ones times the scale.
+/// What came out of a province. Bytes of lessons are simulated ones times the scale.
 #[derive(Debug)]
 pub struct Report {
     /// Name of the preset.
@@ -98,9 +128,17 @@ pub struct Report {
     /// By lead: bytes sent, and bytes of lessons once each.
     pub leads: Vec<(usize, u64, u64)>,
     /// See [`Part`].
-    pub sent_bytes: u64,
+    pub sent_bytes: SentBytes,
     /// See [`Part`].
     pub useful_bytes: u64,
+    /// See [`Part`].
+    pub stick_bytes: u64,
+    /// See [`Part`].
+    pub sticks: u64,
+    /// See [`Part`].
+    pub stick_refusals: Vec<String>,
+    /// See [`Part`].
+    pub unhealed: Vec<Unhealed>,
     /// See [`Part`].
     pub lost_acknowledged: u64,
     /// See [`Part`].
@@ -122,8 +160,12 @@ impl Report {
             nights: Vec::new(),
             hours: vec![HourOfReadiness::default(); (night_count * 24) as usize],
             leads: Vec::new(),
-            sent_bytes: 0,
+            sent_bytes: SentBytes::default(),
             useful_bytes: 0,
+            stick_bytes: 0,
+            sticks: 0,
+            stick_refusals: Vec::new(),
+            unhealed: Vec::new(),
             lost_acknowledged: 0,
             acknowledged: 0,
             alarms: 0,
@@ -142,8 +184,13 @@ impl Report {
         let scale = self.scale;
         self.leads.push((part.lead, part.lead_sent_bytes * scale, part.published_bytes * scale));
         self.leads.sort_unstable();
-        self.sent_bytes += part.sent_bytes * scale;
+        self.sent_bytes.blobs += part.sent_bytes.blobs * scale;
+        self.sent_bytes.others += part.sent_bytes.others;
         self.useful_bytes += part.useful_bytes * scale;
+        self.stick_bytes += part.stick_bytes * scale;
+        self.sticks += part.sticks;
+        self.stick_refusals.extend(part.stick_refusals);
+        self.unhealed.extend(part.unhealed);
         self.lost_acknowledged += part.lost_acknowledged;
         self.acknowledged += part.acknowledged;
         self.alarms += part.alarms;
@@ -175,9 +222,11 @@ impl Report {
         sent as f64 / published.max(1) as f64
     }
 
-    /// Gives all bytes sent over the least that any way of sending needs.
+    /// Gives all bytes sent over the least that any way of sending needs: pieces times the scale,
+    /// with the heads of their frames, and all other messages as long as they are.
     pub fn bytes_over_lower_bound(&self) -> f64 {
-        self.sent_bytes as f64 / self.useful_bytes.max(1) as f64
+        let SentBytes { blobs, others } = self.sent_bytes;
+        (blobs + others) as f64 / self.useful_bytes.max(1) as f64
     }
 
     /// Lists the schools with a line that had the least at 07:00, the worst first.
@@ -219,14 +268,28 @@ impl Report {
             lines.push(of(&format!("night {}", night + 1), self.count(|it| it.night == night)));
         }
         lines.push(format!(
-            "leads sent {:.2} copies of a lesson; {:.3} bytes sent for a byte of use; \
-             {} of {} edits lost; {} alarms",
+            "leads sent {:.2} copies of a lesson; {:.3} bytes sent for a byte of use, {:.3} of \
+             them no pieces; {} of {} edits lost; {} alarms",
             self.lead_copies_per_lesson(),
             self.bytes_over_lower_bound(),
+            self.sent_bytes.others as f64 / self.useful_bytes.max(1) as f64,
             self.lost_acknowledged,
             self.acknowledged,
             self.alarms
         ));
+        if self.sticks > 0 {
+            let gib = self.stick_bytes as f64 / f64::from(1 << 30);
+            let refusals = self.stick_refusals.len();
+            let first = self.stick_refusals.first().map_or("", String::as_str);
+            let sticks = self.sticks;
+            lines
+                .push(format!("{sticks} sticks brought {gib:.1} GiB; {refusals} refusals {first}"));
+        }
+        lines.extend(self.unhealed.iter().map(|it| {
+            let link = &self.links[it.link];
+            let (hub, lead, contacts) = (it.hub, it.lead, it.contacts);
+            format!("behind in the end: hub {hub} of lead {lead} ({link}), {contacts} contacts")
+        }));
         for school in self
             .slowest(10)
             .into_iter()

@@ -205,13 +205,18 @@ impl World {
         let in_flight = &mut it.in_flight_bytes[1 - side];
         *in_flight += frame.len() as u64;
         assert!(*in_flight <= IN_FLIGHT_BYTES_MAX, "hub {hub} floods hub {other}: {in_flight} B");
-        let at_us = self.through_uplink(hub, other, frame.len());
+        let at_us = self.through_uplink(hub, other, self.wire_bytes(&frame));
         self.happen(at_us, Happening::AtDownlink { connection, side: 1 - side, frame });
+    }
+
+    /// Gives the bytes that a frame has on the wire, or the frames that it stands for.
+    fn wire_bytes(&self, frame: &[u8]) -> usize {
+        let scale = if class_of(frame) == Some(Class::Blobs) { self.blob_scale } else { 1 };
+        (frame.len() + FRAME_OVERHEAD_BYTES) * scale as usize
     }
 
     fn through_uplink(&mut self, from: HubIndex, to: HubIndex, bytes: usize) -> u64 {
         let now_us = self.now_us;
-        let bytes = bytes + FRAME_OVERHEAD_BYTES;
         let sent_us = self.hubs[from].access.up.pass(now_us, bytes);
         let direction = usize::from(from > to);
         let through_us = self.path(from, to).lanes[direction].pass(sent_us, bytes);
@@ -223,7 +228,7 @@ impl World {
             return;
         }
         let hub = self.connections[connection].hubs[side];
-        let bytes = frame.len() + FRAME_OVERHEAD_BYTES;
+        let bytes = self.wire_bytes(&frame);
         let at_us = self.hubs[hub].access.down.pass(self.now_us, bytes);
         self.happen(at_us, Happening::Frame { connection, side, frame });
     }
@@ -254,7 +259,7 @@ impl World {
         let at_us = self.now_us + 1_000;
         self.happen(at_us, Happening::Closed { connection, side, reason: "closed from here" });
         if !is_cut {
-            let at_us = self.through_uplink(hub, other, 0);
+            let at_us = self.through_uplink(hub, other, FRAME_OVERHEAD_BYTES);
             self.happen(at_us, Happening::FinAtDownlink { connection, side: 1 - side });
         }
     }

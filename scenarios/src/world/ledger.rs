@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use yingxue_sync_core::courier::Outcome;
 use yingxue_sync_core::event::{Event, Refusal, RequestId};
 use yingxue_sync_core::id::{BlobId, DocId};
 
@@ -41,6 +42,7 @@ pub struct Ledger {
     requests: RequestId,
     answers: BTreeMap<RequestId, Answer>,
     lost: BTreeSet<RequestId>,
+    carried: BTreeMap<RequestId, Outcome>,
     /// Everything written, in order.
     pub written: Vec<Written>,
     /// Blobs made, by whom.
@@ -57,6 +59,11 @@ impl Ledger {
     /// Gives the answer to a command, if there is one.
     pub fn answer(&self, request: RequestId) -> Option<&Answer> {
         self.answers.get(&request)
+    }
+
+    /// Gives what became of something that a stick brought, if it was judged.
+    pub fn carried(&self, request: RequestId) -> Option<&Outcome> {
+        self.carried.get(&request)
     }
 
     /// Says whether a command was carried out.
@@ -95,6 +102,10 @@ impl Ledger {
             Event::Done { request } => (*request, Answer::Done),
             Event::Refused { request, reason } => (*request, Answer::Refused(reason.clone())),
             Event::Invited { request, text } => (*request, Answer::Invited(text.clone())),
+            Event::Carried { request, outcome } => {
+                self.carried.insert(*request, outcome.clone());
+                return;
+            }
             _ => return,
         };
         let before = self.answers.insert(request, answer);

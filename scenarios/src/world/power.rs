@@ -25,7 +25,8 @@ impl World {
         let seed = self.rng.array();
         let it = &mut self.hubs[hub];
         let restored = it.store.durable().restored();
-        let node = Node::new(NodeConfig::new(it.secret, seed), restored)
+        let config = NodeConfig { blob_scale: self.blob_scale, ..NodeConfig::new(it.secret, seed) };
+        let node = Node::new(config, restored)
             .unwrap_or_else(|error| panic!("hub {hub} does not start from its disk: {error}"));
         assert_eq!(node.hub_id(), it.id);
         it.mind = Mind::Node(Box::new(node));

@@ -25,6 +25,7 @@ pub mod journal;
 pub mod membership;
 mod node;
 pub mod outbox;
+mod pack;
 pub mod plan;
 pub mod riblt;
 pub mod rng;

@@ -403,6 +403,11 @@ impl Membership {
         before == Some(next.epoch.prev_hash)
     }
 
+    /// Gives the number of an epoch that is here, byte for byte.
+    pub fn number_of(&self, bytes: &[u8]) -> Option<u64> {
+        self.epochs.iter().rev().find(|it| it.bytes == bytes).map(|it| it.epoch.n)
+    }
+
     /// Counts the first of these epochs that are one history up to an epoch for which the root key
     /// has delegated anew since ours: it vouches for those before it.
     pub fn vouched(&self, epochs: &[Vec<u8>]) -> usize {

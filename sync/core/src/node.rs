@@ -52,12 +52,15 @@ pub struct NodeConfig {
     pub secret: [u8; 32],
     /// Seed of everything random; from the operating system, fresh at each start.
     pub seed: [u8; 32],
+    /// One byte of a blob stands for so many: 1, but in simulations of thousands of hubs. What is
+    /// asked of others at a time is so much less, in bytes that are there.
+    pub blob_scale: u64,
 }
 
 impl NodeConfig {
     /// Takes the hub's key and a fresh random seed.
     pub const fn new(secret: [u8; 32], seed: [u8; 32]) -> Self {
-        Self { secret, seed }
+        Self { secret, seed, blob_scale: 1 }
     }
 }
 
@@ -78,6 +81,7 @@ pub fn hub_of(secret: &[u8; 32]) -> HubId {
 pub struct Node {
     key: SigningKey,
     hub: HubId,
+    blob_scale: u64,
     nonce: [u8; 16],
     rng: Rng,
     clock: Option<(Time, u64)>,
@@ -160,6 +164,7 @@ impl Node {
             nonce: rng.bytes_16(),
             key,
             hub,
+            blob_scale: config.blob_scale.max(1),
             rng,
             clock: None,
             addresses: Vec::new(),
@@ -257,8 +262,12 @@ impl Node {
             self.next_blob_tick = now.after_ms(transfer::TICK_MS);
             let actions = self.fetches.timeout(now);
             self.carry_out_fetch(now, actions);
+            let actions = self.serving.tell_news();
+            self.carry_out_serve(now, actions);
         }
-        self.dial_members(now);
+        if self.next_dial().is_some_and(|at| at <= now) {
+            self.dial_members(now);
+        }
         self.advance(now);
     }
 
@@ -273,7 +282,8 @@ impl Node {
         let dials = self.next_dial();
         let joining = self.joining.as_ref().map(|joining| joining.deadline);
         let is_fetching = self.fetches.is_busy() && !self.contacts.is_empty();
-        let blobs = (is_fetching || self.are_some_held_back).then_some(self.next_blob_tick);
+        let is_ticking = is_fetching || self.are_some_held_back || self.serving.has_news();
+        let blobs = is_ticking.then_some(self.next_blob_tick);
         let doubt = self.next_doubt_check();
         contacts.chain(dials).chain(joining).chain(blobs).chain(doubt).min()
     }

@@ -7,14 +7,19 @@
 use serde::{Deserialize, Serialize};
 
 use crate::id::{AllianceId, BlobId, CollectionId, Hash, HubId};
+use crate::pack;
 use crate::riblt::Symbol;
+
+pub mod byte_string;
 
 /// Largest frame: 4 s of the slowest link that carries a live class (32 kbit/s).
 pub const FRAME_BYTES_MAX: usize = 16 << 10;
 /// Longest part of a message in one frame.
 pub const PART_BYTES_MAX: usize = FRAME_BYTES_MAX - 1;
+/// Bytes of a frame that are kept for what is said of a piece: identifiers and numbers.
+const FRAME_HEAD_BYTES: usize = 64;
 /// Bytes of a piece in one [`Message::PieceData`]: the rest of the frame is its head.
-pub const PIECE_PART_BYTES_MAX: usize = FRAME_BYTES_MAX - 64;
+pub const PIECE_PART_BYTES_MAX: usize = FRAME_BYTES_MAX - FRAME_HEAD_BYTES;
 /// Version of this protocol; a hub talks to the same version only.
 pub const PROTOCOL_VERSION: u16 = 3;
 /// Envelopes travel in batches of about this many bytes before compression.
@@ -106,6 +111,7 @@ pub enum Message {
         /// Which collection.
         collection: CollectionId,
         /// A zstd frame of the postcard encoding of `Vec<Vec<u8>>`.
+        #[serde(with = "byte_string")]
         batch: Vec<u8>,
     },
     /// These are durable here now.
@@ -145,6 +151,7 @@ pub enum Message {
         /// Which collection.
         collection: CollectionId,
         /// As in [`Message::Envelopes`].
+        #[serde(with = "byte_string")]
         batch: Vec<u8>,
     },
     /// The sender would like this blob; it is told what is held, now and later.
@@ -171,6 +178,7 @@ pub enum Message {
         /// The encoded manifest, if asked for.
         manifest: Option<Vec<u8>>,
         /// One bit a piece, least significant first.
+        #[serde(with = "byte_string")]
         bitmap: Vec<u8>,
     },
     /// Nothing is held of a wanted blob, or it may not be read.
@@ -214,12 +222,20 @@ pub enum Message {
         /// Where in the piece.
         offset: u32,
         /// At most [`PIECE_PART_BYTES_MAX`].
+        #[serde(with = "byte_string")]
         bytes: Vec<u8>,
     },
     /// What the sender has countersigned of journals.
     Witnessed {
         /// As in [`Message::Envelopes`], of [`SignedStatement`](crate::witness::SignedStatement)s.
         batch: Vec<u8>,
+    },
+    /// Please do not send this piece now, unless it is being sent already: something presses more.
+    Cancel {
+        /// Which blob.
+        blob: BlobId,
+        /// Which piece.
+        piece: u32,
     },
 }
 
@@ -324,23 +340,38 @@ impl Message {
             | Self::NotHere { .. }
             | Self::Have { .. }
             | Self::Request { .. }
-            | Self::Elsewhere { .. } => Class::Documents,
+            | Self::Elsewhere { .. }
+            | Self::Cancel { .. } => Class::Documents,
             Self::Holding { .. } | Self::PieceData { .. } => Class::Blobs,
         }
     }
 
     /// Cuts the message into frames.
     pub fn frames(&self) -> Vec<Vec<u8>> {
-        let bytes = postcard::to_stdvec(self).expect("messages have only plain fields");
         let class = self.class() as u8;
+        // Nearly every message is one frame: it is written where it stays.
+        let mut frame = Vec::with_capacity(self.frame_bytes_hint());
+        frame.push(class | LAST);
+        let frame = postcard::to_extend(self, frame).expect("messages have only plain fields");
+        if frame.len() <= FRAME_BYTES_MAX {
+            return vec![frame];
+        }
+        let bytes = &frame[1..];
         let count = bytes.len().div_ceil(PART_BYTES_MAX);
-        let frame = |(i, part): (usize, &[u8])| {
+        let cut = |(i, part): (usize, &[u8])| {
             let mut frame = Vec::with_capacity(part.len() + 1);
             frame.push(class | if i + 1 == count { LAST } else { 0 });
             frame.extend_from_slice(part);
             frame
         };
-        bytes.chunks(PART_BYTES_MAX).enumerate().map(frame).collect()
+        bytes.chunks(PART_BYTES_MAX).enumerate().map(cut).collect()
+    }
+
+    fn frame_bytes_hint(&self) -> usize {
+        match self {
+            Self::PieceData { bytes, .. } => bytes.len() + FRAME_HEAD_BYTES,
+            _ => FRAME_HEAD_BYTES,
+        }
     }
 }
 
@@ -358,14 +389,14 @@ pub fn pack_batches(envelopes: &[Vec<u8>]) -> Vec<Vec<u8>> {
     }
     let pack = |batch: &Vec<&Vec<u8>>| {
         let plain = postcard::to_stdvec(batch).expect("bytes encode");
-        zstd::bulk::compress(&plain, 1).expect("memory compresses")
+        pack::compress(&plain, 1)
     };
     batches.iter().map(pack).collect()
 }
 
 /// Unpacks a batch of envelopes; none if it breaks a bound or does not decode.
 pub fn unpack_batch(batch: &[u8]) -> Option<Vec<Vec<u8>>> {
-    let plain = zstd::bulk::decompress(batch, BATCH_BYTES_MAX).ok()?;
+    let plain = pack::decompress(batch, BATCH_BYTES_MAX)?;
     match postcard::take_from_bytes::<Vec<Vec<u8>>>(&plain) {
         Ok((envelopes, [])) if envelopes.len() <= BATCH_ENVELOPES_MAX => Some(envelopes),
         _ => None,

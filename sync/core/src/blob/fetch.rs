@@ -12,6 +12,7 @@ use crate::wire::Message;
 mod asking;
 mod holders;
 mod one;
+mod recall;
 
 use one::{Asked, Fetch, Stage, release};
 
@@ -77,6 +78,11 @@ impl Source {
     fn has_room(&self, urgency: Urgency, bytes_max: u64) -> bool {
         self.asked_bytes[..=urgency as usize].iter().sum::<u64>() < bytes_max
             && self.asked_pieces[urgency as usize] < ASKED_PIECES_MAX
+    }
+
+    fn take(&mut self, asked: &Asked) {
+        self.asked_bytes[asked.urgency as usize] += asked.bytes;
+        self.asked_pieces[asked.urgency as usize] += 1;
     }
 
     fn give_back(&mut self, asked: &Asked) {
@@ -224,10 +230,16 @@ impl Fetches {
 
     /// Takes note of pieces that a contact holds as well now.
     pub fn have(&mut self, contact: ContactId, blob: BlobId, pieces: &[u32]) {
-        self.is_changed = true;
         if let Some(fetch) = self.active.get_mut(&blob) {
             fetch.holders.add(contact, pieces);
+            self.is_changed |= pieces.iter().any(|piece| fetch.free.contains(piece));
         }
+    }
+
+    /// Says whether a contact is known to hold a piece of a blob that is being fetched.
+    pub fn is_held_by(&self, contact: ContactId, blob: &BlobId, piece: u32) -> bool {
+        let fetch = self.active.get(blob);
+        fetch.and_then(|it| it.holders.of(contact)).is_some_and(|held| held.has(piece))
     }
 
     /// Takes the store's answer to [`Action::Reserve`].
@@ -265,10 +277,10 @@ impl Fetches {
         (piece, offset): (u32, u32),
         bytes: &[u8],
     ) -> Vec<Action> {
-        if let Some(source) = self.contacts.get_mut(&contact) {
-            source.moved_at = now;
-        }
+        let Some(source) = self.contacts.get_mut(&contact) else { return Vec::new() };
+        source.moved_at = now;
         let Some(fetch) = self.active.get_mut(&blob) else { return Vec::new() };
+        recall::comes_after_all(fetch, source, now, (contact, piece));
         let Some(manifest) = &fetch.manifest else { return Vec::new() };
         let Some(asked) = fetch.asked.get_mut(&piece).filter(|a| a.contact == contact) else {
             return Vec::new();
@@ -277,7 +289,7 @@ impl Fetches {
         if partial.len() != offset as usize || bytes.is_empty() {
             return Vec::new();
         }
-        asked.moved_at = now;
+        (asked.moved_at, asked.has_begun) = (now, true);
         let piece_bytes = manifest.pieces[piece as usize].bytes as usize;
         if partial.len() + bytes.len() > piece_bytes {
             return vec![Action::Close(contact, "sent more than the piece has")];
@@ -463,11 +475,11 @@ mod tests {
     use super::*;
     use crate::id::CollectionId;
 
-    const NOW: Time = Time(1_000);
-    const A: ContactId = ContactId(1);
-    const B: ContactId = ContactId(2);
+    pub(super) const NOW: Time = Time(1_000);
+    pub(super) const A: ContactId = ContactId(1);
+    pub(super) const B: ContactId = ContactId(2);
 
-    fn content() -> Vec<u8> {
+    pub(super) fn content() -> Vec<u8> {
         (0..3_000u32).map(|i| (i % 251) as u8).collect()
     }
 
@@ -475,8 +487,14 @@ mod tests {
         Manifest::of(&[1_000, 2_000], &content(), vec![]).unwrap()
     }
 
+    /// Another blob, of one piece.
+    pub(super) fn other() -> (Manifest, BlobId) {
+        let manifest = Manifest::of(&[4], b"abcd", vec![]).unwrap();
+        (manifest.clone(), manifest.blob_id())
+    }
+
     /// Starts a fetch of the manifest above, held whole by the contacts given.
-    fn fetching(holders: &[ContactId]) -> (Fetches, BlobId) {
+    pub(super) fn fetching(holders: &[ContactId]) -> (Fetches, BlobId) {
         let (manifest, blob) = (manifest(), manifest().blob_id());
         let mut fetches = Fetches::new(HubId([9; 32]));
         let collection = CollectionId("lessons".into());
@@ -499,7 +517,7 @@ mod tests {
         }
     }
 
-    fn requests(actions: &[Action]) -> Vec<(ContactId, u32, u32, bool)> {
+    pub(super) fn requests(actions: &[Action]) -> Vec<(ContactId, u32, u32, bool)> {
         let request = |action: &Action| match action {
             Action::Send(contact, Message::Request { piece, offset, is_urgent, .. }) => {
                 Some((*contact, *piece, *offset, *is_urgent))

@@ -42,6 +42,7 @@ pub enum Action {
 pub struct Serving {
     blobs: BTreeMap<BlobId, Served>,
     clients: BTreeMap<ContactId, Client>,
+    has_news: bool,
 }
 
 struct Client {
@@ -50,6 +51,8 @@ struct Client {
     /// By how much they press.
     requests: [VecDeque<Request>; Urgency::ALL.len()],
     reading: Option<Request>,
+    /// Pieces that are held here since it was last told.
+    news: BTreeMap<BlobId, Vec<u32>>,
 }
 
 struct ClientWant {
@@ -93,8 +96,13 @@ struct Served {
 impl Serving {
     /// Takes note of a member in contact.
     pub fn contact_up(&mut self, contact: ContactId, hub: HubId) {
-        let client =
-            Client { hub, wants: BTreeMap::new(), requests: Default::default(), reading: None };
+        let client = Client {
+            hub,
+            wants: BTreeMap::new(),
+            requests: Default::default(),
+            reading: None,
+            news: BTreeMap::new(),
+        };
         self.clients.insert(contact, client);
     }
 
@@ -133,6 +141,7 @@ impl Serving {
     pub fn unwant(&mut self, contact: ContactId, blob: BlobId) {
         if let Some(client) = self.clients.get_mut(&contact) {
             client.wants.remove(&blob);
+            client.news.remove(&blob);
             for lane in &mut client.requests {
                 lane.retain(|request| request.blob != blob);
             }
@@ -158,6 +167,7 @@ impl Serving {
             return vec![Action::Send(contact, Message::NotHere { blob })];
         };
         want.is_served = true;
+        client.news.remove(&blob);
         let served = self.blobs.entry(blob).or_default();
         served.held = Bitmap::from_bytes(&stored.bitmap, manifest.pieces.len());
         let bytes = if want.has_manifest { None } else { stored.manifest.clone() };
@@ -172,15 +182,34 @@ impl Serving {
         waiting.map(|(contact, _)| Action::Load(blob, *contact)).collect()
     }
 
-    /// Takes note of a piece that is durable now: who wants the blob is told.
-    pub fn piece_written(&mut self, blob: BlobId, piece: u32) -> Vec<Action> {
-        let Some(served) = self.blobs.get_mut(&blob) else { return Vec::new() };
+    /// Takes note of a piece that is durable now: who wants the blob, and is not known to hold the
+    /// piece itself, is told by [`tell_news`](Self::tell_news).
+    pub fn piece_written(&mut self, blob: BlobId, piece: u32, holds: impl Fn(ContactId) -> bool) {
+        let Some(served) = self.blobs.get_mut(&blob) else { return };
         served.held.insert(piece);
-        let is_served =
-            |client: &Client| client.wants.get(&blob).is_some_and(|want| want.is_served);
-        let told = self.clients.iter().filter(|(_, client)| is_served(client));
-        told.map(|(contact, _)| Action::Send(*contact, Message::Have { blob, pieces: vec![piece] }))
-            .collect()
+        for (contact, client) in &mut self.clients {
+            let is_served = client.wants.get(&blob).is_some_and(|want| want.is_served);
+            if is_served && !holds(*contact) {
+                client.news.entry(blob).or_default().push(piece);
+                self.has_news = true;
+            }
+        }
+    }
+
+    /// Says whether somebody is to be told of new pieces.
+    pub const fn has_news(&self) -> bool {
+        self.has_news
+    }
+
+    /// Tells of new pieces, all of a blob in one message: one message for each piece to each of
+    /// 60 contacts was most of what hubs said to one another.
+    pub fn tell_news(&mut self) -> Vec<Action> {
+        self.has_news = false;
+        let told = self.clients.iter_mut().flat_map(|(contact, client)| {
+            let news = std::mem::take(&mut client.news).into_iter();
+            news.map(|(blob, pieces)| Action::Send(*contact, Message::Have { blob, pieces }))
+        });
+        told.collect()
     }
 
     /// Takes a request; it waits, or the asker is told who else has the piece.
@@ -217,6 +246,19 @@ impl Serving {
             client.requests[urgency as usize].push_back(Request { blob, piece, offset });
         }
         Vec::new()
+    }
+
+    /// Takes a request back that still waits; what is read or sent already goes on.
+    pub fn cancel(&mut self, contact: ContactId, blob: BlobId, piece: u32) {
+        let Some(client) = self.clients.get_mut(&contact) else { return };
+        let waiting = client.waiting();
+        for lane in &mut client.requests {
+            lane.retain(|request| (request.blob, request.piece) != (blob, piece));
+        }
+        let sent_to = self.blobs.get_mut(&blob).and_then(|it| it.sent_to.get_mut(&piece));
+        if let (true, Some(sent_to)) = (client.waiting() < waiting, sent_to) {
+            sent_to.retain(|hub| *hub != client.hub);
+        }
     }
 
     /// Gives how much the most pressing request of a contact presses.
@@ -330,6 +372,30 @@ mod tests {
         assert_eq!(serving.request(ContactId(3), blob, (0, 0), false), [pointed]);
         assert_eq!(serving.request(ContactId(3), blob, (0, 0), true), []);
         assert_eq!(serving.pump(ContactId(3)), Some(Action::Read(ContactId(3), blob, 0)));
+    }
+
+    #[test]
+    fn a_request_that_is_taken_back_is_not_sent_and_not_counted_as_a_copy() {
+        let (mut serving, blob) = serving(3);
+        serving.request(ContactId(1), blob, (0, 0), false);
+        serving.request(ContactId(2), blob, (0, 0), false);
+        serving.cancel(ContactId(2), blob, 0);
+        assert_eq!(serving.pump(ContactId(2)), None);
+        assert_eq!(serving.request(ContactId(3), blob, (0, 0), false), []);
+        serving.pump(ContactId(1));
+        serving.cancel(ContactId(1), blob, 0);
+        assert_eq!(serving.read(ContactId(1), Some(b"abcd")).len(), 1, "it was being read");
+    }
+
+    #[test]
+    fn who_wants_a_blob_is_told_of_new_pieces_together_and_not_of_those_that_he_has() {
+        let (mut serving, blob) = serving(2);
+        serving.piece_written(blob, 0, |contact| contact == ContactId(1));
+        serving.piece_written(blob, 1, |_| false);
+        let have = |contact, pieces| Action::Send(contact, Message::Have { blob, pieces });
+        let told = [have(ContactId(1), vec![1]), have(ContactId(2), vec![0, 1])];
+        assert_eq!(serving.tell_news(), told);
+        assert!(!serving.has_news());
     }
 
     #[test]

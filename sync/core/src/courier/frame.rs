@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::ParcelId;
 use crate::blob::PIECE_BYTES_MAX;
 use crate::id::{AllianceId, BlobId, CollectionId, HubId};
+use crate::pack;
 
 /// Bytes before a frame's body.
 pub const FRAME_HEAD_BYTES: usize = 5;
@@ -122,7 +123,7 @@ pub fn frame_bytes(head: [u8; FRAME_HEAD_BYTES]) -> Result<usize, FrameError> {
 /// Packs envelopes of one journal as [`Frame::Envelopes`] and the wire carry them.
 pub fn batch_of(envelopes: &[Vec<u8>]) -> Vec<u8> {
     let plain = postcard::to_stdvec(envelopes).expect("bytes encode");
-    zstd::bulk::compress(&plain, 3).expect("memory compresses")
+    pack::compress(&plain, 3)
 }
 
 fn decode_piece(body: &[u8]) -> Result<Frame, FrameError> {

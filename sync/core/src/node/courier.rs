@@ -390,10 +390,7 @@ impl Node {
             pieces.iter().for_each(|piece| held.insert(*piece));
             held.is_full()
         });
-        for piece in pieces {
-            let actions = self.serving.piece_written(blob, *piece);
-            self.carry_out_serve(now, actions);
-        }
+        pieces.iter().for_each(|piece| self.piece_appeared(blob, *piece));
         let actions = self.fetches.carried(now, blob, pieces, is_whole);
         self.carry_out_fetch(now, actions);
         let accepted = u32::try_from(pieces.len()).unwrap_or(u32::MAX);

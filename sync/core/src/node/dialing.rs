@@ -29,35 +29,47 @@ impl Node {
         }
         // A third of chance keeps 36 hubs from knocking at the same moment after a cut.
         let jitter_ms = self.rng.below(pause_ms / 3 + 1);
-        self.next_dial_known.set(None);
         let dial = self.dials.entry(hub).or_default();
         dial.since = None;
         dial.pause_ms = pause_ms;
         dial.next_at = now.after_ms(pause_ms + jitter_ms);
+        // If it comes out too early, it is found out then.
+        let earlier = |next: Option<Time>| next.map_or(dial.next_at, |at| at.min(dial.next_at));
+        self.next_dial_known.set(self.next_dial_known.get().map(|next| Some(earlier(next))));
     }
 
     /// Dials members that are not in contact and whose turn it is.
     pub(super) fn dial_members(&mut self, now: Time) {
         let Some(membership) = &self.membership else { return };
-        self.next_dial_known.set(None);
         let met = self.met();
-        let mut due = Vec::new();
+        let (mut due, mut next) = (Vec::new(), None);
         for member in &membership.newest().epoch.hubs {
             if member.hub == self.hub || met.binary_search(&member.hub).is_ok() {
                 continue;
             }
             let dial = self.dials.entry(member.hub).or_default();
-            let is_waiting = dial.since.is_some_and(|since| now.since_ms(since) < DIAL_MS_MAX);
+            let answered_by = dial.since.map(|since| since.after_ms(DIAL_MS_MAX));
+            let at = answered_by.unwrap_or(Time(0)).max(dial.next_at);
+            if at > now {
+                let has_address = [&dial.discovered, &dial.claimed, &member.addresses]
+                    .iter()
+                    .any(|a| !a.is_empty());
+                next = next.into_iter().chain(has_address.then_some(at)).min();
+                continue;
+            }
             let mut addresses = dial.discovered.clone();
             addresses.extend(dial.claimed.iter().chain(&member.addresses).cloned());
             let mut seen = std::collections::BTreeSet::new();
             addresses.retain(|address| seen.insert(address.clone()));
-            if !is_waiting && dial.next_at <= now && !addresses.is_empty() {
+            if !addresses.is_empty() {
                 dial.since = Some(now);
+                let answered_by = now.after_ms(DIAL_MS_MAX);
+                next = Some(next.map_or(answered_by, |at: Time| at.min(answered_by)));
                 due.push(Output::Dial { hub: member.hub, addresses });
             }
         }
         self.outputs.extend(due);
+        self.next_dial_known.set(Some(next));
     }
 
     /// Lists in order the hubs that there is a contact with.

@@ -34,6 +34,7 @@ impl Node {
                 let actions = self.serving.request(id, blob, (piece, offset), is_urgent);
                 self.carry_out_serve(now, actions);
             }
+            Message::Cancel { blob, piece } => self.serving.cancel(id, blob, piece),
             Message::Holding { blob, manifest, bitmap } => {
                 let actions = self.fetches.holding(id, blob, manifest.as_deref(), &bitmap);
                 self.carry_out_fetch(now, actions);
@@ -161,13 +162,18 @@ impl Node {
             }
             BlobStep::Write(blob, piece) => {
                 if result.is_ok() {
-                    let actions = self.serving.piece_written(blob, piece);
-                    self.carry_out_serve(now, actions);
+                    self.piece_appeared(blob, piece);
                 }
                 let actions = self.fetches.written(now, blob, piece, result.map(|_| ()));
                 self.carry_out_fetch(now, actions);
             }
         }
+    }
+
+    /// Lets those who want a blob know of a piece that is durable now.
+    pub(super) fn piece_appeared(&mut self, blob: BlobId, piece: u32) {
+        let fetches = &self.fetches;
+        self.serving.piece_written(blob, piece, |id| fetches.is_held_by(id, &blob, piece));
     }
 
     /// Asks contacts for pieces, as much as their rate carries in a few seconds.
@@ -177,14 +183,16 @@ impl Node {
         }
         let contacts = &self.contacts;
         let rate = |contact: &Contact| contact.receive_rate.bytes_per_s(now);
-        let line_bytes_per_s = contacts.values().map(rate).sum();
+        let line_bytes_per_s: u64 = contacts.values().map(rate).sum();
         // What is under way is not what waits there.
         let window = |contact: &Contact| contact.credit.window_bytes();
         let most_under_way = contacts.values().map(window).max().unwrap_or(0);
-        let asked_bytes_max = most_under_way + plan::asked_of_all_bytes(line_bytes_per_s);
+        let scale = self.blob_scale;
+        let of_all = plan::asked_of_all_bytes(line_bytes_per_s.saturating_mul(scale)) / scale;
+        let asked_bytes_max = most_under_way + of_all;
         let actions = self.fetches.ask(now, asked_bytes_max, |id| {
             let Some(contact) = contacts.get(&id) else { return 0 };
-            window(contact) + plan::asked_bytes(rate(contact))
+            window(contact) + plan::asked_bytes(rate(contact).saturating_mul(scale)) / scale
         });
         self.carry_out_fetch(now, actions);
     }

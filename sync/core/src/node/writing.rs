@@ -182,6 +182,10 @@ impl Node {
         let mut judged = 0;
         for (at, bytes) in envelopes.iter().enumerate() {
             judged = at;
+            if let Some(known) = journals.known(&collection, bytes) {
+                held.extend([known]);
+                continue;
+            }
             match judge(&journals, membership, &collection, bytes) {
                 Ok((signed, verdict @ (Verdict::Next | Verdict::Known))) => {
                     held.insert(signed.envelope.author, signed.envelope.seq);
@@ -216,18 +220,15 @@ impl Node {
         self.courier_judged(contact, &collection, accepted.len(), rest);
         self.note_judged(now, &collection, &accepted, aside);
         let heads: Vec<(HubId, u64)> = held.into_iter().collect();
-        if let Some(there) = self.contacts.get_mut(&contact) {
-            let exchange = there.exchanges.entry(collection.clone()).or_default();
-            heads.iter().for_each(|(author, seq)| exchange.holds(*author, *seq));
-        }
+        self.note_held(contact, &collection, &heads);
         if accepted.is_empty() {
             self.acknowledge(contact, &collection, heads, is_cut_short);
         } else {
             let fingerprint = journals.fingerprint(&collection);
-            let records = accepted.iter().map(SignedEnvelope::record).collect();
             let key = |signed: &SignedEnvelope| (collection.clone(), signed.doc());
             let keys = accepted.iter().map(key).collect();
-            let op = StoreOp::AppendEnvelopes { envelopes: records, fingerprint };
+            let envelopes = accepted.iter().map(SignedEnvelope::record).collect();
+            let op = StoreOp::AppendEnvelopes { envelopes, fingerprint };
             let collection = collection.clone();
             let writing =
                 Writing::Received { contact, collection, keys, heads, journals, is_cut_short };
@@ -235,6 +236,14 @@ impl Node {
             self.store(op, Waiting::Write(writing));
         }
         self.tell_trouble(now, contact, &collection, trouble);
+    }
+
+    /// Takes note that a contact has what it sent.
+    fn note_held(&mut self, id: ContactId, collection: &CollectionId, heads: &[(HubId, u64)]) {
+        if let Some(contact) = self.contacts.get_mut(&id) {
+            let exchange = contact.exchanges.entry(collection.clone()).or_default();
+            heads.iter().for_each(|(author, seq)| exchange.holds(*author, *seq));
+        }
     }
 
     /// Takes note of this hub's own entries that came back, and keeps what does not count.

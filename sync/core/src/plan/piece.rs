@@ -12,7 +12,7 @@ const ASKED_S: u64 = 3;
 
 /// Says how many bytes may be asked of a contact that delivers at a rate.
 pub fn asked_bytes(receive_bytes_per_s: u64) -> u64 {
-    (receive_bytes_per_s * ASKED_S).clamp(ASKED_BYTES_MIN, ASKED_BYTES_MAX)
+    receive_bytes_per_s.saturating_mul(ASKED_S).clamp(ASKED_BYTES_MIN, ASKED_BYTES_MAX)
 }
 
 /// Least that is asked of all contacts at a time: some pieces, so that several holders are tried.

@@ -3,9 +3,10 @@
 //! `sim_false_green`, `sim_lost_acknowledged`, `sim_lead_copies_per_lesson`,
 //! `sim_bytes_over_lower_bound`.
 //!
-//! Readiness counts lessons of schools that have any line. Bytes are simulated ones times the
-//! preset's scale; headers and messages are not scaled, so the overhead is an upper bound.
+//! Readiness counts lessons of schools that have any line. Bytes of pieces, and of the heads of
+//! their frames, are simulated ones times the preset's scale; all other messages are what they are.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -25,9 +26,14 @@ pub fn measure(lab: &Lab, figures: &mut Figures) -> Result<()> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     say(&format!("{}: {NIGHTS} school night on {threads} threads", preset.name));
     let begin = Instant::now();
-    let report = province::run(&preset, NIGHTS, threads, &|done, all| {
-        if done % 10 == 0 || done == all {
-            say(&format!("{done} of {all} alliances"));
+    let told = AtomicU64::new(0);
+    let report = province::run(&preset, NIGHTS, threads, &|progress| {
+        let [hours, all] = progress.hub_hours;
+        let percent = hours * 100 / all.max(1);
+        // Whoever counts a percent up first tells it.
+        if told.fetch_max(percent, Ordering::Relaxed) < percent {
+            let [done, alliances] = progress.alliances;
+            say(&format!("{percent} % of {all} hub-hours, {done} of {alliances} alliances"));
         }
     });
     figures.put("sim_province_wall_s", begin.elapsed().as_secs_f64());

@@ -6,6 +6,14 @@ use crate::id::{BlobId, ContactId, Time};
 use crate::plan::Urgency;
 use crate::wire::Message;
 
+/// Bytes by how much they press.
+type Lanes = [u64; Urgency::ALL.len()];
+
+/// Says whether what presses as much, or more, fills the room that there is.
+fn is_full(asked: &Lanes, urgency: Urgency, bytes_max: u64) -> bool {
+    asked[..=urgency as usize].iter().sum::<u64>() >= bytes_max
+}
+
 impl Fetches {
     /// Asks contacts for pieces, as many as each may be asked for, and all of them together: they
     /// share this hub's line, and what is asked of 36 at once would only wait in it.
@@ -24,17 +32,28 @@ impl Fetches {
         let mut places: Vec<(usize, Urgency, BlobId)> = self
             .active
             .iter()
-            .filter(|(_, fetch)| fetch.stage == Stage::Fetching && !fetch.free.is_empty())
+            .filter(|(_, fetch)| fetch.stage == Stage::Fetching && fetch.is_askable(now))
             .map(|(blob, fetch)| (fetch.place, fetch.urgency, *blob))
             .collect();
         places.sort_unstable();
+        let Some((_, most, _)) = places.first().copied() else { return actions };
         let mut asked_of_all = self.asked_of_all();
+        let was_asked_now = asked_of_all[Urgency::Now as usize] > 0;
+        if was_asked_now && self.is_pressing(now) {
+            places.retain(|(_, urgency, _)| *urgency == Urgency::Now);
+        }
         for contact in self.in_turn() {
+            // What comes later presses less, and finds no room either.
+            if is_full(&asked_of_all, most, asked_bytes_max) {
+                break;
+            }
             let bytes_max = asked_bytes(contact);
             for (_, urgency, blob) in &places {
-                // What comes later presses less, and finds no room either.
-                let upto = ..=*urgency as usize;
-                let is_full = |asked: &[u64], max: u64| asked[upto].iter().sum::<u64>() >= max;
+                let is_now_asked = asked_of_all[Urgency::Now as usize] > 0;
+                if *urgency != Urgency::Now && !was_asked_now && is_now_asked {
+                    break;
+                }
+                let is_full = |asked: &Lanes, max: u64| is_full(asked, *urgency, max);
                 let source = self.contacts.get(&contact).map(|source| source.asked_bytes);
                 let has_room = source.is_some_and(|asked| !is_full(&asked, bytes_max));
                 if !has_room || is_full(&asked_of_all, asked_bytes_max) {
@@ -48,11 +67,14 @@ impl Fetches {
                 }
             }
         }
+        if !was_asked_now && asked_of_all[Urgency::Now as usize] > 0 {
+            actions.extend(self.recall());
+        }
         actions
     }
 
     /// Counts the bytes that are asked for, by how much they press.
-    fn asked_of_all(&self) -> [u64; Urgency::ALL.len()] {
+    fn asked_of_all(&self) -> Lanes {
         Urgency::ALL.map(|urgency| {
             self.contacts.values().map(|source| source.asked_bytes[urgency as usize]).sum()
         })
@@ -81,9 +103,9 @@ impl Fetches {
         blob: BlobId,
         bytes_max: u64,
     ) -> Option<(Message, u64)> {
+        let source = self.contacts.get_mut(&contact)?;
         let fetch = self.active.get_mut(&blob)?;
         let urgency = fetch.urgency;
-        let source = self.contacts.get_mut(&contact)?;
         if !source.has_room(urgency, bytes_max) {
             return None;
         }
@@ -91,10 +113,11 @@ impl Fetches {
         let offset = fetch.partial.get(&piece).map_or(0, Vec::len) as u32;
         let piece_bytes = fetch.manifest.as_ref()?.pieces[piece as usize].bytes;
         let bytes = u64::from(piece_bytes - offset);
-        source.asked_bytes[urgency as usize] += bytes;
-        source.asked_pieces[urgency as usize] += 1;
+        let asked = Asked { contact, moved_at: now, bytes, urgency, has_begun: false };
+        source.take(&asked);
         fetch.free.remove(&piece);
-        fetch.asked.insert(piece, Asked { contact, moved_at: now, bytes, urgency });
+        fetch.recalled.remove(&piece);
+        fetch.asked.insert(piece, asked);
         let is_urgent = fetch.elsewhere.contains_key(&(contact, piece));
         Some((Message::Request { blob, piece, offset, is_urgent }, bytes))
     }

@@ -10,12 +10,14 @@ use crate::id::ContactId;
 pub(super) struct Holders {
     by_contact: BTreeMap<ContactId, Bitmap>,
     copies: Vec<u32>,
+    /// How many hold a part only.
+    partial: usize,
 }
 
 impl Holders {
     /// Starts with nobody.
     pub const fn new() -> Self {
-        Self { by_contact: BTreeMap::new(), copies: Vec::new() }
+        Self { by_contact: BTreeMap::new(), copies: Vec::new(), partial: 0 }
     }
 
     /// Takes note of everything that a contact holds.
@@ -25,12 +27,14 @@ impl Holders {
         for (piece, copies) in (0..).zip(&mut self.copies) {
             *copies += u32::from(held.has(piece));
         }
+        self.partial += usize::from(!held.is_full());
         self.by_contact.insert(contact, held);
     }
 
     /// Takes note of pieces that a known holder has as well.
     pub fn add(&mut self, contact: ContactId, pieces: &[u32]) {
         let Some(held) = self.by_contact.get_mut(&contact) else { return };
+        let was_full = held.is_full();
         for &piece in pieces {
             if let Some(copies) = self.copies.get_mut(piece as usize)
                 && !held.has(piece)
@@ -39,11 +43,13 @@ impl Holders {
                 *copies += 1;
             }
         }
+        self.partial -= usize::from(!was_full && held.is_full());
     }
 
     /// Forgets a contact.
     pub fn remove(&mut self, contact: ContactId) {
         let Some(held) = self.by_contact.remove(&contact) else { return };
+        self.partial -= usize::from(!held.is_full());
         for (piece, copies) in (0..).zip(&mut self.copies) {
             *copies -= u32::from(held.has(piece));
         }
@@ -61,7 +67,7 @@ impl Holders {
 
     /// Says whether anybody holds a part only, and so is fetching the blob as well.
     pub fn are_some_partial(&self) -> bool {
-        self.by_contact.values().any(|held| !held.is_full())
+        self.partial > 0
     }
 
     /// Says whether nobody in contact is known to hold any of it.

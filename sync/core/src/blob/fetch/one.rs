@@ -25,6 +25,8 @@ pub(super) struct Fetch {
     pub(super) partial: BTreeMap<u32, Vec<u8>>,
     pub(super) writing: BTreeMap<u32, ContactId>,
     pub(super) elsewhere: BTreeMap<(ContactId, u32), Time>,
+    /// Pieces that were taken back, of whom: one that was on its way already comes after all.
+    pub(super) recalled: BTreeMap<u32, ContactId>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +44,8 @@ pub(super) struct Asked {
     pub(super) bytes: u64,
     /// When it was asked for.
     pub(super) urgency: Urgency,
+    /// Something of it has come since it was asked for.
+    pub(super) has_begun: bool,
 }
 
 impl Fetch {
@@ -60,6 +64,7 @@ impl Fetch {
             partial: BTreeMap::new(),
             writing: BTreeMap::new(),
             elsewhere: BTreeMap::new(),
+            recalled: BTreeMap::new(),
         }
     }
 
@@ -75,6 +80,7 @@ impl Fetch {
     pub(super) fn hold(&mut self, piece: u32) {
         self.free.remove(&piece);
         self.partial.remove(&piece);
+        self.recalled.remove(&piece);
         let bytes = self.manifest.as_ref().and_then(|m| m.pieces.get(piece as usize));
         if let (false, Some(info)) = (self.held.has(piece), bytes) {
             self.held.insert(piece);
@@ -91,6 +97,19 @@ impl Fetch {
     pub(super) fn progress(&self, blob: BlobId) -> Event {
         let total_bytes = self.manifest.as_ref().map_or(0, Manifest::total_bytes);
         Event::BlobProgress { blob, verified_bytes: self.held_bytes, total_bytes }
+    }
+
+    /// Says whether there is a piece to ask for, and somebody to ask for it now.
+    pub(super) fn is_askable(&self, now: Time) -> bool {
+        let is_later = |(_, at): &(&(ContactId, u32), &Time)| **at > now;
+        let mut later: BTreeMap<u32, u32> = BTreeMap::new();
+        for ((contact, piece), _) in self.elsewhere.iter().filter(is_later) {
+            if self.holders.of(*contact).is_some_and(|held| held.has(*piece)) {
+                *later.entry(*piece).or_default() += 1;
+            }
+        }
+        let held_back = |piece: &u32| later.get(piece).copied().unwrap_or(0);
+        self.free.iter().any(|piece| self.holders.copies(*piece) > held_back(piece))
     }
 
     pub(super) fn choose(
