@@ -96,7 +96,7 @@ mod tests {
         fetches.set_wants(vec![rest, urgent]);
         fetches.loaded(NOW, other, &StoredBlob::default());
         fetches.holding(A, other, Some(&manifest.encode()), &[0b1]);
-        fetches.reserved(NOW, other, Ok(()));
+        fetches.reserved(NOW, other, Ok(()), &[]);
         let actions = fetches.ask(NOW, u64::MAX, |_| 5_000);
         (fetches, [blob, other], actions)
     }
