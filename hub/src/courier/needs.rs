@@ -17,8 +17,8 @@ use super::contents::{Contents, Stretch};
 use crate::catalog;
 use crate::store::blobs;
 
-pub(crate) const SELECT_TRACKS: &str = "select t.lesson, l.title, t.kind, t.blob, t.bytes \
-    from lesson_tracks t join lessons l on l.lesson = t.lesson \
+pub(crate) const SELECT_TRACKS: &str = "select t.lesson, l.title, t.kind, t.blob, t.bytes, \
+    l.school_hub from lesson_tracks t join lessons l on l.lesson = t.lesson \
     where l.is_deleted = 0 and l.is_published = 1 \
     and exists (select 1 from blobs b where b.blob = t.blob and b.held_pieces > 0) \
     order by l.created_at_ms desc, l.lesson, t.class";
@@ -73,10 +73,12 @@ struct Track {
     step: usize,
     blob: BlobId,
     bytes: u64,
+    made_by: HubId,
 }
 
 /// Says of which blobs a hub lacks what.
 struct Wishes<'a> {
+    hub: HubId,
     receipt: Option<&'a Receipt>,
     places: BTreeMap<BlobId, usize>,
     new_docs: BTreeSet<DocId>,
@@ -157,7 +159,7 @@ fn items(
     only: &[DocId],
 ) -> rusqlite::Result<Vec<Item>> {
     let wish = |place: &usize| {
-        let wishes = Wishes::of(db, view, targets[*place].receipt.as_ref())?;
+        let wishes = Wishes::of(db, view, (targets[*place].hub, targets[*place].receipt.as_ref()))?;
         Ok(Wishes { asked: only.iter().copied().collect(), ..wishes })
     };
     let wishes: Vec<Wishes<'_>> = readers.iter().map(wish).collect::<rusqlite::Result<_>>()?;
@@ -215,9 +217,9 @@ fn part(
 pub(super) fn lack(
     db: &Connection,
     view: &View,
-    receipt: Option<&Receipt>,
+    target: (HubId, Option<&Receipt>),
 ) -> rusqlite::Result<Lack> {
-    let wish = Wishes::of(db, view, receipt)?;
+    let wish = Wishes::of(db, view, target)?;
     let (mut lessons, mut seen, mut bytes) = (BTreeSet::new(), BTreeSet::new(), 0);
     for track in tracks(db)?.into_iter().filter(|track| wish.is_wanted(track)) {
         lessons.insert(track.lesson);
@@ -227,7 +229,11 @@ pub(super) fn lack(
 }
 
 impl<'a> Wishes<'a> {
-    fn of(db: &Connection, view: &View, receipt: Option<&'a Receipt>) -> rusqlite::Result<Self> {
+    fn of(
+        db: &Connection,
+        view: &View,
+        (hub, receipt): (HubId, Option<&'a Receipt>),
+    ) -> rusqlite::Result<Self> {
         let wants = receipt.map_or(&[][..], |receipt| &receipt.wants);
         let places = (0..).zip(wants).map(|(place, want)| (want.blob, place)).collect();
         let mut new_docs = BTreeSet::new();
@@ -245,14 +251,15 @@ impl<'a> Wishes<'a> {
                 }
             }
         }
-        Ok(Self { receipt, places, new_docs, asked: BTreeSet::new() })
+        Ok(Self { hub, receipt, places, new_docs, asked: BTreeSet::new() })
     }
 
     fn is_wanted(&self, track: &Track) -> bool {
         if !self.asked.is_empty() {
             return self.asked.contains(&track.lesson);
         }
-        self.receipt.is_none_or(|receipt| {
+        // Who has never said anything has at least what it made.
+        self.receipt.map_or(track.made_by != self.hub, |receipt| {
             self.places.contains_key(&track.blob)
                 || !receipt.are_wants_complete
                 || self.new_docs.contains(&track.lesson)
@@ -278,6 +285,7 @@ fn tracks(db: &Connection) -> rusqlite::Result<Vec<Track>> {
                 step: step_of(row.get_ref(2)?.as_str()?),
                 blob: BlobId(row.get(3)?),
                 bytes: row.get(4)?,
+                made_by: HubId(row.get(5)?),
             })
         })?
         .collect()

@@ -87,7 +87,7 @@ async fn targets(State(app): State<App>, _: Teacher) -> Result<Json<CourierTarge
         let others = membership.hubs.iter().filter(|member| member.hub != me);
         let target = |member: &yingxue_sync_core::event::MemberView| {
             let receipt = receipts::of(db, &member.hub)?;
-            let lack = needs::lack(db, &view, receipt.as_ref())?;
+            let lack = needs::lack(db, &view, (member.hub, receipt.as_ref()))?;
             let written_at = receipt.map(|receipt| receipt.written_at_wall_ms);
             Ok(CourierTarget {
                 hub_id: member.hub.to_string(),

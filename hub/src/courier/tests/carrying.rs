@@ -106,3 +106,29 @@ async fn an_export_of_named_lessons_carries_these_whatever_the_receipt_says_and_
     outcome.unwrap();
     assert_eq!(report.blobs, 2, "{report:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_school_that_never_left_a_receipt_has_at_least_what_it_made() {
+    let schools = schools().await;
+    add_lesson(&schools.lead, 1).await;
+    let stick = schools.stick(0);
+    schools.export(&stick, 1).await;
+    schools.import(&stick).await;
+    let village = &schools.village;
+    // As if the lesson had come by the network.
+    let forget = |tx: &rusqlite::Transaction<'_>| -> Result<_, crate::problem::ApiError> {
+        Ok(tx.execute("delete from courier_receipts", [])?)
+    };
+    village.app.db.write(forget).await.unwrap();
+    let admin = village.log_in("admin").await;
+    let targets = village.get("/api/v1/courier/targets", &admin).await.json();
+    let lead = schools.lead.app.sync.hub_id().to_string();
+    let items = targets["items"].as_array().unwrap();
+    let told = items.iter().find(|item| item["hub_id"] == lead.as_str()).unwrap();
+    assert_eq!((&told["missing_lessons"], &told["bytes"]), (&json!(0), &json!(0)), "{targets}");
+    let other = schools.stick(1);
+    let to = schools.lead.app.sync.hub_id();
+    let (report, outcome) = run(village, export_to(&other, to, 2), 0).await;
+    outcome.unwrap();
+    assert_eq!(report.blobs, 0, "{report:?}");
+}
