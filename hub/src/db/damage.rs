@@ -66,7 +66,9 @@ pub fn find(db: &Connection, care: Care) -> rusqlite::Result<Option<String>> {
     };
     let said: String = db.query_row(pragma, [], |row| row.get(0))?;
     if said != "ok" {
-        return Ok(Some(said.lines().find(|line| !line.starts_with("***")).unwrap_or(&said).to_owned()));
+        return Ok(Some(
+            said.lines().find(|line| !line.starts_with("***")).unwrap_or(&said).to_owned(),
+        ));
     }
     if care == Care::Whole
         && let Some(table) = orphan(db)?
