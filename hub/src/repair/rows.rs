@@ -45,7 +45,6 @@ const ACCOUNTS: &str = "users";
 /// Statements over tables that are only known when they run begin with these.
 const INSERT_INTO: &str = "insert into";
 const DELETE_FROM: &str = "delete from";
-const UPDATE_SET: &str = "update set";
 /// Rows of one table that are taken over; more than any of these tables has in a hub.
 const ROWS_MAX: usize = 1_000_000;
 
@@ -211,10 +210,10 @@ fn insert_sql(table: &Table, count: usize) -> String {
     let set: Vec<String> = others.map(|name| format!("\"{name}\" = excluded.\"{name}\"")).collect();
     let (into, key) = (format!("{INSERT_INTO} \"{}\"", table.name), quoted(&table.key));
     let instead = match set.len() {
-        0 => "nothing".to_owned(),
-        _ => format!("{UPDATE_SET} {}", set.join(", ")),
+        0 => "do nothing".to_owned(),
+        _ => format!("do update set {}", set.join(", ")),
     };
-    format!("{into} ({}) values ({places}) on conflict ({key}) do {instead}", quoted(names))
+    format!("{into} ({}) values ({places}) on conflict ({key}) {instead}", quoted(names))
 }
 
 /// Removes rows that name rows which did not come back.
