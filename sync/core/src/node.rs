@@ -98,6 +98,8 @@ pub struct Node {
 
     contacts: BTreeMap<ContactId, Contact>,
     dials: BTreeMap<HubId, Dial>,
+    /// The epoch of which every member is in `dials`.
+    dials_of: Option<Hash>,
     /// What [`Node::next_dial`] gave last; none once something has changed that it depends on.
     next_dial_known: Cell<Option<Option<Time>>>,
 
@@ -171,6 +173,7 @@ impl Node {
             is_epoch_busy: false,
             contacts: BTreeMap::new(),
             dials: BTreeMap::new(),
+            dials_of: None,
             next_dial_known: Cell::new(None),
             journals: Journals::restore(&restored.heads, &restored.fingerprints),
             store_id: restored.store_id,

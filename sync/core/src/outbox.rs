@@ -5,9 +5,9 @@
 
 use std::collections::VecDeque;
 
-use crate::id::Time;
+use crate::id::{BlobId, Time};
 use crate::plan::Urgency;
-use crate::wire::{Class, Message, class_of};
+use crate::wire::{Class, Message, class_of, piece_of};
 
 /// Credit at the start and its floor: four frames, 2 s of a 32 kB/s link.
 pub const WINDOW_BYTES_MIN: u64 = 64 << 10;
@@ -74,6 +74,15 @@ impl Outbox {
         for frame in message.frames() {
             self.queued_bytes[lane] += frame.len();
             self.queues[lane].push_back(frame);
+        }
+    }
+
+    /// Drops what waits of a piece; nobody waits for it any more.
+    pub fn drop_piece(&mut self, blob: &BlobId, piece: u32) {
+        let first = Class::Blobs as usize;
+        for (queue, bytes) in self.queues[first..].iter_mut().zip(&mut self.queued_bytes[first..]) {
+            queue.retain(|frame| piece_of(frame) != Some((*blob, piece)));
+            *bytes = queue.iter().map(Vec::len).sum();
         }
     }
 
@@ -205,7 +214,7 @@ impl Rate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::{BlobId, CollectionId};
+    use crate::id::CollectionId;
 
     fn piece() -> Message {
         Message::PieceData { blob: BlobId([0; 32]), piece: 0, offset: 0, bytes: vec![0; 16_000] }
@@ -259,6 +268,24 @@ mod tests {
             heard.extend(there.push(&frame).unwrap());
         }
         assert_eq!(heard, [manifest, part(2), part(1), part(1)]);
+    }
+
+    #[test]
+    fn a_piece_that_is_taken_back_leaves_nothing_in_the_queue_and_others_stay() {
+        let mut outbox = Outbox::default();
+        outbox.grant(u64::MAX);
+        let part = |piece| Message::PieceData {
+            blob: BlobId([1; 32]),
+            piece,
+            offset: 0,
+            bytes: vec![7; 1_000],
+        };
+        for piece in [5, 300, 5] {
+            outbox.push_piece(&part(piece), Urgency::Upgrade);
+        }
+        outbox.drop_piece(&BlobId([1; 32]), 5);
+        assert_eq!(outbox.pop(), part(300).frames().pop());
+        assert_eq!((outbox.pop(), outbox.queued()), (None, 0));
     }
 
     /// A link of `bytes_per_s` and a round trip of 600 ms over which TCP brings everything in
