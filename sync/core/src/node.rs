@@ -19,7 +19,7 @@ use crate::event::{
 use crate::id::{CollectionId, ContactId, Hash, HubId, Time};
 use crate::journal::Journals;
 use crate::membership::{Fit, Membership, SignedEpoch};
-use crate::outbox::QUEUED_BYTES_MAX;
+use crate::outbox::{Line, QUEUED_BYTES_MAX};
 use crate::plan::Urgency;
 use crate::rng::Rng;
 
@@ -97,6 +97,7 @@ pub struct Node {
     is_epoch_busy: bool,
 
     contacts: BTreeMap<ContactId, Contact>,
+    line: Line,
     dials: BTreeMap<HubId, Dial>,
     /// The epoch of which every member is in `dials`.
     dials_of: Option<Hash>,
@@ -172,6 +173,7 @@ impl Node {
             epoch_changes: VecDeque::new(),
             is_epoch_busy: false,
             contacts: BTreeMap::new(),
+            line: Line::new(Time(0)),
             dials: BTreeMap::new(),
             dials_of: None,
             next_dial_known: Cell::new(None),
