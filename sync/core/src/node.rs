@@ -19,7 +19,7 @@ use crate::event::{
 use crate::id::{CollectionId, ContactId, Hash, HubId, Time};
 use crate::journal::Journals;
 use crate::membership::{Fit, Membership, SignedEpoch};
-use crate::outbox::QUEUED_BYTES_MAX;
+use crate::outbox::{Line, QUEUED_BYTES_MAX};
 use crate::plan::Urgency;
 use crate::rng::Rng;
 use crate::witness::Witnessed;
@@ -99,7 +99,10 @@ pub struct Node {
     is_epoch_busy: bool,
 
     contacts: BTreeMap<ContactId, Contact>,
+    line: Line,
     dials: BTreeMap<HubId, Dial>,
+    /// The epoch of which every member is in `dials`.
+    dials_of: Option<Hash>,
     /// What [`Node::next_dial`] gave last; none once something has changed that it depends on.
     next_dial_known: Cell<Option<Option<Time>>>,
 
@@ -179,7 +182,9 @@ impl Node {
             epoch_changes: VecDeque::new(),
             is_epoch_busy: false,
             contacts: BTreeMap::new(),
+            line: Line::new(Time(0)),
             dials: BTreeMap::new(),
+            dials_of: None,
             next_dial_known: Cell::new(None),
             journals: Journals::restore(&restored.heads, &restored.fingerprints),
             store_id: restored.store_id,

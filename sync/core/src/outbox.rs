@@ -5,9 +5,9 @@
 
 use std::collections::VecDeque;
 
-use crate::id::Time;
+use crate::id::{BlobId, Time};
 use crate::plan::Urgency;
-use crate::wire::{Class, Message, class_of};
+use crate::wire::{Class, Message, class_of, piece_of};
 
 /// Credit at the start and its floor: four frames, 2 s of a 32 kB/s link.
 pub const WINDOW_BYTES_MIN: u64 = 64 << 10;
@@ -30,6 +30,9 @@ pub const REFILL_BYTES: usize = 128 << 10;
 pub const QUEUED_BYTES_MAX: usize = 16 << 20;
 /// Shortest time over which a rate is measured, so that a millisecond clock is exact to 1 %.
 const RATE_WINDOW_MS_MIN: u64 = 100;
+
+/// Over how long the rate of the whole line is measured: longer than bunches of frames last.
+const LINE_WINDOW_MS: u64 = 1_000;
 
 /// Queues of a contact: one for each class, and of blobs one for each urgency.
 const LANES: usize = Class::Blobs as usize + Urgency::ALL.len();
@@ -77,6 +80,15 @@ impl Outbox {
         }
     }
 
+    /// Drops what waits of a piece; nobody waits for it any more.
+    pub fn drop_piece(&mut self, blob: &BlobId, piece: u32) {
+        let first = Class::Blobs as usize;
+        for (queue, bytes) in self.queues[first..].iter_mut().zip(&mut self.queued_bytes[first..]) {
+            queue.retain(|frame| piece_of(frame) != Some((*blob, piece)));
+            *bytes = queue.iter().map(Vec::len).sum();
+        }
+    }
+
     /// Takes the next frame that may leave.
     pub fn pop(&mut self) -> Option<Vec<u8>> {
         let lane = self.queues.iter().position(|queue| !queue.is_empty())?;
@@ -121,8 +133,79 @@ pub struct Credit {
     granted_bytes: u64,
     window_bytes: u64,
     rate: Rate,
+    best: Best,
+}
+
+/// The best of the last rates.
+#[derive(Debug, Default)]
+struct Best {
     /// What [`Rate`] said last, newest last.
     rates: VecDeque<u64>,
+}
+
+impl Best {
+    fn note(&mut self, bytes_per_s: u64) -> u64 {
+        self.rates.push_back(bytes_per_s);
+        if self.rates.len() > RATES {
+            self.rates.pop_front();
+        }
+        self.get()
+    }
+
+    fn get(&self) -> u64 {
+        self.rates.iter().copied().max().unwrap_or(0)
+    }
+}
+
+/// What of a contact's best rate counts, in thousandths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share(u64);
+
+impl Share {
+    /// All of it.
+    pub const WHOLE: Self = Self(1_000);
+
+    fn of(self, bytes_per_s: u64) -> u64 {
+        bytes_per_s.saturating_mul(self.0) / 1_000
+    }
+}
+
+/// What all contacts together bring: the hub's own line, which they share.
+///
+/// Frames of contacts that share a line come in bunches, each at the rate of the whole line, so
+/// that every one of them seems to have it for itself. If each had credit for that, what is on
+/// the way would be many times what the line carries in some round trips, and somebody who needs
+/// something now would wait for all of it.
+#[derive(Debug)]
+pub struct Line {
+    rate: Rate,
+    best: Best,
+    share: Share,
+}
+
+impl Line {
+    /// Starts without knowledge: each contact counts whole.
+    pub fn new(now: Time) -> Self {
+        Self { rate: Rate::new(now), best: Best::default(), share: Share::WHOLE }
+    }
+
+    /// Takes note of a frame of any contact; `best` gives what is best of each. Alone, a contact
+    /// counts whole, so that it is at its full rate a second sooner.
+    pub fn count<I: Iterator<Item = u64>>(
+        &mut self,
+        now: Time,
+        bytes: u64,
+        best: impl FnOnce() -> I,
+    ) -> Share {
+        if let Some(bytes_per_s) = self.rate.count(now, bytes, LINE_WINDOW_MS) {
+            let best_of_line = self.best.note(bytes_per_s);
+            let active = best().filter(|best| *best > 0);
+            let (count, sum) = active.fold((0, 0_u64), |(n, sum), best| (n + 1, sum + best));
+            let share = best_of_line.saturating_mul(Share::WHOLE.0) / sum.max(1);
+            self.share = if count > 1 { Share(share.min(Share::WHOLE.0)) } else { Share::WHOLE };
+        }
+        self.share
+    }
 }
 
 impl Credit {
@@ -133,8 +216,13 @@ impl Credit {
             granted_bytes: WINDOW_BYTES_MIN,
             window_bytes: WINDOW_BYTES_MIN,
             rate: Rate::new(now),
-            rates: VecDeque::with_capacity(RATES + 1),
+            best: Best::default(),
         }
+    }
+
+    /// Gives the best rate of late, 0 if nothing has come for 5 s.
+    pub fn best_bytes_per_s(&self, now: Time) -> u64 {
+        if self.rate.bytes_per_s(now) == 0 { 0 } else { self.best.get() }
     }
 
     /// Gives how many bytes may be under way.
@@ -146,18 +234,22 @@ impl Credit {
     ///
     /// A sender that sends more than it was granted harms only itself: the frame has been read
     /// already, and what it queues waits in its own network.
-    pub fn received(&mut self, now: Time, frame: &[u8], rtt_ms: Option<u64>) -> Option<Message> {
+    ///
+    /// `share` is this contact's of the line, see [`Line`].
+    pub fn received(
+        &mut self,
+        now: Time,
+        frame: &[u8],
+        rtt_ms: Option<u64>,
+        share: Share,
+    ) -> Option<Message> {
         if class_of(frame) == Some(Class::Control) {
             return None;
         }
         self.received_bytes += frame.len() as u64;
         let rtt_ms = rtt_ms.unwrap_or(RATE_WINDOW_MS_MIN).max(1);
         if let Some(bytes_per_s) = self.rate.count(now, frame.len() as u64, rtt_ms) {
-            self.rates.push_back(bytes_per_s);
-            if self.rates.len() > RATES {
-                self.rates.pop_front();
-            }
-            let best = self.rates.iter().copied().max().unwrap_or(0);
+            let best = share.of(self.best.note(bytes_per_s));
             let round_trips = best.saturating_mul(WINDOW_ROUND_TRIPS * rtt_ms) / 1000;
             self.window_bytes = round_trips.clamp(WINDOW_BYTES_MIN, WINDOW_BYTES_MAX);
         }
@@ -205,7 +297,7 @@ impl Rate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::{BlobId, CollectionId};
+    use crate::id::CollectionId;
 
     fn piece() -> Message {
         Message::PieceData { blob: BlobId([0; 32]), piece: 0, offset: 0, bytes: vec![0; 16_000] }
@@ -261,6 +353,24 @@ mod tests {
         assert_eq!(heard, [manifest, part(2), part(1), part(1)]);
     }
 
+    #[test]
+    fn a_piece_that_is_taken_back_leaves_nothing_in_the_queue_and_others_stay() {
+        let mut outbox = Outbox::default();
+        outbox.grant(u64::MAX);
+        let part = |piece| Message::PieceData {
+            blob: BlobId([1; 32]),
+            piece,
+            offset: 0,
+            bytes: vec![7; 1_000],
+        };
+        for piece in [5, 300, 5] {
+            outbox.push_piece(&part(piece), Urgency::Upgrade);
+        }
+        outbox.drop_piece(&BlobId([1; 32]), 5);
+        assert_eq!(outbox.pop(), part(300).frames().pop());
+        assert_eq!((outbox.pop(), outbox.queued()), (None, 0));
+    }
+
     /// A link of `bytes_per_s` and a round trip of 600 ms over which TCP brings everything in
     /// order: each `lost_each`th frame a round trip late, and all behind it with it. Gives the
     /// share of the link that is used while 20 MB are fetched, and the last window.
@@ -280,7 +390,8 @@ mod tests {
             leaves_at += bytes as f64 * 1e3 / bytes_per_s as f64;
             let late_ms = if n % lost_each == 0 { RTT_MS } else { 0.0 };
             arrives_at = arrives_at.max(leaves_at + RTT_MS / 2.0 + late_ms);
-            let grant = credit.received(Time(arrives_at as u64), frame, Some(RTT_MS as u64));
+            let grant =
+                credit.received(Time(arrives_at as u64), frame, Some(RTT_MS as u64), Share::WHOLE);
             if let Some(Message::Credit { granted_bytes }) = grant {
                 grants.push_back((arrives_at + RTT_MS / 2.0, granted_bytes));
             }
@@ -294,6 +405,21 @@ mod tests {
         let (share, window_bytes) = share_used(250_000, u64::MAX);
         assert!(share > 0.97, "{share}");
         assert!((800_000..1_000_000).contains(&window_bytes), "{window_bytes}");
+    }
+
+    #[test]
+    fn contacts_that_seem_to_have_the_line_for_themselves_share_it() {
+        let mut line = Line::new(Time(0));
+        for second in 1..=20 {
+            line.count(Time(second * 1_000), 100_000, || [100_000; 4].into_iter());
+        }
+        assert_eq!(line.share, Share(250));
+        for second in 21..=40 {
+            line.count(Time(second * 1_000), 100_000, || [40_000, 50_000].into_iter());
+        }
+        assert_eq!(line.share, Share::WHOLE);
+        line.count(Time(41_000), 1, || [500_000].into_iter());
+        assert_eq!(line.share, Share::WHOLE, "it is alone");
     }
 
     #[test]

@@ -315,6 +315,8 @@ pub enum FrameError {
 }
 
 const LAST: u8 = 0x80;
+/// Place of [`Message::PieceData`] among the messages.
+const PIECE_DATA_KIND: u32 = 21;
 
 impl Message {
     /// Gives the class in which the message travels.
@@ -406,6 +408,16 @@ pub fn unpack_batch(batch: &[u8]) -> Option<Vec<Vec<u8>>> {
 /// Gives the class of a frame that we made.
 pub fn class_of(frame: &[u8]) -> Option<Class> {
     Class::of_bits(frame.first()? & !LAST)
+}
+
+/// Gives the piece that a frame of ours has a part of.
+pub fn piece_of(frame: &[u8]) -> Option<(BlobId, u32)> {
+    let (&header, message) = frame.split_first()?;
+    if header != Class::Blobs as u8 | LAST {
+        return None;
+    }
+    let (kind, blob, piece) = postcard::take_from_bytes::<(u32, BlobId, u32)>(message).ok()?.0;
+    (kind == PIECE_DATA_KIND).then_some((blob, piece))
 }
 
 /// Puts frames together again, at most one unfinished message a class.

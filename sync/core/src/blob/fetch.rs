@@ -80,11 +80,6 @@ impl Source {
             && self.asked_pieces[urgency as usize] < ASKED_PIECES_MAX
     }
 
-    fn take(&mut self, asked: &Asked) {
-        self.asked_bytes[asked.urgency as usize] += asked.bytes;
-        self.asked_pieces[asked.urgency as usize] += 1;
-    }
-
     fn give_back(&mut self, asked: &Asked) {
         let lane = asked.urgency as usize;
         self.asked_bytes[lane] = self.asked_bytes[lane].saturating_sub(asked.bytes);
@@ -280,16 +275,19 @@ impl Fetches {
         let Some(source) = self.contacts.get_mut(&contact) else { return Vec::new() };
         source.moved_at = now;
         let Some(fetch) = self.active.get_mut(&blob) else { return Vec::new() };
-        recall::comes_after_all(fetch, source, now, (contact, piece));
         let Some(manifest) = &fetch.manifest else { return Vec::new() };
-        let Some(asked) = fetch.asked.get_mut(&piece).filter(|a| a.contact == contact) else {
+        let is_late = fetch.is_late(contact, piece);
+        let asked = fetch.asked.get_mut(&piece).filter(|asked| asked.contact == contact);
+        if asked.is_none() && !is_late {
             return Vec::new();
-        };
+        }
         let partial = fetch.partial.entry(piece).or_default();
         if partial.len() != offset as usize || bytes.is_empty() {
             return Vec::new();
         }
-        (asked.moved_at, asked.has_begun) = (now, true);
+        if let Some(asked) = asked {
+            asked.moved_at = now;
+        }
         let piece_bytes = manifest.pieces[piece as usize].bytes as usize;
         if partial.len() + bytes.len() > piece_bytes {
             return vec![Action::Close(contact, "sent more than the piece has")];

@@ -51,6 +51,8 @@ struct Client {
     /// By how much they press.
     requests: [VecDeque<Request>; Urgency::ALL.len()],
     reading: Option<Request>,
+    /// What is being read was taken back meanwhile.
+    is_reading_void: bool,
     /// Pieces that are held here since it was last told.
     news: BTreeMap<BlobId, Vec<u32>>,
 }
@@ -101,6 +103,7 @@ impl Serving {
             wants: BTreeMap::new(),
             requests: Default::default(),
             reading: None,
+            is_reading_void: false,
             news: BTreeMap::new(),
         };
         self.clients.insert(contact, client);
@@ -248,15 +251,19 @@ impl Serving {
         Vec::new()
     }
 
-    /// Takes a request back that still waits; what is read or sent already goes on.
+    /// Takes a request back; a part of the piece that is queued is for the node to drop.
     pub fn cancel(&mut self, contact: ContactId, blob: BlobId, piece: u32) {
         let Some(client) = self.clients.get_mut(&contact) else { return };
+        let is_it = |request: &Request| (request.blob, request.piece) == (blob, piece);
         let waiting = client.waiting();
-        for lane in &mut client.requests {
-            lane.retain(|request| (request.blob, request.piece) != (blob, piece));
+        client.requests.iter_mut().for_each(|lane| lane.retain(|request| !is_it(request)));
+        if client.reading.as_ref().is_some_and(is_it) {
+            client.is_reading_void = true;
         }
-        let sent_to = self.blobs.get_mut(&blob).and_then(|it| it.sent_to.get_mut(&piece));
-        if let (true, Some(sent_to)) = (client.waiting() < waiting, sent_to) {
+        // Who was sent a part only has no copy to give.
+        if let Some(sent_to) = self.blobs.get_mut(&blob).and_then(|it| it.sent_to.get_mut(&piece))
+            && (client.waiting() < waiting || client.is_reading_void)
+        {
             sent_to.retain(|hub| *hub != client.hub);
         }
     }
@@ -291,6 +298,9 @@ impl Serving {
         let Some(Request { blob, piece, offset }) = client.reading.take() else {
             return Vec::new();
         };
+        if std::mem::take(&mut client.is_reading_void) {
+            return Vec::new();
+        }
         let Some(urgency) = client.wants.get(&blob).map(|want| want.urgency) else {
             return Vec::new();
         };
@@ -384,7 +394,10 @@ mod tests {
         assert_eq!(serving.request(ContactId(3), blob, (0, 0), false), []);
         serving.pump(ContactId(1));
         serving.cancel(ContactId(1), blob, 0);
-        assert_eq!(serving.read(ContactId(1), Some(b"abcd")).len(), 1, "it was being read");
+        assert_eq!(serving.read(ContactId(1), Some(b"abcd")), [], "nor what is being read");
+        serving.request(ContactId(1), blob, (0, 0), false);
+        serving.pump(ContactId(1));
+        assert_eq!(serving.read(ContactId(1), Some(b"abcd")).len(), 1);
     }
 
     #[test]

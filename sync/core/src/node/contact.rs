@@ -249,6 +249,9 @@ impl Node {
     }
 
     pub(super) fn handle_received(&mut self, now: Time, id: ContactId, frame: &[u8]) {
+        let contacts = &self.contacts;
+        let best = || contacts.values().map(|it| it.credit.best_bytes_per_s(now));
+        let share = self.line.count(now, frame.len() as u64, best);
         let Some(contact) = self.contacts.get_mut(&id) else { return };
         if contact.state == State::Closing {
             return;
@@ -261,7 +264,7 @@ impl Node {
         if is_busy && contact.is_ready() && now.since_ms(contact.pinged_at) >= PING_BUSY_MS {
             contact.measure(now);
         }
-        if let Some(grant) = contact.credit.received(now, frame, contact.rtt_ms) {
+        if let Some(grant) = contact.credit.received(now, frame, contact.rtt_ms, share) {
             contact.outbox.push(&grant);
         }
         match contact.reassembly.push(frame) {

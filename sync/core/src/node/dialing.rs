@@ -1,9 +1,25 @@
 //! Dialling: whom, and when again.
 
+use std::collections::BTreeSet;
+
 use super::Node;
-use super::contact::{DIAL_MS_MAX, DIAL_PAUSE_MS_MAX, DIAL_PAUSE_MS_MIN};
+use super::contact::{DIAL_MS_MAX, DIAL_PAUSE_MS_MAX, DIAL_PAUSE_MS_MIN, Dial};
 use crate::event::Output;
 use crate::id::{HubId, Time};
+
+impl Dial {
+    /// Says when it is this hub's turn: after a pause, or when a dial was not answered for long.
+    fn at(&self) -> Time {
+        self.since.map_or(self.next_at, |since| since.after_ms(DIAL_MS_MAX))
+    }
+
+    /// Lists where the hub may be reached, each once, what was seen last first.
+    fn addresses(&self, of_member: &[String]) -> Vec<String> {
+        let all = self.discovered.iter().chain(&self.claimed).chain(of_member);
+        let mut seen = BTreeSet::new();
+        all.filter(|address| seen.insert(*address)).cloned().collect()
+    }
+}
 
 impl Node {
     /// Forgets pauses and dials whoever is not in contact.
@@ -41,32 +57,31 @@ impl Node {
     /// Dials members that are not in contact and whose turn it is.
     pub(super) fn dial_members(&mut self, now: Time) {
         let Some(membership) = &self.membership else { return };
-        let met = self.met();
+        let newest = membership.newest();
+        if self.dials_of.replace(newest.hash) != Some(newest.hash) {
+            for member in &newest.epoch.hubs {
+                self.dials.entry(member.hub).or_default();
+            }
+        }
+        let mut met = self.met().into_iter().peekable();
         let (mut due, mut next) = (Vec::new(), None);
-        for member in &membership.newest().epoch.hubs {
-            if member.hub == self.hub || met.binary_search(&member.hub).is_ok() {
+        // A hub whose neighbours are off at night comes here a million times: both lists are in
+        // order, and members are looked up for what is due only.
+        for (hub, dial) in &mut self.dials {
+            while met.next_if(|it| it < hub).is_some() {}
+            if met.peek() == Some(hub) || *hub == self.hub {
                 continue;
             }
-            let dial = self.dials.entry(member.hub).or_default();
-            let answered_by = dial.since.map(|since| since.after_ms(DIAL_MS_MAX));
-            let at = answered_by.unwrap_or(Time(0)).max(dial.next_at);
-            if at > now {
-                let has_address = [&dial.discovered, &dial.claimed, &member.addresses]
-                    .iter()
-                    .any(|a| !a.is_empty());
-                next = next.into_iter().chain(has_address.then_some(at)).min();
-                continue;
-            }
-            let mut addresses = dial.discovered.clone();
-            addresses.extend(dial.claimed.iter().chain(&member.addresses).cloned());
-            let mut seen = std::collections::BTreeSet::new();
-            addresses.retain(|address| seen.insert(address.clone()));
-            if !addresses.is_empty() {
+            if dial.at() <= now {
+                let Some(member) = newest.epoch.member(hub) else { continue };
+                let addresses = dial.addresses(&member.addresses);
+                if addresses.is_empty() {
+                    continue;
+                }
                 dial.since = Some(now);
-                let answered_by = now.after_ms(DIAL_MS_MAX);
-                next = Some(next.map_or(answered_by, |at: Time| at.min(answered_by)));
-                due.push(Output::Dial { hub: member.hub, addresses });
+                due.push(Output::Dial { hub: *hub, addresses });
             }
+            next = Some(next.map_or(dial.at(), |next: Time| next.min(dial.at())));
         }
         self.outputs.extend(due);
         self.next_dial_known.set(Some(next));
@@ -100,8 +115,7 @@ impl Node {
             };
             let has_address =
                 [&dial.discovered, &dial.claimed, &member.addresses].iter().any(|a| !a.is_empty());
-            let at = dial.since.map_or(dial.next_at, |since| since.after_ms(DIAL_MS_MAX));
-            has_address.then_some(at)
+            has_address.then_some(dial.at())
         });
         next.min()
     }

@@ -34,7 +34,12 @@ impl Node {
                 let actions = self.serving.request(id, blob, (piece, offset), is_urgent);
                 self.carry_out_serve(now, actions);
             }
-            Message::Cancel { blob, piece } => self.serving.cancel(id, blob, piece),
+            Message::Cancel { blob, piece } => {
+                self.serving.cancel(id, blob, piece);
+                if let Some(contact) = self.contacts.get_mut(&id) {
+                    contact.outbox.drop_piece(&blob, piece);
+                }
+            }
             Message::Holding { blob, manifest, bitmap } => {
                 let actions = self.fetches.holding(id, blob, manifest.as_deref(), &bitmap);
                 self.carry_out_fetch(now, actions);

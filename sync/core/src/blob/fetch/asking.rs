@@ -113,11 +113,11 @@ impl Fetches {
         let offset = fetch.partial.get(&piece).map_or(0, Vec::len) as u32;
         let piece_bytes = fetch.manifest.as_ref()?.pieces[piece as usize].bytes;
         let bytes = u64::from(piece_bytes - offset);
-        let asked = Asked { contact, moved_at: now, bytes, urgency, has_begun: false };
-        source.take(&asked);
+        source.asked_bytes[urgency as usize] += bytes;
+        source.asked_pieces[urgency as usize] += 1;
         fetch.free.remove(&piece);
         fetch.recalled.remove(&piece);
-        fetch.asked.insert(piece, asked);
+        fetch.asked.insert(piece, Asked { contact, moved_at: now, bytes, urgency });
         let is_urgent = fetch.elsewhere.contains_key(&(contact, piece));
         Some((Message::Request { blob, piece, offset, is_urgent }, bytes))
     }

@@ -25,7 +25,7 @@ pub(super) struct Fetch {
     pub(super) partial: BTreeMap<u32, Vec<u8>>,
     pub(super) writing: BTreeMap<u32, ContactId>,
     pub(super) elsewhere: BTreeMap<(ContactId, u32), Time>,
-    /// Pieces that were taken back, of whom: one that was on its way already comes after all.
+    /// Pieces that were taken back, of whom: parts that were on their way are kept.
     pub(super) recalled: BTreeMap<u32, ContactId>,
 }
 
@@ -44,8 +44,6 @@ pub(super) struct Asked {
     pub(super) bytes: u64,
     /// When it was asked for.
     pub(super) urgency: Urgency,
-    /// Something of it has come since it was asked for.
-    pub(super) has_begun: bool,
 }
 
 impl Fetch {
@@ -86,6 +84,11 @@ impl Fetch {
             self.held.insert(piece);
             self.held_bytes += u64::from(info.bytes);
         }
+    }
+
+    /// Says whether a part of a piece was on its way when the piece was taken back.
+    pub(super) fn is_late(&self, contact: ContactId, piece: u32) -> bool {
+        self.recalled.get(&piece) == Some(&contact) && self.free.contains(&piece)
     }
 
     pub(super) fn want(&self, blob: BlobId) -> Message {

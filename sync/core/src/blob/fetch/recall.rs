@@ -1,9 +1,9 @@
 //! What somebody needs now: while it comes, nothing else is asked for, and what was asked for
-//! before is taken back as far as its holders have not begun to send it.
+//! before is taken back.
 
-use super::one::{Asked, Fetch};
-use super::{Action, Fetches, Source};
-use crate::id::{ContactId, Time};
+use super::one::Asked;
+use super::{Action, Fetches};
+use crate::id::Time;
 use crate::plan::Urgency;
 use crate::wire::Message;
 
@@ -22,15 +22,12 @@ impl Fetches {
         pressing.flat_map(|fetch| fetch.asked.values()).any(moves)
     }
 
-    /// Takes back what presses less than now and of which nothing has come yet.
+    /// Takes back what presses less than now. What came of it is kept, and what is on its way.
     pub(super) fn recall(&mut self) -> Vec<Action> {
         let mut actions = Vec::new();
         let others = self.active.iter_mut().filter(|(_, fetch)| fetch.urgency != Urgency::Now);
         for (blob, fetch) in others {
-            let waits = |(piece, asked): (&u32, &Asked)| (!asked.has_begun).then_some(*piece);
-            let waiting: Vec<u32> = fetch.asked.iter().filter_map(waits).collect();
-            for piece in waiting {
-                let Some(asked) = fetch.asked.remove(&piece) else { continue };
+            for (piece, asked) in std::mem::take(&mut fetch.asked) {
                 if let Some(source) = self.contacts.get_mut(&asked.contact) {
                     source.give_back(&asked);
                 }
@@ -44,34 +41,12 @@ impl Fetches {
     }
 }
 
-/// Takes note that a piece comes after all: it was on its way when it was taken back.
-pub(super) fn comes_after_all(
-    fetch: &mut Fetch,
-    source: &mut Source,
-    now: Time,
-    (contact, piece): (ContactId, u32),
-) {
-    if fetch.recalled.get(&piece) != Some(&contact) || !fetch.free.contains(&piece) {
-        return;
-    }
-    let Some(info) = fetch.manifest.as_ref().and_then(|m| m.pieces.get(piece as usize)) else {
-        return;
-    };
-    let here = fetch.partial.get(&piece).map_or(0, Vec::len) as u64;
-    let bytes = u64::from(info.bytes).saturating_sub(here);
-    fetch.recalled.remove(&piece);
-    fetch.free.remove(&piece);
-    let asked = Asked { contact, moved_at: now, bytes, urgency: fetch.urgency, has_begun: true };
-    source.take(&asked);
-    fetch.asked.insert(piece, asked);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::blob::fetch::tests::{A, B, NOW, content, fetching, other, requests};
     use crate::event::{StoredBlob, Want};
-    use crate::id::BlobId;
+    use crate::id::{BlobId, ContactId};
 
     fn cancels(actions: &[Action]) -> Vec<(ContactId, BlobId, u32)> {
         let cancel = |action: &Action| match action {
@@ -102,26 +77,31 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_at_neighbours_is_taken_back_when_something_is_needed_now() {
+    fn what_was_asked_of_neighbours_is_taken_back_when_something_is_needed_now() {
         let (mut fetches, [blob, other], actions) = pressed();
         assert_eq!(requests(&actions), [(A, 0, 0, false)], "what is needed now is asked for");
-        assert_eq!(cancels(&actions), [(A, blob, 0)], "and of the others what has not begun");
-        assert_eq!(fetches.asked_of(B), 2_000, "what has begun goes on");
+        assert_eq!(cancels(&actions), [(A, blob, 0), (B, blob, 1)]);
+        assert_eq!(fetches.asked_of(B), 0);
         fetches.is_changed = true;
         assert_eq!(fetches.ask(NOW, u64::MAX, |_| 5_000), [], "nothing else is asked for");
         fetches.is_changed = true;
         let later = NOW.after_ms(MOVING_MS);
-        let asked = fetches.ask(later, u64::MAX, |_| 5_000);
-        assert_eq!(requests(&asked).len(), 1, "unless it does not come: {asked:?}");
-        assert_eq!(cancels(&asked), []);
+        let asked = requests(&fetches.ask(later, u64::MAX, |_| 5_000));
+        assert_eq!(asked.len(), 2, "unless it does not come: {asked:?}");
+        assert!(asked.iter().any(|(_, piece, offset, _)| (*piece, *offset) == (1, 500)));
         assert!(fetches.active.contains_key(&other));
     }
 
     #[test]
-    fn a_piece_that_was_on_its_way_when_it_was_taken_back_is_kept() {
+    fn parts_that_were_on_their_way_when_a_piece_was_taken_back_are_kept() {
         let (mut fetches, [blob, _], _) = pressed();
         let actions = fetches.piece_data(NOW, A, blob, (0, 0), &content()[..1_000]);
         assert_eq!(actions, [Action::Write(blob, 0, content()[..1_000].to_vec())]);
-        assert_eq!(fetches.piece_data(NOW, B, blob, (0, 0), &content()[..1_000]), []);
+        assert_eq!(fetches.piece_data(NOW, A, blob, (1, 500), &content()[1_500..2_000]), []);
+        fetches.piece_data(NOW, B, blob, (1, 500), &content()[1_500..2_000]);
+        fetches.is_changed = true;
+        let later = NOW.after_ms(MOVING_MS);
+        let asked = requests(&fetches.ask(later, u64::MAX, |_| 5_000));
+        assert!(asked.iter().any(|(_, piece, offset, _)| (*piece, *offset) == (1, 1_000)));
     }
 }
