@@ -420,5 +420,17 @@ impl SyncHandle {
     }
 }
 
+/// Says whether a node starts with what a store holds.
+///
+/// # Errors
+/// What the node says of it.
+#[cfg(test)]
+pub(crate) fn try_node(
+    secret: [u8; 32],
+    restored: yingxue_sync_core::event::Restored,
+) -> Result<(), yingxue_sync_core::RestoreError> {
+    Node::new(NodeConfig::new(secret, [1; 32]), restored).map(drop)
+}
+
 #[cfg(test)]
 mod tests;

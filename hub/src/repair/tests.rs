@@ -10,7 +10,6 @@ use serde_json::json;
 use yingxue_sync_core::blob::{Bitmap, Manifest};
 use yingxue_sync_core::id::{BlobId, DocId};
 use yingxue_sync_core::rng::Rng;
-use yingxue_sync_core::{Node, NodeConfig};
 use yingxue_sync_io::blob_files::BlobFiles;
 
 use super::{Places, after, before_start, check, read_job, report, write_job};
@@ -322,7 +321,7 @@ fn check_node(dir: &Path, db: &Db) {
     let key: yingxue_sync_core::id::Hash = key.trim().parse().unwrap();
     let files = Arc::new(BlobFiles::open(dir.join("blobs"), 0).unwrap());
     let restored = Store::new(db.clone(), files).restore().unwrap();
-    Node::new(NodeConfig::new(key.0, [1; 32]), restored).unwrap();
+    crate::driver::try_node(key.0, restored).unwrap();
 }
 
 async fn damage_and_start(has_snapshot: bool) {

@@ -181,8 +181,8 @@ fn load_doc(
     Ok(StoreValue::Doc { snapshot, pending })
 }
 
-/// Keeps an epoch. What follows an epoch that is replaced belongs to another chain. A join that was cut short
-/// begins anew with epoch 0, maybe in another alliance.
+/// Keeps an epoch. What follows an epoch that is replaced belongs to another chain. A join that was
+/// cut short begins anew with epoch 0, maybe in another alliance.
 pub(crate) fn put_epoch(tx: &Transaction<'_>, n: u64, bytes: &[u8]) -> rusqlite::Result<()> {
     const FORGET: &str = "delete from epochs where n >= ?1 \
          and (?1 = 0 or (select bytes from epochs where n = ?1) <> ?2)";

@@ -194,12 +194,9 @@ impl Node {
                         accepted.push(signed);
                     }
                 }
-                Ok((_, Verdict::Gap)) => {
-                    trouble = Some(Trouble::Gap);
-                    break;
-                }
-                Ok((_, Verdict::UnknownEpoch)) => {
-                    trouble = Some(Trouble::UnknownEpoch);
+                Ok((_, verdict @ (Verdict::Gap | Verdict::UnknownEpoch))) => {
+                    let is_gap = verdict == Verdict::Gap;
+                    trouble = Some(if is_gap { Trouble::Gap } else { Trouble::UnknownEpoch });
                     break;
                 }
                 // Whoever carries it may be honest, and something may build on it.

@@ -20,7 +20,8 @@ describe('columns of a file', () => {
   });
 
   it('never hold one thing twice', () => {
-    expect(withRole(roles, 4, 'class', 'list')).toEqual({ 1: 'weekday', 2: 'period', 3: '', 4: 'class' });
+    const after = { 1: 'weekday', 2: 'period', 3: '', 4: 'class' };
+    expect(withRole(roles, 4, 'class', 'list')).toEqual(after);
   });
 
   it('hold a day many times where rows are classes, and need no period', () => {
