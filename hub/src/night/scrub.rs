@@ -37,6 +37,11 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 const SOON_MS: i64 = 36 * HOUR_MS;
 /// …if what is known of them is older than this: an evening is enough, each evening is needed.
 const SOON_AGE_MS: i64 = 12 * HOUR_MS;
+/// Lessons of the day that comes are read once more before it begins: rot of the night would be
+/// shown as ready on the morning's slip.
+const TODAY_MS: i64 = 12 * HOUR_MS;
+/// A reading of the evening is that old before school begins, one of the small hours is not.
+const TODAY_AGE_MS: i64 = 8 * HOUR_MS;
 /// Damages that are shown.
 const DAMAGES_SHOWN: u32 = 100;
 /// Niceness of the thread that reads: below everything that serves a class.
@@ -200,8 +205,10 @@ fn due(db: &Connection, now: i64, week_ms: i64) -> rusqlite::Result<Option<(Blob
     let mut lessons: BTreeSet<DocId> = BTreeSet::new();
     for soon in day::remote_between(db, now - 3 * HOUR_MS, now.saturating_add(SOON_MS))? {
         let Some(id) = soon.lesson.filter(|id| lessons.insert(*id)) else { continue };
+        let is_today = soon.starts_at_ms < now.saturating_add(TODAY_MS);
+        let age_ms = if is_today { TODAY_AGE_MS } else { SOON_AGE_MS };
         for track in lesson::load(db, &id)?.iter().flat_map(|held| &held.tracks) {
-            let key = params![track.blob.as_bytes(), now - SOON_AGE_MS, now];
+            let key = params![track.blob.as_bytes(), now - age_ms, now];
             let next = db.prepare_cached(AGE)?.query_row(key, |row| row.get(0)).optional()?;
             if let Some(next) = next {
                 return Ok(Some((track.blob, next)));

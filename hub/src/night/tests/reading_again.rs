@@ -32,14 +32,15 @@ impl School {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tomorrow_is_read_again_tonight_and_waits_for_a_class_to_end() {
+async fn what_was_read_in_the_evening_is_read_again_before_school_and_waits_for_a_class_to_end() {
     let school = School::new().await;
     let (other, _) = add_blob(&school.hub, TrackKind::Video360, 2).await;
-    let begin = now_ms();
+    let tomorrow = crate::timetable::day::date_at(now_ms(), 480).tomorrow().unwrap();
+    let begin = crate::timetable::day::instant(tomorrow, 20 * 60, 480);
     school.read_all(begin).await;
     assert!(school.checked(other).await.0 > 0);
-    assert!(!school.read(begin + 11 * HOUR_MS, Instant::now()).await, "that was this evening");
-    let tonight = begin + 13 * HOUR_MS;
+    assert!(!school.read(begin + 7 * HOUR_MS, Instant::now()).await, "that was this evening");
+    let tonight = begin + 9 * HOUR_MS;
     let clock = Instant::now();
     assert!(school.read(tonight, clock).await);
     let after_one = [school.checked(school.audio).await.0, school.checked(school.slides).await.0];
