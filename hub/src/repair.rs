@@ -31,7 +31,7 @@ mod tree;
 /// Repairs within an hour; a disk that fails each time is not to be written to for ever.
 const REPAIRS_AN_HOUR_MAX: usize = 5;
 const HOUR_MS: i64 = 3_600_000;
-/// Beside what a copy needs: what is taken over of the damaged file.
+/// Beside the copy, or the damaged file if that is longer: its log, and what waits to be judged.
 const ROOM_BYTES: u64 = 64 << 20;
 /// Rows taken over out of a log that was cut; it is folded when it has a thousand pages.
 const TOPPED_UP_MAX: usize = 100_000;
@@ -161,6 +161,13 @@ pub fn before_start(data_dir: &Path) -> Result<Option<Report>, RepairError> {
 /// # Errors
 /// As [`before_start`].
 pub fn restore(data_dir: &Path, why: &str, from: Option<String>) -> Result<Report, RepairError> {
+    if let Some(name) = &from {
+        // Before anything is moved: a copy may have rotted since it was verified.
+        let copy = snapshots::list(data_dir).into_iter().find(|it| it.path.ends_with(name));
+        let verified =
+            copy.map_or_else(|| Err(io::Error::other("it is not there")), |it| it.verify());
+        verified.map_err(|error| io::Error::other(format!("the copy {name}: {error}")))?;
+    }
     begin(&Places::of(data_dir), why.to_owned(), from)
 }
 
@@ -260,6 +267,8 @@ fn build(places: &Places, job: &Job, damaged: &Path) -> Result<Report, RepairErr
     make_room(places, job)?;
     let made = build_with(places, job, damaged, true);
     let report = match made {
+        // Without room nothing is given up: the next start, with room, takes it over.
+        Err(RepairError::Database(error)) if is_disk_full(&error) => return Err(error.into()),
         Err(error @ (RepairError::Database(_) | RepairError::NotGood(_))) => {
             tracing::error!(%error, "nothing can be taken over of the damaged database");
             build_with(places, job, damaged, false)?
@@ -357,6 +366,10 @@ fn open_base(
     Ok((db::open_alone(&path)?, None))
 }
 
+fn is_disk_full(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
+}
+
 fn clear_work(places: &Places) -> io::Result<()> {
     for entry in fs::read_dir(places.work())? {
         let path = entry?.path();
@@ -370,7 +383,10 @@ fn clear_work(places: &Places) -> io::Result<()> {
 /// Sees to it that the copy fits; damaged databases from before go for it, the oldest first.
 fn make_room(places: &Places, job: &Job) -> Result<(), RepairError> {
     let newest = snapshots::list(&places.0).into_iter().next();
-    let needed_bytes = newest.map_or(0, |snapshot| snapshot.note.bytes) + ROOM_BYTES;
+    let damaged = places.damaged(&job.folder).join("hub.sqlite");
+    let damaged_bytes = fs::metadata(damaged).map_or(0, |file| file.len());
+    let copy_bytes = newest.map_or(0, |snapshot| snapshot.note.bytes);
+    let needed_bytes = copy_bytes.max(damaged_bytes) + ROOM_BYTES;
     let mut older: Vec<PathBuf> = fs::read_dir(places.at(DAMAGED_FOLDER))?
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
         .filter(|path| *path != places.damaged(&job.folder))

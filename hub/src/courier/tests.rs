@@ -102,15 +102,19 @@ async fn add_blob(hub: &TrialHub, seed: u64, pieces: u64) -> (BlobId, u64) {
     let lengths: Vec<u32> = (0..pieces).map(|_| 4_000 + chance.below(8_000) as u32).collect();
     let total: u32 = lengths.iter().sum();
     let content: Vec<u8> = (0..total).map(|_| chance.below(256) as u8).collect();
-    let manifest = Manifest::of(&lengths, &content, vec![]).unwrap();
+    make_blob(hub, &lengths, &content).await
+}
+
+async fn make_blob(hub: &TrialHub, lengths: &[u32], content: &[u8]) -> (BlobId, u64) {
+    let manifest = Manifest::of(lengths, content, vec![]).unwrap();
     let blob = manifest.blob_id();
     let path = hub.dir.path().join("made");
-    fs::write(&path, &content).unwrap();
+    fs::write(&path, content).unwrap();
     hub.app.sync.files().adopt(blob, &path).unwrap();
     let inserted = hub.app.db.write(move |tx| blobs::insert_complete(tx, &blob, &manifest));
     inserted.await.unwrap();
     hub.app.sync.blob_added(blob).await;
-    (blob, total.into())
+    (blob, content.len() as u64)
 }
 
 async fn run(hub: &TrialHub, job: NewJob, looks: u64) -> (Report, Result<(), JobError>) {

@@ -190,7 +190,8 @@ fn insert(tx: &Transaction<'_>, table: &Table, mut row: Row) -> rusqlite::Result
     let inserted = tx.prepare_cached(&sql)?.execute(params_from_iter(row.columns));
     let fits = match inserted {
         Ok(_) => true,
-        Err(error) if tx.is_autocommit() => return Err(error),
+        // A row that found no room has nothing wrong with it.
+        Err(error) if tx.is_autocommit() || super::is_disk_full(&error) => return Err(error),
         Err(_) => {
             tx.prepare_cached("rollback to row")?.execute([])?;
             false
@@ -230,4 +231,24 @@ fn remove_orphans(tx: &Transaction<'_>) -> rusqlite::Result<()> {
         tx.execute_batch(&sql)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_that_finds_no_room_is_an_error_and_not_a_row_that_does_not_fit() {
+        let mut db = Connection::open_in_memory().unwrap();
+        db.execute_batch("create table t (id integer primary key, text text not null) strict")
+            .unwrap();
+        let tx = db.transaction().unwrap();
+        let table = tables(&tx).unwrap().remove(0);
+        let row = |text| Row { rowid: Some(1), columns: vec![Value::Null, text] };
+        assert!(!insert(&tx, &table, row(Value::Null)).unwrap(), "it has to have a text");
+        assert!(insert(&tx, &table, row(Value::Text("a".into()))).unwrap());
+        tx.query_row("pragma max_page_count = 3", [], |_| Ok(())).unwrap();
+        let full = insert(&tx, &table, row(Value::Text("a".repeat(100_000)))).unwrap_err();
+        assert!(crate::repair::is_disk_full(&full), "{full}");
+    }
 }

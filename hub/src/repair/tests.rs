@@ -452,19 +452,22 @@ async fn a_login_that_was_ended_and_a_user_who_was_removed_do_not_come_back() {
 async fn the_keeper_goes_back_to_a_copy_and_no_entry_is_lost() {
     let template = template(true).await;
     let dir = template.dir.path();
-    let name = snapshots::list(dir)[0].path.file_name().unwrap().to_str().unwrap().to_owned();
-    assert!(super::restore(dir, "a test", Some("none.sqlite".to_owned())).is_err());
-    fs::remove_dir_all(dir.join("repair")).unwrap();
-    copy_folder(&dir.join("damaged").join(first_folder(dir)), dir);
+    let copy = snapshots::list(dir)[0].path.clone();
+    let name = copy.file_name().unwrap().to_str().unwrap().to_owned();
+    let whole = fs::read(&copy).unwrap();
+    let mut rotten = whole.clone();
+    rotten[PAGE + 7] ^= 1;
+    fs::write(&copy, rotten).unwrap();
+    for useless in ["none.sqlite", &name] {
+        assert!(super::restore(dir, "a test", Some(useless.to_owned())).is_err());
+        assert_eq!(open(dir).read_blocking(entries).unwrap(), template.entries, "nothing moved");
+    }
+    fs::write(&copy, whole).unwrap();
     super::restore(dir, "a test", Some(name)).unwrap();
     let db = open(dir);
     assert_eq!(db.read_blocking(entries).unwrap(), template.entries);
     let back = db.read_blocking(users).unwrap();
     assert!(back.iter().any(|user| user[0] == "teacher007"), "as old as the copy");
-}
-
-fn first_folder(dir: &Path) -> std::ffi::OsString {
-    fs::read_dir(dir.join("damaged")).unwrap().next().unwrap().unwrap().file_name()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -51,13 +51,5 @@ async fn add_large_blob(hub: &TrialHub, mebibytes: u64) -> (BlobId, u64) {
     let words = (mebibytes << 20) / 8;
     let content: Vec<u8> = (0..words).flat_map(|_| chance.below(u64::MAX).to_le_bytes()).collect();
     let lengths = vec![1 << 19; 2 * mebibytes as usize];
-    let manifest = Manifest::of(&lengths, &content, vec![]).unwrap();
-    let blob = manifest.blob_id();
-    let path = hub.dir.path().join("made");
-    fs::write(&path, &content).unwrap();
-    hub.app.sync.files().adopt(blob, &path).unwrap();
-    let inserted = hub.app.db.write(move |tx| blobs::insert_complete(tx, &blob, &manifest));
-    inserted.await.unwrap();
-    hub.app.sync.blob_added(blob).await;
-    (blob, content.len() as u64)
+    make_blob(hub, &lengths, &content).await
 }
