@@ -126,6 +126,7 @@ pub struct Node {
 
     witnessed: Witnessed,
     is_signing: bool,
+    next_signing: Time,
     is_comparing: bool,
 
     couriers: courier::Couriers,
@@ -202,6 +203,7 @@ impl Node {
             failed_docs: BTreeSet::new(),
             witnessed: Witnessed::restore(&hub, &restored.statements),
             is_signing: false,
+            next_signing: Time(0),
             is_comparing: false,
             couriers: courier::Couriers::default(),
             unmade: 0,
@@ -383,8 +385,9 @@ impl Node {
 
     /// Lists the contacts that something can be sent to, the most pressing first.
     fn busy_contacts(&self) -> Vec<(Urgency, ContactId)> {
+        let is_serving = self.serving.is_asked();
         let busy = self.contacts.iter().filter_map(|(id, contact)| {
-            let pressing = self.serving.pressing(*id);
+            let pressing = if is_serving { self.serving.pressing(*id) } else { None };
             let is_busy =
                 pressing.is_some() || contact.may_lack_envelopes || contact.outbox.queued() > 0;
             is_busy.then(|| (pressing.unwrap_or(Urgency::Rest), *id))

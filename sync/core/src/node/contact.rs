@@ -13,21 +13,25 @@ use crate::wire::{ADDRESS_BYTES_MAX, Class, Message, Reassembly, class_of};
 /// A contact that does not answer, and sends nothing, for so long is closed (a handshake at 2 %
 /// burst loss took 16 s).
 const SILENCE_MS_MAX: u64 = 65_000;
-/// A contact shows life so soon after something was said on it.
+/// A contact is asked for a sign of life so long after something was said on it. Who has dialled
+/// asks first, which tells both sides; the other asks only if nothing came for a quarter longer.
 const PING_IDLE_MS_MIN: u64 = 25_000;
 /// Each idle pause is twice the last, up to this: 36 contacts of a hub with nothing to say cost
-/// 4 MB a day so, and 45 MB if they were never left alone.
+/// 2 MB a day so, and 45 MB if both sides never left them alone.
 const PING_IDLE_MS_MAX: u64 = 300_000;
 /// While bytes flow, the round trip is measured so often.
 const PING_BUSY_MS: u64 = 2_000;
+/// Frames so long mean that bytes flow; a short one may stand alone for hours.
+const FLOWING_BYTES_MIN: usize = 1 << 10;
 /// A stranger, or a member that has not greeted, is given so long.
 const GREETING_MS_MAX: u64 = 30_000;
 /// Most strangers at a time: a county's hubs do not join in one minute.
 const STRANGERS_MAX: usize = 16;
 /// First pause after a failed dial; doubled each time.
 pub(super) const DIAL_PAUSE_MS_MIN: u64 = 1_000;
-/// Longest pause: a returned link is used within half a minute.
-pub(super) const DIAL_PAUSE_MS_MAX: u64 = 30_000;
+/// Longest pause. Who has its own link back dials all at once; this is for those who cannot dial
+/// us, and a member that was away for minutes is found within two more.
+pub(super) const DIAL_PAUSE_MS_MAX: u64 = 120_000;
 /// A contact that lasted so long was of use.
 const USEFUL_MS_MIN: u64 = 10_000;
 /// So was one that brought so much: more than greetings between hubs that do not get on.
@@ -149,8 +153,13 @@ impl Contact {
     pub fn deadline(&self) -> Time {
         match self.state {
             State::Ready => {
-                let pause_ms = if self.is_awaited() { SILENCE_MS_MAX } else { self.idle_ms };
-                let life = self.pinged_at.after_ms(pause_ms);
+                let life = if self.is_awaited() {
+                    self.pinged_at.after_ms(SILENCE_MS_MAX)
+                } else {
+                    let is_asking_first = self.is_dialer;
+                    let later_ms = if is_asking_first { 0 } else { self.idle_ms / 4 };
+                    self.heard_at.after_ms(self.idle_ms + later_ms)
+                };
                 self.retry_at.map_or(life, |retry| retry.min(life))
             }
             State::Closing => Time(u64::MAX),
@@ -173,6 +182,11 @@ impl Contact {
         if class_of(frame) != Some(Class::Control) {
             self.idle_ms = PING_IDLE_MS_MIN;
         }
+    }
+
+    /// Takes note of an idle pause that ended in a sign of life, from either side.
+    fn note_idle(&mut self) {
+        self.idle_ms = (self.idle_ms * 2).min(PING_IDLE_MS_MAX);
     }
 
     fn measure(&mut self, now: Time) {
@@ -260,8 +274,9 @@ impl Node {
         contact.received_bytes += frame.len() as u64;
         contact.receive_rate.count(now, frame.len() as u64, 1_000);
         contact.note_frame(frame);
-        let is_busy = class_of(frame) != Some(Class::Control);
-        if is_busy && contact.is_ready() && now.since_ms(contact.pinged_at) >= PING_BUSY_MS {
+        let is_flowing =
+            class_of(frame) != Some(Class::Control) && frame.len() >= FLOWING_BYTES_MIN;
+        if is_flowing && contact.is_ready() && now.since_ms(contact.pinged_at) >= PING_BUSY_MS {
             contact.measure(now);
         }
         if let Some(grant) = contact.credit.received(now, frame, contact.rtt_ms, share) {
@@ -278,7 +293,10 @@ impl Node {
         let wall_ms = self.wall_ms(now);
         let Some(contact) = self.contacts.get_mut(&id) else { return };
         match (contact.state, message) {
-            (_, Message::Ping(number)) => contact.outbox.push(&Message::Pong { number, wall_ms }),
+            (_, Message::Ping(number)) => {
+                contact.note_idle();
+                contact.outbox.push(&Message::Pong { number, wall_ms });
+            }
             (_, Message::Pong { number, wall_ms: theirs }) if number == contact.ping => {
                 let rtt_ms = now.since_ms(contact.pinged_at);
                 contact.rtt_ms = Some(contact.rtt_ms.map_or(rtt_ms, |best| best.min(rtt_ms)));
@@ -375,7 +393,7 @@ impl Node {
                 contact.retry_at = None;
                 self.send_vectors(id);
             } else if contact.is_ready() {
-                contact.idle_ms = (contact.idle_ms * 2).min(PING_IDLE_MS_MAX);
+                contact.note_idle();
                 contact.measure(now);
             } else {
                 self.close(now, id, "no greeting within 30 s");

@@ -298,7 +298,7 @@ impl Node {
         if is_cut || exchange.is_reading || exchange.unacknowledged >= UNACKNOWLEDGED_MAX {
             return None;
         }
-        let ours = self.journals.vector(collection).into_iter();
+        let ours = self.journals.newest(collection);
         ours.map(|(author, seq)| (author, seq, known.get(&author).copied().unwrap_or(0)))
             .find(|(_, seq, known)| known < seq)
             .map(|(author, _, known)| (author, known + 1))
@@ -352,7 +352,7 @@ impl Node {
     /// Counts the envelopes that a contact has not said to hold.
     pub(super) fn waiting_envelopes(&self, contact: &Contact) -> u64 {
         let waiting = |(collection, exchange): (&CollectionId, &Exchange)| -> u64 {
-            let ours = self.journals.vector(collection).into_iter();
+            let ours = self.journals.newest(collection);
             ours.map(|(author, seq)| {
                 seq.saturating_sub(exchange.acknowledged.get(&author).copied().unwrap_or(0))
             })
