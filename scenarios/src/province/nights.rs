@@ -24,11 +24,11 @@ const DAY_MS: u64 = 24 * HOUR_MS;
 const TICK_MS: u64 = 2 * MINUTE_MS;
 /// When the lessons of a day leave the simulated disks, after its 07:00.
 const EVICTED_AFTER_MS: u64 = 11 * HOUR_MS;
-/// Hours of a local day at which the lessons due next are read again: in the evening, so that
-/// there is a night for mending, and before the slip is printed.
-const REREAD_AT_MS: [u64; 2] = [20 * HOUR_MS, 6 * HOUR_MS + 50 * MINUTE_MS];
 /// When a school looks at its slip.
 const SLIP_AT_MS: u64 = 7 * HOUR_MS;
+/// Hours of a local day at which the lessons due next are read again: in the evening and before
+/// the day, so that there is time for mending, and when the slip is shown, so that it is right.
+const REREAD_AT_MS: [u64; 3] = [20 * HOUR_MS, 5 * HOUR_MS, SLIP_AT_MS];
 /// How long everybody has, at the end, to get the edits of the others.
 const HEALING_MS: u64 = 2 * HOUR_MS;
 

@@ -418,6 +418,21 @@ mod tests {
     }
 
     #[test]
+    fn a_queue_that_was_taken_for_a_round_trip_lets_no_more_wait() {
+        let frame = &piece().frames()[0];
+        let window_after = |rtt_ms| {
+            let mut credit = Credit::new(Time(0));
+            for n in 1..=100 {
+                credit.received(Time(n * 2_000), frame, Some(rtt_ms), Share::WHOLE);
+            }
+            credit.window_bytes()
+        };
+        // 8 kB/s: six seconds of it are less than the floor, six times two minutes are 6 MB.
+        assert_eq!(window_after(600), WINDOW_BYTES_MIN);
+        assert_eq!(window_after(120_000), WINDOW_BYTES_MIN);
+    }
+
+    #[test]
     fn contacts_that_seem_to_have_the_line_for_themselves_share_it() {
         let mut line = Line::new(Time(0));
         for second in 1..=20 {

@@ -268,11 +268,6 @@ impl Serving {
         }
     }
 
-    /// Says whether anybody waits for anything.
-    pub fn is_asked(&self) -> bool {
-        self.clients.values().any(|client| client.waiting() > 0)
-    }
-
     /// Gives how much the most pressing request of a contact presses.
     pub fn pressing(&self, contact: ContactId) -> Option<Urgency> {
         self.clients.get(&contact)?.pressing()

@@ -379,13 +379,7 @@ impl Node {
 
     /// Looks after contacts whose time has come.
     pub(super) fn check_contacts(&mut self, now: Time) {
-        let due: Vec<ContactId> = self
-            .contacts
-            .iter()
-            .filter(|(_, contact)| contact.deadline() <= now)
-            .map(|(id, _)| *id)
-            .collect();
-        for id in due {
+        for id in self.contacts.due(now) {
             let Some(contact) = self.contacts.get_mut(&id) else { continue };
             if contact.is_silent(now) {
                 self.close(now, id, "does not answer");
