@@ -410,7 +410,7 @@ impl Node {
             contact.sent_bytes += frame.len() as u64;
             pressing_bytes += frame.len() as u64;
             contact.send_rate.count(now, frame.len() as u64, 1_000);
-            contact.note_frame(&frame);
+            contact.note_sent(now, &frame);
             self.outputs.push_back(Output::Send { contact: id, frame });
         }
         if pressing_bytes > 0 && self.serving.presses_most(id) {

@@ -13,11 +13,12 @@ use crate::wire::{ADDRESS_BYTES_MAX, Class, Message, Reassembly, class_of};
 /// A contact that does not answer, and sends nothing, for so long is closed (a handshake at 2 %
 /// burst loss took 16 s).
 const SILENCE_MS_MAX: u64 = 65_000;
-/// A contact is asked for a sign of life so long after something was said on it. Who has dialled
-/// asks first, which tells both sides; the other asks only if nothing came for a quarter longer.
+/// Who said something and has heard nothing since asks for a sign of life after so long; and a
+/// new contact does.
 const PING_IDLE_MS_MIN: u64 = 25_000;
-/// Each idle pause is twice the last, up to this: 36 contacts of a hub with nothing to say cost
-/// 2 MB a day so, and 45 MB if both sides never left them alone.
+/// Each pause without a word is twice the last, up to this: 36 contacts of a hub with nothing to
+/// say cost 2 MB a day so, and 45 MB if both sides never left them alone. Who has dialled asks
+/// first, which tells both sides; the other asks only if nothing came for a quarter longer.
 const PING_IDLE_MS_MAX: u64 = 300_000;
 /// While bytes flow, the round trip is measured so often.
 const PING_BUSY_MS: u64 = 2_000;
@@ -71,6 +72,8 @@ pub(super) struct Contact {
     pub receive_rate: Rate,
     pub send_rate: Rate,
     pub heard_at: Time,
+    /// When something was said since which nothing was heard.
+    pub unanswered_since: Option<Time>,
     pub pinged_at: Time,
     /// How long it may be idle before it has to show life again.
     pub idle_ms: u64,
@@ -126,6 +129,7 @@ impl Contact {
             receive_rate: Rate::new(now),
             send_rate: Rate::new(now),
             heard_at: now,
+            unanswered_since: None,
             pinged_at: now,
             idle_ms: PING_IDLE_MS_MIN,
             ping: 0,
@@ -149,16 +153,21 @@ impl Contact {
         self.state == State::Ready
     }
 
-    /// Says when it is to be looked at.
+    /// Says when it is to be looked at: at whole seconds, so that a frame seldom moves it.
     pub fn deadline(&self) -> Time {
+        Time(self.exact_deadline().0.div_ceil(1_000).saturating_mul(1_000))
+    }
+
+    fn exact_deadline(&self) -> Time {
         match self.state {
             State::Ready => {
                 let life = if self.is_awaited() {
                     self.pinged_at.after_ms(SILENCE_MS_MAX)
                 } else {
-                    let is_asking_first = self.is_dialer;
-                    let later_ms = if is_asking_first { 0 } else { self.idle_ms / 4 };
-                    self.heard_at.after_ms(self.idle_ms + later_ms)
+                    let later_ms = if self.is_dialer { 0 } else { self.idle_ms / 4 };
+                    let idle = self.heard_at.after_ms(self.idle_ms + later_ms);
+                    let unanswered = self.unanswered_since.map(|at| at.after_ms(PING_IDLE_MS_MIN));
+                    unanswered.map_or(idle, |at| at.min(idle))
                 };
                 self.retry_at.map_or(life, |retry| retry.min(life))
             }
@@ -177,10 +186,10 @@ impl Contact {
         self.is_awaited() && now.since_ms(self.pinged_at) >= SILENCE_MS_MAX
     }
 
-    /// Takes note of a frame that went either way: one that says something ends the idle pause.
-    pub fn note_frame(&mut self, frame: &[u8]) {
+    /// Takes note of a frame that is sent: one that says something is to be answered somehow.
+    pub fn note_sent(&mut self, now: Time, frame: &[u8]) {
         if class_of(frame) != Some(Class::Control) {
-            self.idle_ms = PING_IDLE_MS_MIN;
+            self.unanswered_since.get_or_insert(now);
         }
     }
 
@@ -270,10 +279,9 @@ impl Node {
         if contact.state == State::Closing {
             return;
         }
-        contact.heard_at = now;
+        (contact.heard_at, contact.unanswered_since) = (now, None);
         contact.received_bytes += frame.len() as u64;
         contact.receive_rate.count(now, frame.len() as u64, 1_000);
-        contact.note_frame(frame);
         let is_flowing =
             class_of(frame) != Some(Class::Control) && frame.len() >= FLOWING_BYTES_MIN;
         if is_flowing && contact.is_ready() && now.since_ms(contact.pinged_at) >= PING_BUSY_MS {

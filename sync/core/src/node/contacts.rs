@@ -11,8 +11,8 @@ use crate::id::{ContactId, Time};
 #[derive(Default)]
 pub(super) struct Contacts {
     by_id: BTreeMap<ContactId, Contact>,
-    /// What was changed, or could have been.
-    stirred: BTreeSet<ContactId>,
+    /// What was changed, or could have been; some more than once.
+    stirred: Vec<ContactId>,
     /// Deadlines, right for all but those in `stirred`.
     deadlines: BTreeSet<(Time, ContactId)>,
     deadline_of: BTreeMap<ContactId, Time>,
@@ -27,7 +27,9 @@ impl Contacts {
     /// Gives a contact to be changed.
     pub fn get_mut(&mut self, id: &ContactId) -> Option<&mut Contact> {
         let contact = self.by_id.get_mut(id)?;
-        self.stirred.insert(*id);
+        if self.stirred.last() != Some(id) {
+            self.stirred.push(*id);
+        }
         Some(contact)
     }
 
@@ -55,18 +57,18 @@ impl Contacts {
     /// Adds a contact.
     pub fn insert(&mut self, id: ContactId, contact: Contact) {
         self.by_id.insert(id, contact);
-        self.stirred.insert(id);
+        self.stirred.push(id);
     }
 
     /// Forgets a contact.
     pub fn remove(&mut self, id: &ContactId) {
         self.by_id.remove(id);
-        self.stirred.insert(*id);
+        self.stirred.push(*id);
     }
 
     /// Has a contact looked at, though nothing of its own changed.
     pub fn stir(&mut self, id: ContactId) {
-        self.stirred.insert(id);
+        self.stirred.push(id);
     }
 
     /// Has all of them looked at.
@@ -74,9 +76,11 @@ impl Contacts {
         self.stirred.extend(self.by_id.keys());
     }
 
-    /// Gives the contacts that are to be looked at, once.
-    pub fn take_stirred(&mut self) -> BTreeSet<ContactId> {
-        let stirred = std::mem::take(&mut self.stirred);
+    /// Gives the contacts that are to be looked at, each once, in order.
+    pub fn take_stirred(&mut self) -> Vec<ContactId> {
+        let mut stirred = std::mem::take(&mut self.stirred);
+        stirred.sort_unstable();
+        stirred.dedup();
         stirred.iter().for_each(|id| self.settle(*id));
         stirred
     }
