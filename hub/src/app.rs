@@ -80,6 +80,8 @@ pub struct AppParts {
     pub timetable: timetable::Turn,
     /// The way to the thread that reads again what is kept.
     pub scrub: night::scrub::Scrub,
+    /// What is read off the disk for somebody who waits.
+    pub fresh: night::fresh::Fresh,
     /// The way to the thread that takes copies of the database.
     pub snapshots: snapshots::keeper::Keeper,
     /// Becomes true when the hub stops.

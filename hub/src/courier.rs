@@ -20,7 +20,7 @@ mod import;
 mod joining;
 mod needs;
 mod packer;
-mod receipts;
+pub(crate) mod receipts;
 mod report;
 mod routes;
 pub mod runner;

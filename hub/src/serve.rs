@@ -232,6 +232,7 @@ async fn start_parts(data_dir: PathBuf, config: Config, shutdown: Shutdown) -> a
         serving: crate::media::Serving::default(),
         timetable: crate::timetable::Turn::default(),
         scrub: crate::night::scrub::Scrub::default(),
+        fresh: crate::night::fresh::Fresh::default(),
         snapshots: crate::snapshots::keeper::Keeper::default(),
         shutdown,
     });

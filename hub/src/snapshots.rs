@@ -70,6 +70,9 @@ pub enum SnapshotError {
         /// Bytes that are free.
         free_bytes: u64,
     },
+    /// The disk became full while the copy was made. Nothing is left of it, and older ones stay.
+    #[error("the disk became full while the copy was made; older copies stay; make room")]
+    Full,
     /// A class began, or the hub stops; it is taken later.
     #[error("a class needs the disk more; the copy is taken later")]
     Interrupted,
@@ -144,9 +147,12 @@ pub fn take(
     let taken = copy(database, &part, must_stop).and_then(|()| keep(&part, &path, now_ms));
     if taken.is_err() {
         // Best effort: the error that is returned is the one that matters.
-        drop(fs::remove_file(&part));
+        let [journal, note] = ["part-journal", "json-part"].map(|end| path.with_extension(end));
+        for left in [&part, &journal, &path, &note] {
+            drop(fs::remove_file(left));
+        }
     }
-    let snapshot = taken?;
+    let snapshot = taken.map_err(said_as_full)?;
     forget_older(data_dir)?;
     Ok(snapshot)
 }
@@ -175,6 +181,17 @@ fn check_room(database: &Path, folder: &Path, free_bytes_min: u64) -> Result<(),
         return Err(SnapshotError::NoRoom { needed_bytes, free_bytes });
     }
     Ok(())
+}
+
+/// A disk that others filled meanwhile is one without room, and no damage.
+fn said_as_full(error: SnapshotError) -> SnapshotError {
+    match error {
+        SnapshotError::Database(error) if db::is_disk_full(&error) => SnapshotError::Full,
+        SnapshotError::Io(error) if error.kind() == io::ErrorKind::StorageFull => {
+            SnapshotError::Full
+        }
+        other => other,
+    }
 }
 
 fn copy(database: &Path, part: &Path, must_stop: &dyn Fn() -> bool) -> Result<(), SnapshotError> {

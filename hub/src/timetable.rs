@@ -20,6 +20,8 @@ use crate::accounts::Anyone;
 use crate::app::{App, now_ms};
 use crate::catalog::{self, query};
 use crate::db::Db;
+use crate::night::fresh;
+use crate::night::overview::{self, Moment};
 use crate::night::tonight::Tonight;
 use crate::problem::{ApiError, Problem};
 use calendar::{DayKind, monday_of};
@@ -170,6 +172,10 @@ struct DayQuery {
     /// `YYYY-MM-DD`; today at this school if it is not said.
     #[param(value_type = Option<String>)]
     date: Option<String>,
+    /// True if somebody opens the page of a day: then its lessons are read off the disk, and no
+    /// light is green before that is done (`is_checking`). A week does not ask for it.
+    #[serde(default)]
+    check: bool,
 }
 
 impl DayQuery {
@@ -282,9 +288,15 @@ async fn show_day(
     State(app): State<App>,
     query: Result<Query<DayQuery>, QueryRejection>,
 ) -> Result<Json<DayShown>, ApiError> {
-    let date = query?.0.date(&app)?;
-    let tonight = app.sync.news().policy().tonight();
-    let shown = app.db.read(move |db| shown(db, &tonight, day::of(db, date)?)).await?;
+    let query = query?.0;
+    let is_opened = query.check;
+    let date = query.date(&app)?;
+    let at = Moment::now(&app);
+    if is_opened {
+        overview::read_now(&app, Some(date), &at).await?;
+    }
+    let mut shown = app.db.read(move |db| shown(db, &at.tonight, day::of(db, date)?)).await?;
+    fresh::mark(&app, &mut shown.entries);
     Ok(Json(shown))
 }
 
@@ -302,7 +314,9 @@ async fn show_week(
         let days = day::days(db, monday, monday + 6.days())?;
         days.into_iter().map(|day| shown(db, &tonight, day)).collect()
     });
-    Ok(Json(WeekShown { days: days.await? }))
+    let mut days = days.await?;
+    days.iter_mut().for_each(|day| fresh::mark(&app, &mut day.entries));
+    Ok(Json(WeekShown { days }))
 }
 
 /// Gives a day as screens show it.

@@ -12,6 +12,8 @@ use tower::ServiceExt as _;
 use super::{App, Shutdown};
 use crate::config::Config;
 
+pub(crate) mod image;
+
 /// The administrator's password, and everybody else's.
 pub(crate) const PASSWORD: &str = "snow-light";
 

@@ -36,7 +36,9 @@ pub(super) fn class_of(kind: &str) -> usize {
 }
 
 /// A quality of a lesson.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum TierName {
     /// The track `source`.

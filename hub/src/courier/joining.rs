@@ -37,8 +37,8 @@ const INVITATION_CHARS_MAX: usize = 8_192;
 const EPOCHS_BYTES_MAX: usize = 64 << 20;
 
 pub(crate) const KEEP: &str = "insert or replace into courier_joining \
-    (id, invitation, answered_at) values (1, ?1, ?2)";
-pub(crate) const SELECT: &str = "select invitation, answered_at from courier_joining";
+    (id, invitation, answered_at, file) values (1, ?1, ?2, ?3)";
+pub(crate) const SELECT: &str = "select invitation, answered_at, file from courier_joining";
 pub(crate) const FORGET: &str = "delete from courier_joining";
 
 /// An invitation to be answered.
@@ -99,9 +99,9 @@ pub(super) async fn answer(
     let signed = app.sync.answer_invitation(text.clone(), school).await.map_err(refused)?;
     let answered_at = now_ms();
     let file = leave(&app, &admin, asked.folder, signed).await?;
-    let mut shown = shown(&text, answered_at).ok_or_else(ApiError::invitation_malformed)?;
-    app.db.write(move |tx| keep(tx, &text, answered_at)).await?;
-    shown.file = file;
+    let shown = shown(&app, &text, answered_at, file.as_deref());
+    let shown = shown.ok_or_else(ApiError::invitation_malformed)?;
+    app.db.write(move |tx| keep(tx, &text, answered_at, file.as_deref())).await?;
     Ok((StatusCode::CREATED, Json(shown)))
 }
 
@@ -117,21 +117,19 @@ pub(super) async fn show(
         return Ok(Json(CourierJoining { answer: None }));
     }
     let waiting = app.db.read(pending).await?;
-    let answer = waiting.and_then(|(text, answered_at)| shown(&text, answered_at));
+    let answer = waiting.and_then(|(text, at, file)| shown(&app, &text, at, file.as_deref()));
     Ok(Json(CourierJoining { answer }))
 }
 
-/// Writes an answer to a stick, or gives it as a file.
+/// Writes an answer to a stick, or gives the bytes of its file.
 async fn leave(
     app: &App,
     admin: &Admin,
     folder: Option<String>,
     signed: SignedAnswer,
-) -> Result<Option<AnswerFile>, ApiError> {
+) -> Result<Option<Vec<u8>>, ApiError> {
     let Some(folder) = folder else {
-        let bytes = answer_file(&signed).map_err(|_| ApiError::invitation_malformed())?;
-        let name = format!("join-{}.yxc", signed.answer.hub.short());
-        return Ok(Some(AnswerFile { name, base64: crate::web::encode_base64(&bytes) }));
+        return answer_file(&signed).map(Some).map_err(|_| ApiError::invitation_malformed());
     };
     let (app, user) = (app.clone(), admin.user().clone());
     let written = tokio::task::spawn_blocking(move || {
@@ -143,22 +141,34 @@ async fn leave(
     written.await.map_err(ApiError::internal)?.map(|()| None)
 }
 
-fn shown(text: &str, answered_at: i64) -> Option<CourierAnswer> {
+fn shown(app: &App, text: &str, answered_at: i64, file: Option<&[u8]>) -> Option<CourierAnswer> {
     let invitation = Invitation::from_text(text)?;
+    let file = file.map(|bytes| AnswerFile {
+        name: format!("join-{}.yxc", app.sync.hub_id().short()),
+        base64: crate::web::encode_base64(bytes),
+    });
     Some(CourierAnswer {
         registrar: invitation.registrar.to_string(),
         expires_at: i64::try_from(invitation.expires_wall_ms).unwrap_or(i64::MAX),
         answered_at,
-        file: None,
+        file,
     })
 }
 
-fn keep(tx: &Transaction<'_>, text: &str, answered_at: i64) -> rusqlite::Result<()> {
-    tx.prepare_cached(KEEP)?.execute(params![text, answered_at]).map(drop)
+fn keep(
+    tx: &Transaction<'_>,
+    text: &str,
+    answered_at: i64,
+    file: Option<&[u8]>,
+) -> rusqlite::Result<()> {
+    tx.prepare_cached(KEEP)?.execute(params![text, answered_at, file]).map(drop)
 }
 
-fn pending(db: &Connection) -> rusqlite::Result<Option<(String, i64)>> {
-    let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+/// An invitation that was answered: its text, when, and the answer's file if it was given as one.
+type Pending = (String, i64, Option<Vec<u8>>);
+
+fn pending(db: &Connection) -> rusqlite::Result<Option<Pending>> {
+    let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
     db.prepare_cached(SELECT)?.query_row([], row).optional()
 }
 
@@ -242,7 +252,7 @@ pub(super) fn join(
     report: &mut Report,
 ) -> Result<(), JobError> {
     let waiting = app.db.read_blocking(pending).map_err(ApiError::from)?;
-    let waiting = waiting.and_then(|(text, _)| Some((Invitation::from_text(&text)?, text)));
+    let waiting = waiting.and_then(|(text, ..)| Some((Invitation::from_text(&text)?, text)));
     let Some((invitation, text)) = waiting else {
         let words = "This school belongs to no alliance yet; found one or join one.";
         return Err(JobError::new("no_alliance", words));

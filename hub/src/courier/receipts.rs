@@ -8,12 +8,13 @@ use yingxue_sync_core::courier::{
     BlobWant, PARCELS_TAKEN_MAX, RECEIPT_WANTS_MAX, Receipt, SignedReceipt, VERSION, View,
 };
 use yingxue_sync_core::event::Want;
-use yingxue_sync_core::id::{BlobId, HubId};
+use yingxue_sync_core::id::{BlobId, DocId, HubId};
 use yingxue_sync_io::courier::{Stick, StickError};
 
 use super::report::{ReceiptLeft, Report};
 use super::table;
 use crate::app::{App, now_ms};
+use crate::catalog;
 use crate::problem::ApiError;
 use crate::store::blobs;
 
@@ -36,6 +37,36 @@ pub(super) fn of(db: &Connection, hub: &HubId) -> rusqlite::Result<Option<Receip
         .query_row([hub.as_bytes()], |row| row.get::<_, Vec<u8>>(0))
         .optional()?;
     Ok(bytes.and_then(|bytes| SignedReceipt::decode(&bytes).ok()).map(|signed| signed.receipt))
+}
+
+/// Says whether a hub has signed, after a moment of its own clock, that it knows of a lesson as it
+/// is here and lacks none of these blobs of it.
+///
+/// # Errors
+/// If the database fails.
+pub(crate) fn says_to_hold(
+    db: &Connection,
+    hub: &HubId,
+    after_ms: i64,
+    lesson: &DocId,
+    blobs: &[BlobId],
+) -> rusqlite::Result<bool> {
+    const WRITTEN: &str = "select author, max(seq) from envelopes \
+         where collection = ?1 and doc = ?2 group by author";
+    let Some(receipt) = of(db, hub)? else { return Ok(false) };
+    // What it has not heard of it does not want either.
+    let mut written = db.prepare_cached(WRITTEN)?;
+    let collection = catalog::collection();
+    let mut rows = written.query(params![collection.0, lesson.as_bytes()])?;
+    while let Some(row) = rows.next()? {
+        let author = HubId(row.get(0)?);
+        if row.get::<_, u64>(1)? > receipt.seq_of(&collection, &author) {
+            return Ok(false);
+        }
+    }
+    let is_newer = i64::try_from(receipt.written_at_wall_ms).is_ok_and(|at| at > after_ms);
+    let lacks = |want: &BlobWant| blobs.contains(&want.blob);
+    Ok(is_newer && receipt.are_wants_complete && !receipt.wants.iter().any(lacks))
 }
 
 /// Keeps a receipt that was read somewhere, if it is of a member and newer than what is here.

@@ -37,6 +37,7 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!("0013_repair"),
     migration!("0014_ui"),
     migration!("0015_courier_joining"),
+    migration!("0017_reading"),
 ];
 
 /// Brings the database to the newest version.

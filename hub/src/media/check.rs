@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -11,12 +12,16 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use yingxue_sync_core::id::{BlobId, DocId};
 
-use crate::accounts::Teacher;
+use crate::accounts::{Anyone, Teacher};
 use crate::app::App;
 use crate::catalog::query;
 use crate::lessons::parse;
+use crate::night::fresh;
 use crate::problem::{ApiError, Problem};
 use crate::store::lost;
+
+/// Somebody who stands before a class waits no longer; a lesson of 60 MB takes a second.
+const BEGIN_WAIT: Duration = Duration::from_secs(10);
 
 /// Lessons that are being read through; one at a time each, so that nobody keeps the disk busy.
 #[derive(Default)]
@@ -68,7 +73,31 @@ pub struct TrackCheck {
 
 /// The routes of this slice.
 pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(check))
+    OpenApiRouter::new().routes(routes!(check)).routes(routes!(begin))
+}
+
+/// What is known of a lesson that is about to be taught.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct Begun {
+    /// True if what it is played from was read off the disk just now; false if the disk is slow
+    /// and that goes on.
+    pub is_checked: bool,
+}
+
+/// Reads what a lesson is played from off the disk, before it is taught. What is damaged is not
+/// shown as ready after it, and is fetched again. Answers within 10 s.
+#[utoipa::path(post, path = "/lessons/{id}/begin", tag = "lessons", params(("id" = String, Path)),
+    responses((status = 200, body = Begun), (status = 401, body = Problem),
+        (status = 404, body = Problem)))]
+async fn begin(
+    State(app): State<App>,
+    _: Anyone,
+    Path(id): Path<String>,
+) -> Result<Json<Begun>, ApiError> {
+    let lesson = parse(&id)?;
+    let row = app.db.read(move |db| query::row(db, &lesson)).await?;
+    row.ok_or_else(ApiError::not_found)?;
+    Ok(Json(Begun { is_checked: fresh::before_playing(&app, lesson, BEGIN_WAIT).await }))
 }
 
 /// Reads a lesson's files through; what is damaged is fetched again.

@@ -7,16 +7,24 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use jiff::civil::Date;
 use rusqlite::Connection;
-use serde::Serialize;
-use yingxue_sync_core::id::{DocId, HubId};
+use serde::{Deserialize, Serialize};
+use yingxue_sync_core::id::{BlobId, DocId, HubId};
 
 use super::lesson::{self, HeldLesson};
-use super::map::{self, ToldLesson};
-use super::overview::{NightQuery, default_date, parse_date};
+use super::map::{self, ToldDay};
+use super::overview::{default_date, parse_date};
 use crate::accounts::Teacher;
 use crate::app::{App, now_ms};
 use crate::catalog::readiness::ReadinessState;
+use crate::courier::receipts;
 use crate::problem::{ApiError, Problem};
+
+/// What is asked for.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+pub struct CarryQuery {
+    /// `YYYY-MM-DD`; as in `/night`.
+    pub date: Option<String>,
+}
 
 /// What a stick should carry for one school.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -31,6 +39,13 @@ pub struct CourierFor {
     pub bytes: u64,
     /// By that school's clock; unix milliseconds.
     pub written_at: i64,
+    /// The day that it is about.
+    #[schema(value_type = String, format = Date)]
+    pub date: Date,
+    /// Remote lessons of that day.
+    pub total: u32,
+    /// Those of them that the school said it can teach, as good as wished or not.
+    pub teachable: u32,
 }
 
 /// A lesson to carry.
@@ -51,14 +66,14 @@ pub struct CourierLesson {
 }
 
 /// Lists what a stick should carry for which school.
-#[utoipa::path(get, path = "/night/courier_list", tag = "night", params(NightQuery), responses(
+#[utoipa::path(get, path = "/night/courier_list", tag = "night", params(CarryQuery), responses(
     (status = 200, body = Vec<CourierFor>), (status = 401, body = Problem),
     (status = 403, body = Problem), (status = 422, body = Problem),
 ))]
 pub async fn show(
     State(app): State<App>,
     _: Teacher,
-    query: Result<Query<NightQuery>, QueryRejection>,
+    query: Result<Query<CarryQuery>, QueryRejection>,
 ) -> Result<Json<Vec<CourierFor>>, ApiError> {
     let Query(query) = query?;
     let date = query.date.as_deref().map(parse_date).transpose()?;
@@ -90,7 +105,7 @@ pub fn lists(
     let mut lists = Vec::new();
     for (hub, day) in map::told_days(db, Some(date))? {
         let Some(school) = schools.get(&hub).filter(|_| hub != *own) else { continue };
-        let lessons = lacking(db, &day.lessons)?;
+        let lessons = lacking(db, &hub, &day)?;
         if !lessons.is_empty() {
             lists.push(CourierFor {
                 school: school.clone(),
@@ -98,6 +113,9 @@ pub fn lists(
                 bytes: lessons.iter().map(|lesson| lesson.floor_bytes).sum(),
                 lessons,
                 written_at: day.written_at_ms,
+                date: day.date,
+                total: day.counts.iter().fold(0, |sum, count| sum.saturating_add(*count)),
+                teachable: day.counts[0].saturating_add(day.counts[1]),
             });
         }
     }
@@ -105,9 +123,10 @@ pub fn lists(
     Ok(lists)
 }
 
-fn lacking(db: &Connection, told: &[ToldLesson]) -> rusqlite::Result<Vec<CourierLesson>> {
+/// Lists what a hub told that it lacks and has not said since, by a receipt on a stick, to hold.
+fn lacking(db: &Connection, hub: &HubId, day: &ToldDay) -> rusqlite::Result<Vec<CourierLesson>> {
     let mut slots: BTreeMap<DocId, u32> = BTreeMap::new();
-    for lesson in told.iter().filter(|lesson| lesson.state == ReadinessState::NotReady) {
+    for lesson in day.lessons.iter().filter(|lesson| lesson.state == ReadinessState::NotReady) {
         if let Some(id) = lesson.lesson_id.as_ref().and_then(|id| id.parse().ok()) {
             *slots.entry(id).or_default() += 1;
         }
@@ -117,6 +136,11 @@ fn lacking(db: &Connection, told: &[ToldLesson]) -> rusqlite::Result<Vec<Courier
         let Some(held) = lesson::load(db, &id)?.filter(|held| held.best_held().is_some()) else {
             continue;
         };
+        let floor = held.floor().into_iter().flat_map(|floor| held.needed(floor));
+        let floor: Vec<BlobId> = floor.map(|track| track.blob).collect();
+        if receipts::says_to_hold(db, hub, day.written_at_ms, &id, &floor)? {
+            continue;
+        }
         lessons.push(CourierLesson {
             floor_bytes: held.floor().map_or(0, |floor| bytes(&held, |held| held.needed(floor))),
             bytes: bytes(&held, |held| held.tracks.iter()),

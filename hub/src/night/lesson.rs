@@ -133,6 +133,12 @@ impl HeldLesson {
         TierName::ALL.into_iter().rev().find(|tier| self.offers(*tier))
     }
 
+    /// Gives the tier that makes the light: the one to have here, or else the best that is here.
+    pub fn lit_tier(&self, preferred: TierName) -> Option<TierName> {
+        let target = self.target(preferred).filter(|target| self.holds(*target));
+        target.or_else(|| self.best_held())
+    }
+
     /// Gives the tier to have here: the preferred one, or the nearest that the lesson has.
     pub fn target(&self, preferred: TierName) -> Option<TierName> {
         let below = TierName::ALL.into_iter().skip_while(|tier| *tier != preferred);

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use yingxue_sync_core::id::{BlobId, DocId, HubId};
 use yingxue_sync_core::plan::{Urgency, Why};
 
+use super::fresh;
 use super::lesson::{self, HeldLesson};
 use super::policy::{Allowance, Asked, Policy};
 use super::readiness::{self, Around, EntryReadiness, NextStep, Reason, percent};
@@ -53,6 +54,10 @@ impl Moment {
 pub struct NightQuery {
     /// `YYYY-MM-DD`; the next school day from 16:00 on, else today.
     pub date: Option<String>,
+    /// True if somebody opens the page: then what is due is read off the disk, and no light is
+    /// green before that is done (`is_checking`). Without it the lights say when they were read.
+    #[serde(default)]
+    pub check: bool,
 }
 
 /// A night, as everybody on the LAN may see it.
@@ -96,6 +101,8 @@ pub struct NightSummary {
     pub ready_at: usize,
     /// At none.
     pub not_ready: usize,
+    /// Those that are being read off the disk just now, and count as nothing else.
+    pub checking: usize,
     /// Of those that are not ready, those that come by themselves.
     pub downloading: usize,
     /// When all of those are expected to be ready; unix milliseconds.
@@ -189,7 +196,29 @@ pub async fn show(
 ) -> Result<Json<NightView>, ApiError> {
     let Query(query) = query?;
     let date = query.date.as_deref().map(parse_date).transpose()?;
-    view(&app, date, &Moment::now(&app)).await.map(Json)
+    let at = Moment::now(&app);
+    if query.check {
+        read_now(&app, date, &at).await?;
+    }
+    view(&app, date, &at).await.map(Json)
+}
+
+/// Has what is due on a day read off the disk, for somebody who opens a page.
+///
+/// # Errors
+/// If the database fails.
+pub async fn read_now(app: &App, date: Option<Date>, at: &Moment) -> Result<(), ApiError> {
+    let (app, now) = (app.clone(), at.now_ms);
+    let task = move || {
+        let date = day_asked(&app, date, now)?;
+        fresh::of_day(&app, date, now, fresh::OPENED_AGE)
+    };
+    tokio::task::spawn_blocking(task).await.map_err(ApiError::internal)?
+}
+
+fn day_asked(app: &App, date: Option<Date>, now_ms: i64) -> rusqlite::Result<Date> {
+    let offset = app.sync.news().policy().utc_offset_min;
+    date.map_or_else(|| app.db.read_blocking(|db| default_date(db, now_ms, offset)), Ok)
 }
 
 /// Reads a date of a request.
@@ -204,11 +233,7 @@ pub async fn view(app: &App, date: Option<Date>, at: &Moment) -> Result<NightVie
     let (seen, looked) = (app.clone(), tonight.clone());
     // Files that are gone or cut are noticed here, and not when the class begins.
     let (date, lit, asked) = tokio::task::spawn_blocking(move || -> Result<_, ApiError> {
-        let offset = seen.sync.news().policy().utc_offset_min;
-        let date = match date {
-            Some(date) => date,
-            None => seen.db.read_blocking(|db| default_date(db, now, offset))?,
-        };
+        let date = day_asked(&seen, date, now)?;
         let lit = light(&seen, date, &looked)?;
         Ok((date, lit, seen.db.read_blocking(Asked::load)?))
     })
@@ -262,9 +287,10 @@ pub fn light(app: &App, date: Date, tonight: &Tonight) -> Result<Vec<Entry>, Api
     let entries = app.db.read_blocking(|db| day::of(db, date))?.entries;
     let entries: Vec<DayEntry> = entries.into_iter().filter(|e| e.mode.is_remote()).collect();
     check_files(app, entries.iter().filter_map(|entry| entry.lesson))?;
-    let lit = app.db.read_blocking(|db| -> rusqlite::Result<Vec<Entry>> {
+    let mut lit = app.db.read_blocking(|db| -> rusqlite::Result<Vec<Entry>> {
         entries.into_iter().map(|entry| shown_entry(db, tonight, entry)).collect()
     })?;
+    fresh::mark(app, &mut lit);
     Ok(lit)
 }
 
@@ -342,7 +368,9 @@ fn summary(
     free_bytes: u64,
     clock_doubt: bool,
 ) -> NightSummary {
-    let count = |state| entries.iter().filter(|entry| state_of(entry) == Some(state)).count();
+    let is_checking = |entry: &&Entry| entry.readiness.as_ref().is_some_and(|it| it.is_checking);
+    let known = || entries.iter().filter(|entry| !is_checking(entry));
+    let count = |state| known().filter(|entry| state_of(entry) == Some(state)).count();
     let coming = |entry: &&Entry| {
         let forecast = entry.readiness.as_ref().and_then(|light| light.forecast);
         forecast.is_some_and(|it| it.is_likely() && it.complete_at.is_some())
@@ -354,10 +382,13 @@ fn summary(
         ready: count(ReadinessState::Ready),
         ready_at: count(ReadinessState::ReadyAt),
         not_ready: count(ReadinessState::NotReady),
+        checking: entries.iter().filter(is_checking).count(),
         downloading: coming.len(),
         expected_done_at: times.max(),
         free_bytes,
-        needs_nothing: warnings.is_empty() && !clock_doubt,
+        needs_nothing: warnings.is_empty()
+            && !clock_doubt
+            && !entries.iter().any(|it| is_checking(&it)),
         clock_doubt,
     }
 }

@@ -32,8 +32,21 @@ pub struct EntryReadiness {
     pub verified_bytes: u64,
     /// Of what the preferred tier needs.
     pub total_bytes: u64,
-    /// When all that makes `tier` was compared with its hashes last; unix milliseconds.
+    /// When all that makes the light was compared with its hashes last; unix milliseconds.
     pub checked_at: Option<i64>,
+    /// True if it is being read off the disk just now, for somebody who looks: no light is shown
+    /// as green before that is done.
+    pub is_checking: bool,
+}
+
+impl EntryReadiness {
+    /// Turns the light off: the disk does not give the bytes that make it.
+    pub(super) fn fail(&mut self) {
+        self.state = ReadinessState::NotReady;
+        self.tier = None;
+        self.reason = Some(Reason::DiskFails);
+        self.next_step = NextStep::CheckDisk;
+    }
 }
 
 /// Why an entry is not ready.
@@ -56,6 +69,8 @@ pub enum Reason {
     DiskFull,
     /// No hub that has it is in contact.
     NoContact,
+    /// This disk does not give what it holds of it.
+    DiskFails,
 }
 
 /// What somebody should do.
@@ -76,6 +91,8 @@ pub enum NextStep {
     Reconnect,
     /// Ask the school that has made it.
     AskLead,
+    /// See what is wrong with the disk, or put another one in.
+    CheckDisk,
 }
 
 /// When something is expected to be here.
@@ -151,7 +168,8 @@ pub fn of(lesson: Option<&HeldLesson>, preferred: TierName, around: &Around) -> 
         forecast: around.forecast.filter(|_| !is_ready),
         verified_bytes: sum(|track| track.verified_bytes),
         total_bytes: sum(|track| track.total_bytes),
-        checked_at: tier.and_then(|tier| checked_at(lesson, tier)),
+        checked_at: lesson.lit_tier(preferred).and_then(|tier| checked_at(lesson, tier)),
+        is_checking: false,
     }
 }
 
@@ -166,6 +184,7 @@ fn not_ready(preferred: TierName, reason: Reason, next_step: NextStep) -> EntryR
         verified_bytes: 0,
         total_bytes: 0,
         checked_at: None,
+        is_checking: false,
     }
 }
 

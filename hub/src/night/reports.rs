@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use jiff::ToSpan as _;
 use jiff::civil::Date;
 
+use super::fresh;
 use super::map::{self, DAYS_MAX, ToldDay, ToldLesson};
 use super::overview::{self, Moment, state_of};
 use crate::alliance::refused;
@@ -38,11 +39,16 @@ impl Reports {
         }
         let policy = app.sync.news().policy();
         let now = at.now_ms;
+        let hour = (now + i64::from(policy.utc_offset_min) * 60_000).div_euclid(HOUR_MS);
+        let is_fixed = FIXED_HOURS.contains(&hour.rem_euclid(24)) && self.fixed_hour != Some(hour);
+        if is_fixed {
+            // The others believe what is told for hours: it is read off the disk before.
+            overview::read_now(app, None, at).await?;
+            app.fresh.wait(None, fresh::REPORT_WAIT).await;
+        }
         let days = self.days(app, at.clone(), policy.utc_offset_min).await?;
         let what = |day: &ToldDay| (day.date, day.counts, day.lessons.clone());
         let is_changed = days.iter().map(what).ne(self.told.iter().cloned());
-        let hour = (now + i64::from(policy.utc_offset_min) * 60_000).div_euclid(HOUR_MS);
-        let is_fixed = FIXED_HOURS.contains(&hour.rem_euclid(24)) && self.fixed_hour != Some(hour);
         let is_early = self.told_at.is_some_and(|at| clock.duration_since(at) < CHANGE_EVERY);
         let has_lessons = days.iter().any(|day| !day.lessons.is_empty());
         if !(is_fixed || is_changed && !is_early) || !has_lessons && self.told.is_empty() {

@@ -25,7 +25,7 @@ use crate::problem::{ApiError, Problem};
 use crate::store::lost;
 use crate::timetable::day;
 
-const HOUR_MS: i64 = 3_600_000;
+pub(super) const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
 /// Bytes read between two pauses: a tenth of a second of the slowest disk that is sold.
 const BATCH_BYTES: u64 = 8 << 20;
@@ -34,7 +34,7 @@ const BATCH_PAUSE: Duration = Duration::from_millis(160);
 /// How often it is looked whether something is due.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// Lessons that begin so soon are read again before…
-const SOON_MS: i64 = 36 * HOUR_MS;
+pub(super) const SOON_MS: i64 = 36 * HOUR_MS;
 /// …if what is known of them is older than this: an evening is enough, each evening is needed.
 const SOON_AGE_MS: i64 = 12 * HOUR_MS;
 /// Lessons of the day that comes are read once more before it begins: rot of the night would be
@@ -181,15 +181,30 @@ pub fn batch(app: &App, now: i64, clock: Instant) -> Result<bool, ApiError> {
         return Ok(false);
     };
     app.scrub.is_running.store(true, Ordering::Relaxed);
+    read_on(app, blob, from_piece, now)?;
+    Ok(true)
+}
+
+/// Reads one batch of a blob from a piece on, takes back what is wrong, and tells of it; gives
+/// where to go on. Not for async threads.
+///
+/// # Errors
+/// If the database fails, or the disk.
+pub(super) fn read_on(
+    app: &App,
+    blob: BlobId,
+    from_piece: u32,
+    now: i64,
+) -> Result<Option<u32>, ApiError> {
     let read = lost::read_some(&app.db, app.sync.files(), blob, from_piece, BATCH_BYTES)?;
     let (next, found) = (read.next_piece, read.found);
-    app.db.write_blocking(move |tx| note(tx, &blob, next, now))?;
+    app.db.write_blocking(move |tx| note(tx, &blob, from_piece, next, now))?;
     let news = app.sync.news();
     if found.damaged > 0 {
         news.tracks().forget(&blob);
     }
     found.notices.into_iter().for_each(|notice| news.tell(notice));
-    Ok(true)
+    Ok(next)
 }
 
 /// Chooses what to read: lessons that begin soon, then what was read longest ago.
@@ -221,14 +236,27 @@ fn due(db: &Connection, now: i64, week_ms: i64) -> rusqlite::Result<Option<(Blob
         .optional()
 }
 
-fn note(db: &Connection, blob: &BlobId, next: Option<u32>, now: i64) -> rusqlite::Result<()> {
-    const GO_ON: &str = "insert into blob_checks (blob, checked_at_ms, next_piece) \
-         values (?1, 0, ?2) on conflict (blob) do update set next_piece = ?2";
-    const DONE: &str = "insert into blob_checks (blob, checked_at_ms, next_piece) \
-         values (?1, ?2, 0) on conflict (blob) do update set checked_at_ms = ?2, next_piece = 0";
+/// Notes how far a reading is. A whole one is as old as its first batch: what was read before a
+/// class may have rotted during it.
+fn note(
+    db: &Connection,
+    blob: &BlobId,
+    from_piece: u32,
+    next: Option<u32>,
+    now: i64,
+) -> rusqlite::Result<()> {
+    const GO_ON: &str = "insert into blob_checks (blob, checked_at_ms, next_piece, begun_at_ms) \
+         values (?1, 0, ?2, ?3) on conflict (blob) do update set next_piece = ?2, \
+         begun_at_ms = iif(?4, ?3, begun_at_ms)";
+    const DONE: &str = "insert into blob_checks (blob, checked_at_ms) values (?1, ?2) \
+         on conflict (blob) do update set next_piece = 0, \
+         checked_at_ms = iif(?3, ?2, max(begun_at_ms, checked_at_ms))";
+    let is_first = from_piece == 0;
     match next {
-        Some(piece) => db.prepare_cached(GO_ON)?.execute(params![blob.as_bytes(), piece])?,
-        None => db.prepare_cached(DONE)?.execute(params![blob.as_bytes(), now])?,
+        Some(piece) => {
+            db.prepare_cached(GO_ON)?.execute(params![blob.as_bytes(), piece, now, is_first])?
+        }
+        None => db.prepare_cached(DONE)?.execute(params![blob.as_bytes(), now, is_first])?,
     };
     Ok(())
 }

@@ -9,6 +9,7 @@ use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
+use super::fresh::{self, Progress};
 use super::overview::{self, Moment, NightView, parse_date};
 use super::readiness::{EntryReadiness, NextStep, Reason};
 use crate::app::App;
@@ -21,6 +22,8 @@ use crate::timetable::term::Mode;
 const LINES_NORMAL: usize = 22;
 /// Lines that fit one sheet at the smallest size that can be read on a wall; the rest is counted.
 const LINES_MAX: usize = 44;
+/// A slip whose lessons are still being read asks again after so many seconds.
+const AGAIN_S: u32 = 2;
 /// Nothing but the page's own style, and that inline; no script, no picture, no frame.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; \
@@ -51,10 +54,14 @@ pub async fn show(
         Some("en") => &EN,
         Some(_) => return Err(ApiError::invalid_input("lang", "zh or en")),
     };
-    let view = overview::view(&app, date, &Moment::now(&app)).await?;
+    let at = Moment::now(&app);
+    overview::read_now(&app, date, &at).await?;
+    app.fresh.wait(None, fresh::SLIP_WAIT).await;
+    let view = overview::view(&app, date, &at).await?;
+    let progress = app.fresh.progress().filter(|_| view.summary.checking > 0);
     let school = app.school_name().unwrap_or_default();
     let offset = app.sync.news().policy().utc_offset_min;
-    let page = page(&view, &school, offset, words);
+    let page = page(&view, progress, &school, offset, words);
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
         (header::CONTENT_SECURITY_POLICY, POLICY),
@@ -69,6 +76,8 @@ struct Words {
     weekdays: [&'static str; 7],
     columns: [&'static str; 6],
     states: [&'static str; 3],
+    checking: &'static str,
+    checking_all: &'static str,
     tiers: [&'static str; 4],
     modes: [&'static str; 5],
     checked: &'static str,
@@ -87,6 +96,8 @@ const ZH: Words = Words {
     weekdays: ["星期一", "星期二", "星期三", "星期四", "星期五", "星期六", "星期日"],
     columns: ["节次", "班级", "课程", "主讲 / 辅导", "状态", "下一步"],
     states: ["✔ 已就绪", "◐ 降级就绪", "✘ 未就绪"],
+    checking: "◌ 正在核对",
+    checking_all: "正在从磁盘核对今天的课,核对完再打印。已核对",
     tiers: ["原画", "清晰", "流畅", "声音+课件"],
     modes: ["本校", "直播", "录播", "植入", "观摩"],
     checked: "核对于",
@@ -105,6 +116,8 @@ const EN: Words = Words {
     weekdays: ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"],
     columns: ["Period", "Class", "Lesson", "Lead / tutor", "State", "Next step"],
     states: ["✔ Ready", "◐ Lower quality", "✘ Not ready"],
+    checking: "◌ Being checked",
+    checking_all: "Lessons are being read off the disk; print when that is done. Checked:",
     tiers: ["original", "clear", "smooth", "sound + slides"],
     modes: ["own", "live", "recorded", "embedded", "observe"],
     checked: "checked",
@@ -134,6 +147,8 @@ fn advice(words: &Words, light: &EntryReadiness) -> String {
         (NextStep::Reconnect, false) => "check the network",
         (NextStep::AskLead, true) => "请联系主讲学校",
         (NextStep::AskLead, false) => "ask the lead school",
+        (NextStep::CheckDisk, true) => "请检查或更换磁盘",
+        (NextStep::CheckDisk, false) => "see to the disk",
     };
     let reason = match (light.reason, is_zh) {
         (None | Some(Reason::NotArrived), _) => "",
@@ -151,18 +166,28 @@ fn advice(words: &Words, light: &EntryReadiness) -> String {
         (Some(Reason::DiskFull), false) => "disk full",
         (Some(Reason::NoContact), true) => "没有连接",
         (Some(Reason::NoContact), false) => "no contact",
+        (Some(Reason::DiskFails), true) => "磁盘读不出来",
+        (Some(Reason::DiskFails), false) => "the disk fails",
     };
     let parts: Vec<&str> = [reason, step].into_iter().filter(|part| !part.is_empty()).collect();
     parts.join(if is_zh { ";" } else { "; " })
 }
 
-fn page(view: &NightView, school: &str, utc_offset_min: i32, words: &Words) -> String {
+fn page(
+    view: &NightView,
+    progress: Option<Progress>,
+    school: &str,
+    utc_offset_min: i32,
+    words: &Words,
+) -> String {
     let shown = view.entries.len().min(LINES_MAX);
     let class = if shown > LINES_NORMAL { "tight" } else { "normal" };
     let weekday = words.weekdays[usize::from(view.date.weekday().to_monday_zero_offset() as u8)];
     let school = escape(school);
+    let again = progress.map(|_| format!("<meta http-equiv=\"refresh\" content=\"{AGAIN_S}\">"));
+    let again = again.unwrap_or_default();
     let mut page = format!(
-        "<!doctype html>\n<html lang=\"{}\"><head><meta charset=\"utf-8\">\
+        "<!doctype html>\n<html lang=\"{}\"><head><meta charset=\"utf-8\">{again}\
          <meta name=\"viewport\" content=\"width=device-width\"><title>{} {}</title>\
          <style>{STYLE}</style></head><body class=\"{class}\">\
          <header><h1>{}</h1><p>{school}</p><p><strong>{} {weekday}</strong></p></header>",
@@ -175,6 +200,12 @@ fn page(view: &NightView, school: &str, utc_offset_min: i32, words: &Words) -> S
         &mut page,
         format_args!("<p class=\"sum\">{}</p>", counts.collect::<Vec<_>>().join(" · ")),
     );
+    if let Some(Progress { done, total }) = progress {
+        push(
+            &mut page,
+            format_args!("<p class=\"clock\">{} {done}/{total}</p>", words.checking_all),
+        );
+    }
     if summary.clock_doubt {
         push(&mut page, format_args!("<p class=\"clock\">{}</p>", words.clock));
     }
@@ -221,7 +252,10 @@ fn line(page: &mut String, entry: &Entry, utc_offset_min: i32, words: &Words) {
         Mode::Observe => 4,
     }];
     let title = entry.lesson.as_ref().map_or(words.no_lesson, |lesson| lesson.title.as_str());
+    let state = if light.is_checking { words.checking } else { words.states[place] };
     let tier = light.tier.map(|tier| words.tiers[tier_place(tier)]).unwrap_or_default();
+    let teachers: Vec<&str> =
+        [entry.lead.as_str(), &entry.tutor].into_iter().filter(|name| !name.is_empty()).collect();
     let checked = light.checked_at.map(|at| {
         let at = stamp(at, utc_offset_min);
         format!("{} {}", words.checked, at.get(5..).unwrap_or_default())
@@ -230,7 +264,7 @@ fn line(page: &mut String, entry: &Entry, utc_offset_min: i32, words: &Words) {
         page,
         format_args!(
             "<tr class=\"s{place}\"><td><b>{}</b> {}–{}</td><td>{}<small>{}</small></td>\
-         <td>{}<small>{mode}</small></td><td>{} / {}</td>\
+         <td>{}<small>{mode}</small></td><td>{}</td>\
          <td><b>{}</b><small>{tier} {}</small></td><td>{}</td></tr>",
             entry.period.no,
             entry.period.start,
@@ -238,9 +272,8 @@ fn line(page: &mut String, entry: &Entry, utc_offset_min: i32, words: &Words) {
             escape(&entry.class.name),
             escape(&entry.room),
             escape(title),
-            escape(&entry.lead),
-            escape(&entry.tutor),
-            words.states[place],
+            escape(&teachers.join(" / ")),
+            state,
             checked.unwrap_or_default(),
             advice(words, light),
         ),
@@ -289,14 +322,17 @@ const STYLE: &str = "@page{size:A4 portrait;margin:10mm}\
     table{width:100%;border-collapse:collapse;table-layout:fixed}\
     th,td{border:.5pt solid #666;padding:.8mm 1.2mm;text-align:left;vertical-align:top;\
     overflow:hidden;text-overflow:ellipsis;white-space:nowrap}\
-    th:nth-child(1){width:27mm}th:nth-child(2){width:25mm}th:nth-child(4){width:30mm}\
+    th:nth-child(1){width:31mm}th:nth-child(2){width:24mm}th:nth-child(4){width:30mm}\
     th:nth-child(5){width:36mm}th:nth-child(6){width:36mm}\
     td:last-child{white-space:normal;font-size:.85em;line-height:1.15}\
     small{display:block;font-size:.75em;color:#333;overflow:hidden;text-overflow:ellipsis}\
     tr{break-inside:avoid}.s2 td{background:#eee;font-weight:bold}\
     .tight{font-size:7.5pt}.tight td{padding:.2mm 1mm}.tight .sum{margin:1.5mm 0}\
     footer{margin-top:3mm;font-size:9pt}\
-    @media print{body{padding:0}}";
+    @media print{body{padding:0}}\
+    @media screen and (max-width:760px){body{padding:3mm}header{flex-wrap:wrap}thead{display:none}\
+    table,tbody,tr,td{display:block;width:auto}td{border:0;white-space:normal}\
+    tr{border:.5pt solid #666;margin-bottom:2mm}}";
 
 #[cfg(test)]
 mod tests {

@@ -19,6 +19,7 @@ use crate::store::blobs;
 mod budgets;
 mod evening;
 mod false_green;
+mod fresh;
 mod reading_again;
 
 const PIECE: usize = 4_096;

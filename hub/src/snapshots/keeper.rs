@@ -28,6 +28,8 @@ const AGE_MS_MAX: i64 = 30 * HOUR_MS;
 const ENTRIES_MAX: i64 = 2_000;
 /// …but not more often.
 const BUSY_AGE_MS: i64 = 2 * HOUR_MS;
+/// A copy this old misses two nights: something is wrong.
+const LATE_MS: i64 = 48 * HOUR_MS;
 /// The hours of the night, in which nobody waits for a page.
 const NIGHT_HOURS: std::ops::Range<i64> = 1..5;
 /// How often it is looked whether a copy is due.
@@ -47,22 +49,77 @@ pub struct Keeper {
 #[derive(Default)]
 struct KeeperState {
     is_asked: bool,
-    failed: Option<String>,
+    is_running: bool,
+    failed: Option<Failed>,
 }
 
 /// Copies of the database, and what was repaired.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Snapshots {
     /// Verified copies, newest first.
-    pub items: Vec<Note>,
+    pub items: Vec<CopyShown>,
+    /// True if the newest is older than two nights, or there is none.
+    pub is_late: bool,
+    /// True if one is being made, or is asked for and waits for a class to end.
+    pub is_running: bool,
     /// Why the last try failed; none if it did not.
-    pub failed: Option<String>,
+    pub failed: Option<Failed>,
     /// What the last repair did; none if there was none.
     pub last_repair: Option<Report>,
     /// Blobs whose files are still to be read again after it.
     pub blobs_unread: u64,
     /// Entries that wait for those before them after it.
     pub entries_waiting: u64,
+}
+
+/// A verified copy of the database, as screens show it.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct CopyShown {
+    /// Name of its file, as `yingxue restore --from` takes it.
+    pub name: String,
+    /// Unix milliseconds when it was begun.
+    pub taken_at: i64,
+    /// Of the file.
+    pub bytes: u64,
+    /// Entries of journals that came since: after going back to it they are read out of the
+    /// database that was moved aside, or come from the other schools.
+    pub entries_since: i64,
+}
+
+/// Why no copy was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct Failed {
+    /// What is in the way.
+    pub code: FailedCode,
+    /// For the log and the telephone.
+    pub detail: String,
+    /// Unix milliseconds.
+    pub at: i64,
+}
+
+/// What is in the way of a copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FailedCode {
+    /// The disk is full, or would be fuller than allowed.
+    NoRoom,
+    /// What was copied is damaged: the disk fails, or the database is damaged.
+    NotGood,
+    /// The disk, or SQLite, in other words.
+    Disk,
+}
+
+impl Failed {
+    fn of(error: &SnapshotError) -> Self {
+        let code = match error {
+            SnapshotError::NoRoom { .. } | SnapshotError::Full => FailedCode::NoRoom,
+            SnapshotError::NotGood(_) => FailedCode::NotGood,
+            SnapshotError::Interrupted | SnapshotError::Database(_) | SnapshotError::Io(_) => {
+                FailedCode::Disk
+            }
+        };
+        Self { code, detail: error.to_string(), at: now_ms() }
+    }
 }
 
 /// The routes of this slice.
@@ -78,18 +135,43 @@ pub fn routes() -> OpenApiRouter<App> {
 async fn show(State(app): State<App>, _: Admin) -> Result<Json<Snapshots>, ApiError> {
     const LEFT: &str = "select (select count(*) from blobs_unread), \
          (select count(*) from envelopes_waiting)";
-    let (blobs_unread, entries_waiting) = app
+    let (blobs_unread, entries_waiting, entries) = app
         .db
-        .read(|db| db.query_row(LEFT, [], |row| Ok((row.get(0)?, row.get(1)?))))
-        .await
-        .map_err(|error: rusqlite::Error| ApiError::from(error))?;
+        .read(|db| -> rusqlite::Result<_> {
+            let (unread, waiting) = db.query_row(LEFT, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            Ok((unread, waiting, super::newest_entry(db)?))
+        })
+        .await?;
     let data_dir = app.data_dir.clone();
     let read = move || (super::list(&data_dir), report::newest(&data_dir));
     let (found, last_repair) =
         tokio::task::spawn_blocking(read).await.map_err(ApiError::internal)?;
-    let failed = app.snapshots.state.lock().expect("never held over a panic").failed.clone();
-    let items = found.into_iter().map(|snapshot| snapshot.note).collect();
-    Ok(Json(Snapshots { items, failed, last_repair, blobs_unread, entries_waiting }))
+    let items: Vec<CopyShown> = found.iter().map(|snapshot| shown(snapshot, entries)).collect();
+    let state = app.snapshots.state.lock().expect("never held over a panic");
+    Ok(Json(Snapshots {
+        is_late: is_late(items.first().map(|copy| copy.taken_at), now_ms()),
+        is_running: state.is_asked || state.is_running,
+        failed: state.failed.clone(),
+        items,
+        last_repair,
+        blobs_unread,
+        entries_waiting,
+    }))
+}
+
+fn shown(snapshot: &Snapshot, entries: i64) -> CopyShown {
+    let name = snapshot.path.file_name().unwrap_or_default();
+    CopyShown {
+        name: name.to_string_lossy().into_owned(),
+        taken_at: snapshot.note.taken_at_ms,
+        bytes: snapshot.note.bytes,
+        entries_since: (entries - snapshot.note.entries).max(0),
+    }
+}
+
+/// Says whether two nights have gone by without a copy.
+fn is_late(newest_ms: Option<i64>, now_ms: i64) -> bool {
+    newest_ms.is_none_or(|at| !(-HOUR_MS..LATE_MS).contains(&(now_ms - at)))
 }
 
 /// Takes a copy of the database as soon as no class is on.
@@ -121,7 +203,7 @@ pub fn start(app: App) -> std::io::Result<()> {
                 Err(error) => {
                     tracing::warn!(%error, "no copy of the database was taken");
                     failed_at = Some(Instant::now());
-                    note_failure(&app, Some(error.to_string()));
+                    note_end(&app, Some(Failed::of(&error)));
                 }
             }
             thread::park_timeout(LOOK_EVERY);
@@ -130,10 +212,14 @@ pub fn start(app: App) -> std::io::Result<()> {
     thread::Builder::new().name("snapshots".to_owned()).spawn(work).map(drop)
 }
 
-fn note_failure(app: &App, failed: Option<String>) {
+fn note_end(app: &App, failed: Option<Failed>) {
     let mut state = app.snapshots.state.lock().expect("never held over a panic");
     state.failed = failed;
     state.is_asked = false;
+}
+
+fn note_running(app: &App, is_running: bool) {
+    app.snapshots.state.lock().expect("never held over a panic").is_running = is_running;
 }
 
 /// Takes a copy if one is due and no class is on. Not for async threads.
@@ -151,7 +237,10 @@ pub fn round(app: &App, may_try: bool) -> Result<Option<Snapshot>, SnapshotError
         return Ok(None);
     }
     let free_bytes_min = app.config.uploads.disk_reserve_bytes;
-    match super::take(app.db.path(), &app.data_dir, free_bytes_min, now_ms(), &must_stop) {
+    note_running(app, true);
+    let taken = super::take(app.db.path(), &app.data_dir, free_bytes_min, now_ms(), &must_stop);
+    note_running(app, false);
+    match taken {
         Err(SnapshotError::Interrupted) => Ok(None),
         Err(error) => {
             if matches!(error, SnapshotError::NotGood(_)) {
@@ -161,7 +250,7 @@ pub fn round(app: &App, may_try: bool) -> Result<Option<Snapshot>, SnapshotError
         }
         Ok(snapshot) => {
             tracing::info!(bytes = snapshot.note.bytes, "a copy of the database was verified");
-            note_failure(app, None);
+            note_end(app, None);
             Ok(Some(snapshot))
         }
     }
@@ -192,6 +281,14 @@ fn is_due(newest: Option<&Note>, now_ms: i64, entries: i64, utc_offset_min: i32)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_copy_is_late_after_two_nights_or_if_a_clock_was_wrong() {
+        let now = 20_000 * 24 * HOUR_MS;
+        let ago = |hours: i64| is_late(Some(now - hours * HOUR_MS), now);
+        assert!(is_late(None, now) && ago(48) && ago(-2));
+        assert!(!ago(47) && !ago(0));
+    }
 
     #[test]
     fn a_copy_is_due_each_night_or_when_much_was_written() {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use rusqlite::Connection;
 
 use super::{FOLDER, SnapshotError, list, take};
+use crate::app::trial::image::Image;
 use crate::db::Db;
 
 struct Folder {
@@ -126,4 +127,36 @@ fn a_changed_copy_is_found_out_by_its_hash() {
     bytes[middle] ^= 1;
     fs::write(&taken.path, bytes).unwrap();
     assert!(taken.verify().is_err());
+}
+
+#[test]
+#[ignore = "mounts an image, which takes root"]
+fn a_disk_that_fills_while_a_copy_is_made_loses_neither_older_copies_nor_a_write() {
+    let image = Image::mount_as(false, 64);
+    let folder = image.folder();
+    let db = Db::open(&folder.join("hub.sqlite")).unwrap();
+    let fill = "insert into timetable_imports values (x'01', '', '', 0); \
+         update timetable_imports set content = hex(zeroblob(5000000))";
+    db.write_blocking(move |tx| tx.execute_batch(fill)).unwrap();
+    let good = take(db.path(), &folder, 0, 1, &|| false).unwrap();
+    let asked = Cell::new(0);
+    let error = take(db.path(), &folder, 0, 2, &|| {
+        asked.set(asked.get() + 1);
+        if asked.get() == 3 {
+            image.fill(0);
+        }
+        false
+    });
+    assert!(matches!(error, Err(SnapshotError::Full)), "{error:?}");
+    assert_eq!(asked.get(), 3, "it began, and ended when the disk was full");
+    assert_eq!(list(&folder), std::slice::from_ref(&good));
+    good.verify().unwrap();
+    assert_eq!(fs::read_dir(folder.join(FOLDER)).unwrap().count(), 2, "nothing is left of it");
+    // What was said to be durable is: the hub goes on, and so does the next copy.
+    let count = "select count(*) from timetable_imports";
+    assert_eq!(db.read_blocking(|db| db.query_row(count, [], |row| row.get::<_, i64>(0))), Ok(1));
+    fs::remove_file(folder.join("FILM.AVI")).unwrap();
+    db.write_blocking(|tx| tx.execute("delete from pins", [])).unwrap();
+    take(db.path(), &folder, 0, 3, &|| false).unwrap();
+    assert_eq!(list(&folder).len(), 2);
 }

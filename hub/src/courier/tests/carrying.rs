@@ -1,6 +1,7 @@
 //! What one stick carries, and the next one does not any more.
 
 use super::*;
+use crate::app::now_ms;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stick_carries_what_is_missing_and_the_next_one_no_more() {
@@ -131,4 +132,26 @@ async fn a_school_that_never_left_a_receipt_has_at_least_what_it_made() {
     let (report, outcome) = run(village, export_to(&other, to, 2), 0).await;
     outcome.unwrap();
     assert_eq!(report.blobs, 0, "{report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_says_what_a_school_holds_and_nothing_of_what_came_later() {
+    let schools = schools().await;
+    let heard = add_lesson(&schools.lead, 1).await;
+    let stick = schools.stick(0);
+    let village = schools.village.app.sync.hub_id();
+    let holds = async |(lesson, blobs): (DocId, [BlobId; 2]), after_ms: i64| {
+        let says = move |db: &rusqlite::Connection| {
+            receipts::says_to_hold(db, &village, after_ms, &lesson, &blobs)
+        };
+        schools.lead.app.db.read(says).await.unwrap()
+    };
+    schools.export(&stick, 1).await;
+    schools.import(&stick).await;
+    assert!(!holds(heard, 0).await, "nobody has brought the receipt yet");
+    let unheard = add_lesson(&schools.lead, 2).await;
+    schools.export(&stick, 2).await;
+    assert!(holds(heard, 0).await);
+    assert!(!holds(heard, now_ms() + 1_000).await, "the school has said something since");
+    assert!(!holds(unheard, 0).await, "it wants nothing of what it has not heard of");
 }
