@@ -25,7 +25,9 @@ pub mod check;
 mod journals;
 mod pages;
 pub mod report;
+mod rewrite;
 mod rows;
+pub mod stranded;
 mod tree;
 
 /// Repairs within an hour; a disk that fails each time is not to be written to for ever.
@@ -268,7 +270,7 @@ fn build(places: &Places, job: &Job, damaged: &Path) -> Result<Report, RepairErr
     let made = build_with(places, job, damaged, true);
     let report = match made {
         // Without room nothing is given up: the next start, with room, takes it over.
-        Err(RepairError::Database(error)) if is_disk_full(&error) => return Err(error.into()),
+        Err(RepairError::Database(error)) if db::is_disk_full(&error) => return Err(error.into()),
         Err(error @ (RepairError::Database(_) | RepairError::NotGood(_))) => {
             tracing::error!(%error, "nothing can be taken over of the damaged database");
             build_with(places, job, damaged, false)?
@@ -366,10 +368,6 @@ fn open_base(
     Ok((db::open_alone(&path)?, None))
 }
 
-fn is_disk_full(error: &rusqlite::Error) -> bool {
-    error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
-}
-
 fn clear_work(places: &Places) -> io::Result<()> {
     for entry in fs::read_dir(places.work())? {
         let path = entry?.path();
@@ -422,7 +420,9 @@ fn distrust(places: &Places) -> Result<(), RepairError> {
     put_doubt(&tx)?;
     report::keep_log_gone(&tx)?;
     tx.commit()?;
-    Ok(())
+    db.close().map_err(|(_, error)| error)?;
+    // What is there now is what counts: a start that is begun again says it once.
+    Ok(check::note_stopped(&places.0)?)
 }
 
 fn count(db: &Connection, sql: &str) -> rusqlite::Result<u64> {

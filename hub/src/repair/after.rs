@@ -8,10 +8,11 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, params};
 use yingxue_sync_core::blob::Manifest;
 use yingxue_sync_core::courier::{Carried, CarryError};
-use yingxue_sync_core::id::{BlobId, CollectionId};
+use yingxue_sync_core::id::{BlobId, CollectionId, HubId};
 use yingxue_sync_core::wire::pack_batches;
 use yingxue_sync_io::blob_files::BlobFiles;
 
+use super::stranded;
 use crate::app::{App, now_ms};
 use crate::db::Db;
 use crate::night::lesson;
@@ -21,8 +22,11 @@ use crate::timetable::day;
 
 /// Lessons that begin so soon are read first: today's and tomorrow's.
 const SOON_MS: i64 = 36 * 3_600_000;
-/// Between two tries to judge what waits; what it waits for comes from others.
-const JUDGE_EVERY: Duration = Duration::from_secs(60);
+/// Between two tries to judge what waits; what it waits for comes from others. What is stranded
+/// is written once more before people have written much after it.
+const JUDGE_EVERY: Duration = Duration::from_secs(5);
+/// After a disk that could not be read.
+const AGAIN_AFTER: Duration = Duration::from_secs(60);
 /// Envelopes of one journal that are judged at once.
 const JUDGED_AT_ONCE: usize = 1_000;
 
@@ -48,7 +52,7 @@ pub fn start(app: App) -> anyhow::Result<()> {
                     Ok(None) => break,
                     Err(error) => {
                         tracing::warn!(%error, "files of lessons could not be read again");
-                        thread::sleep(JUDGE_EVERY);
+                        thread::sleep(AGAIN_AFTER);
                     }
                 }
             }
@@ -154,6 +158,7 @@ type Journal = (CollectionId, [u8; 32]);
 
 /// Judges what can be judged; says whether anything is left.
 async fn judge_once(app: &App) -> Result<bool, ApiError> {
+    stranded::settle(app).await?;
     for journal in app.db.read(due).await? {
         let key = journal.clone();
         let found = app.db.read(move |db| of_journal(db, &key)).await?;
@@ -163,12 +168,14 @@ async fn judge_once(app: &App) -> Result<bool, ApiError> {
             if let Some(CarryError::Wrong(reason)) = outcome.refused {
                 tracing::warn!(reason, "an entry out of the damaged database does not count");
                 let key = journal.clone();
-                app.db.write(move |tx| forget(tx, &key)).await?;
+                let own = app.sync.hub_id();
+                app.db.write(move |tx| forget(tx, &key, &own)).await?;
                 break;
             }
         }
     }
-    app.db.write(forget_known).await.map_err(ApiError::from)
+    let own = app.sync.hub_id();
+    app.db.write(move |tx| forget_known(tx, &own)).await.map_err(ApiError::from)
 }
 
 /// Lists journals of which the next entry waits.
@@ -189,17 +196,21 @@ fn of_journal(db: &Connection, journal: &Journal) -> rusqlite::Result<Vec<Vec<u8
     db.prepare_cached(WAITING)?.query_map(key, |row| row.get(0))?.collect()
 }
 
-fn forget(db: &Connection, journal: &Journal) -> rusqlite::Result<usize> {
-    const FORGET: &str = "delete from envelopes_waiting where collection = ?1 and author = ?2";
-    db.execute(FORGET, params![journal.0.0, journal.1])
+fn forget(db: &Connection, journal: &Journal, own: &HubId) -> rusqlite::Result<usize> {
+    const FORGET: &str = "delete from envelopes_waiting where collection = ?1 and author = ?2 \
+         and author <> ?3";
+    db.execute(FORGET, params![journal.0.0, journal.1, own.as_bytes()])
 }
 
 /// Forgets what has its place in a journal now, or has another one there; says whether any is
-/// left.
-fn forget_known(db: &rusqlite::Transaction<'_>) -> rusqlite::Result<bool> {
+/// left. Of this hub's own entries those stay that have no place: they are stranded.
+fn forget_known(db: &rusqlite::Transaction<'_>, own: &HubId) -> rusqlite::Result<bool> {
     const KNOWN: &str = "delete from envelopes_waiting where seq <= coalesce((select seq \
          from journal_heads h where h.collection = envelopes_waiting.collection \
-         and h.author = envelopes_waiting.author), 0)";
-    db.execute(KNOWN, [])?;
+         and h.author = envelopes_waiting.author), 0) and (author <> ?1 or exists \
+         (select 1 from envelopes e where e.collection = envelopes_waiting.collection \
+         and e.author = ?1 and e.seq = envelopes_waiting.seq \
+         and e.hash = envelopes_waiting.hash))";
+    db.execute(KNOWN, [own.as_bytes()])?;
     db.query_row("select exists (select 1 from envelopes_waiting)", [], |row| row.get(0))
 }

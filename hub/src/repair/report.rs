@@ -111,7 +111,12 @@ pub(super) fn keep_log_gone(db: &Connection) -> rusqlite::Result<()> {
     keep_alarm(db, crate::app::now_ms(), "log_gone", &json!({ "text": text }).to_string())
 }
 
-fn keep_alarm(db: &Connection, at_ms: i64, code: &str, named: &str) -> rusqlite::Result<()> {
+pub(super) fn keep_alarm(
+    db: &Connection,
+    at_ms: i64,
+    code: &str,
+    named: &str,
+) -> rusqlite::Result<()> {
     const ADD: &str = "insert into alarms (at_ms, kind, text_code, hub, params) \
          values (?1, 'damage', ?2, null, ?3)";
     db.execute(ADD, params![at_ms, code, named]).map(drop)

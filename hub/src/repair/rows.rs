@@ -191,7 +191,7 @@ fn insert(tx: &Transaction<'_>, table: &Table, mut row: Row) -> rusqlite::Result
     let fits = match inserted {
         Ok(_) => true,
         // A row that found no room has nothing wrong with it.
-        Err(error) if tx.is_autocommit() || super::is_disk_full(&error) => return Err(error),
+        Err(error) if tx.is_autocommit() || crate::db::is_disk_full(&error) => return Err(error),
         Err(_) => {
             tx.prepare_cached("rollback to row")?.execute([])?;
             false
@@ -249,6 +249,6 @@ mod tests {
         assert!(insert(&tx, &table, row(Value::Text("a".into()))).unwrap());
         tx.query_row("pragma max_page_count = 3", [], |_| Ok(())).unwrap();
         let full = insert(&tx, &table, row(Value::Text("a".repeat(100_000)))).unwrap_err();
-        assert!(crate::repair::is_disk_full(&full), "{full}");
+        assert!(crate::db::is_disk_full(&full), "{full}");
     }
 }

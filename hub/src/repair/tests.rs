@@ -6,7 +6,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rusqlite::Connection;
-use serde_json::json;
 use yingxue_sync_core::blob::{Bitmap, Manifest};
 use yingxue_sync_core::id::{BlobId, DocId};
 use yingxue_sync_core::rng::Rng;
@@ -19,6 +18,9 @@ use crate::config::Config;
 use crate::db::Db;
 use crate::snapshots;
 use crate::store::{Store, blobs};
+
+mod starts;
+mod stranded;
 
 const PAGE: usize = 4096;
 const LESSON: DocId = DocId([1; 16]);
@@ -430,75 +432,4 @@ async fn a_repair_that_was_cut_after_its_last_step_is_over() {
     assert_eq!(before_start(dir).unwrap(), Some(report));
     assert_eq!(fs::read(dir.join("hub.sqlite")).unwrap(), bytes, "it is not made again");
     assert!(!places.job().exists());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_login_that_was_ended_and_a_user_who_was_removed_do_not_come_back() {
-    let template = template(true).await;
-    let dir = tempfile::tempdir().unwrap();
-    copy_folder(template.dir.path(), dir.path());
-    check::want(dir.path(), "a test").unwrap();
-    let report = before_start(dir.path()).unwrap().unwrap();
-    assert!(report.are_accounts_whole, "{report:?}");
-    let db = open(dir.path());
-    assert_eq!(db.read_blocking(users).unwrap(), template.users);
-    assert!(template.users.iter().all(|user| user[0] != "teacher007"));
-    let count = "select count(*) from sessions";
-    let sessions: u64 = db.read_blocking(|db| db.query_row(count, [], |row| row.get(0))).unwrap();
-    assert_eq!(sessions, 1, "the administrator's");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_keeper_goes_back_to_a_copy_and_no_entry_is_lost() {
-    let template = template(true).await;
-    let dir = template.dir.path();
-    let copy = snapshots::list(dir)[0].path.clone();
-    let name = copy.file_name().unwrap().to_str().unwrap().to_owned();
-    let whole = fs::read(&copy).unwrap();
-    let mut rotten = whole.clone();
-    rotten[PAGE + 7] ^= 1;
-    fs::write(&copy, rotten).unwrap();
-    for useless in ["none.sqlite", &name] {
-        assert!(super::restore(dir, "a test", Some(useless.to_owned())).is_err());
-        assert_eq!(open(dir).read_blocking(entries).unwrap(), template.entries, "nothing moved");
-    }
-    fs::write(&copy, whole).unwrap();
-    super::restore(dir, "a test", Some(name)).unwrap();
-    let db = open(dir);
-    assert_eq!(db.read_blocking(entries).unwrap(), template.entries);
-    let back = db.read_blocking(users).unwrap();
-    assert!(back.iter().any(|user| user[0] == "teacher007"), "as old as the copy");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn damage_that_shows_while_the_hub_runs_stops_every_write_and_is_said() {
-    let (hub, admin) = TrialHub::start_set_up().await;
-    let mut noticed = hub.app.db.watch_damage();
-    tokio::task::spawn_blocking(a_statement_notices_damage).await.unwrap();
-    assert!(noticed.borrow_and_update().is_none(), "another database's damage is not this one's");
-    hub.app.db.report_damage("a test".to_owned());
-    let body = json!({"login": "li", "name": "li", "role": "teacher", "password": "snow-light"});
-    assert_eq!(hub.post("/api/v1/users", &admin, body).await.outcome(), "500 internal");
-    assert!(noticed.has_changed().unwrap());
-}
-
-fn a_statement_notices_damage() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("hub.sqlite");
-    let db = Db::open(&path).unwrap();
-    let fill = "insert into night_warnings values ('d', 's', '', '', '', 0, 0)";
-    db.write_blocking(move |tx| tx.execute(fill, [])).unwrap();
-    let other = Connection::open(&path).unwrap();
-    other.query_row("pragma wal_checkpoint(truncate)", [], |_| Ok(())).unwrap();
-    let root = "select rootpage from sqlite_schema where name = 'night_warnings'";
-    let root: usize = other.query_row(root, [], |row| row.get(0)).unwrap();
-    let mut bytes = fs::read(&path).unwrap();
-    bytes[(root - 1) * PAGE..root * PAGE].fill(0);
-    fs::write(&path, bytes).unwrap();
-    let count = "select count(*) from night_warnings";
-    let error = db.read_blocking(|db| db.query_row(count, [], |row| row.get::<_, i64>(0)));
-    assert!(error.is_err(), "{error:?}");
-    assert!(db.watch_damage().borrow().is_some());
-    let refused = db.write_blocking(|tx| tx.execute("delete from pins", [])).unwrap_err();
-    assert!(refused.to_string().contains("damaged"), "{refused}");
 }
