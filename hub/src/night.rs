@@ -18,6 +18,7 @@ use crate::problem::{ApiError, Body, Problem};
 
 pub mod clock;
 pub mod courier_list;
+pub mod fresh;
 pub mod lesson;
 pub mod links;
 pub mod map;
@@ -129,6 +130,13 @@ pub async fn run(app: App) {
         }
         if round % LOOKS_A_ROUND == 0 {
             let at = overview::Moment::now(&app);
+            let bell = app.clone();
+            let read = move || fresh::before_the_bell(&bell, now_ms());
+            match tokio::task::spawn_blocking(read).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!(%error, "the next lessons cannot be read again"),
+                Err(error) => tracing::error!(%error, "the next lessons are not read again"),
+            }
             let done = warnings::warn(&app, &at).await;
             let clock = std::time::Instant::now();
             if let Err(error) = done.and(reports.tell(&app, &at, clock).await) {

@@ -165,4 +165,4 @@ fn journal(db: &Connection, auditor: &Auditor<'_>, head_seq: u64) -> rusqlite::R
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

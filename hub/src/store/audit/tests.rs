@@ -18,7 +18,7 @@ fn key(n: u8) -> SigningKey {
     SigningKey::from_bytes(&[n; 32])
 }
 
-fn hub(n: u8) -> HubId {
+pub(crate) fn hub(n: u8) -> HubId {
     HubId(key(n).verifying_key().to_bytes())
 }
 
@@ -28,13 +28,13 @@ fn lessons() -> CollectionId {
 
 /// An alliance of `hubs` schools on the disk of the first, each with `count` entries, and what
 /// the others have signed of all but the last of them.
-struct Filled {
+pub(crate) struct Filled {
     folder: tempfile::TempDir,
     alliance: AllianceId,
 }
 
 impl Filled {
-    fn new(hubs: u8, count: u64) -> Self {
+    pub(crate) fn new(hubs: u8, count: u64) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let db = Db::open(&folder.path().join("hub.sqlite")).unwrap();
         let member = |n: u8| Member {
@@ -116,12 +116,17 @@ impl Filled {
         StatementRecord { statement, slot, received_at_wall_ms: at_wall_ms + 1, bytes }
     }
 
+    /// Where the database is.
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
     fn read(&self, depth: Depth) -> Journals {
         read(&self.folder.path().join("hub.sqlite"), depth).unwrap().unwrap()
     }
 
     /// Changes the database as somebody does who has the disk in hand.
-    fn meddle(&self, sql: &str) {
+    pub(crate) fn meddle(&self, sql: &str) {
         let db = Connection::open(self.folder.path().join("hub.sqlite")).unwrap();
         db.busy_timeout(Duration::from_secs(5)).unwrap();
         assert!(db.execute(sql, params![]).unwrap() > 0, "{sql}");

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::draft::{Draft, Place};
 use super::grid;
 use super::layout::{Found, Layout, Mapping};
-use super::table::{Row, Table};
+use super::table::{Joined, Row, Table};
 use super::words::{self, Field};
 use crate::timetable::check::PERIODS_MAX;
 
@@ -152,19 +152,13 @@ fn block(
     let (mut grade, mut class) = (String::new(), String::new());
     let mut lines: Vec<Line<'_>> = Vec::new();
     for row in table.rows.get(rows).unwrap_or_default() {
-        let cells: BTreeMap<usize, String> = lessons_of(row, found);
+        let joined = Joined::new(row, |column| day_of(found, column).is_some());
         let named = text(row, Field::Class);
         if let Some(last) = lines.last_mut()
             && named.is_empty()
-            && row.sheet == last.row.sheet
-            && row.number == last.last_number + 1
+            && last.joined.is_above(row)
         {
-            // The class goes on: teachers below the subjects.
-            last.last_number = row.number;
-            for (column, more) in cells {
-                let known = last.cells.entry(column).or_default();
-                *known = format!("{known}\n{more}");
-            }
+            last.joined.join(joined);
             continue;
         }
         let said = text(row, Field::Grade);
@@ -174,10 +168,10 @@ fn block(
         if !named.is_empty() {
             class = name_of(&named, &grade);
         }
-        if !cells.is_empty() {
+        if !joined.cells.is_empty() {
             let pupils = words::plain(&text(row, Field::Pupils)).parse().unwrap_or(0);
             let class = class_of(&class, row, mapping, draft);
-            lines.push(Line { row, last_number: row.number, class, pupils, cells });
+            lines.push(Line { joined, class, pupils });
         }
     }
     for line in &lines {
@@ -187,33 +181,27 @@ fn block(
 
 /// The rows of one class.
 struct Line<'a> {
-    row: &'a Row,
-    last_number: u32,
+    joined: Joined<'a>,
     class: String,
     pupils: u32,
-    cells: BTreeMap<usize, String>,
 }
 
-fn lessons_of(row: &Row, found: &Found) -> BTreeMap<usize, String> {
-    let is_lesson = |column: &usize| {
-        found.fields.get(*column).copied().flatten().and_then(Field::day).is_some()
-    };
-    let cells = row.cells.iter().enumerate().filter(|(column, _)| is_lesson(column));
-    cells.filter(|(_, text)| !text.is_empty()).map(|(c, text)| (c, text.clone())).collect()
+fn day_of(found: &Found, column: usize) -> Option<u8> {
+    found.fields.get(column).copied().flatten().and_then(Field::day)
 }
 
 fn take(line: &Line<'_>, found: &Found, draft: &mut Draft) {
     let pupils = line.pupils.min(crate::timetable::check::PUPILS_MAX);
     draft.class(&line.class, words::grade_of(&line.class).unwrap_or_default(), pupils);
-    for (column, text) in &line.cells {
-        let at = Place { sheet: &line.row.sheet, row: line.row.number, column: Some(*column) };
-        let said = found.fields.get(*column).copied().flatten().and_then(Field::day);
+    let row = line.joined.row;
+    for (column, text) in &line.joined.cells {
+        let at = Place { sheet: &row.sheet, row: row.number, column: Some(*column) };
         let Some((_, period)) = found.head.lessons.get(column).copied() else {
             let what = "nothing says which period the column is; its lessons are left out";
             draft.tell(at, "bad_period", what, text);
             continue;
         };
-        if let Some(day) = said {
+        if let Some(day) = day_of(found, *column) {
             grid::take(draft, at, &line.class, day, &[period], text);
         }
     }

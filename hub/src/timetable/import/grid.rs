@@ -1,11 +1,9 @@
 //! Tables whose columns are weekdays, or classes, and whose rows are periods. One file may have
 //! several of them, below each other or on sheets: one a class.
 
-use std::collections::BTreeMap;
-
 use super::draft::{Draft, DraftSlot, ModeWord, Place};
 use super::layout::{self, Found, Mapping, fields};
-use super::table::{Row, Table};
+use super::table::{Joined, Row, Table};
 use super::words::{self, Field};
 use crate::timetable::check::PERIODS_MAX;
 use crate::timetable::term::Mode;
@@ -38,11 +36,9 @@ fn is_header(table: &Table, row: usize) -> bool {
 
 /// A row of a grid, and those below it that only go on.
 struct Line<'a> {
-    row: &'a Row,
-    last_number: u32,
+    joined: Joined<'a>,
     label: String,
     weekday: String,
-    cells: BTreeMap<usize, String>,
 }
 
 fn block(
@@ -58,7 +54,8 @@ fn block(
     let numbers = numbers(&lines);
     let class = class_of(table, header, mapping);
     for (line, numbers) in lines.iter().zip(numbers) {
-        let at = |column| Place { sheet: &line.row.sheet, row: line.row.number, column };
+        let row = line.joined.row;
+        let at = |column| Place { sheet: &row.sheet, row: row.number, column };
         if numbers.iter().any(|no| usize::from(*no) > PERIODS_MAX) {
             let what = "a day has at most 20 periods; the row is left out";
             draft.tell(at(None), "bad_period", what, &line.label);
@@ -67,7 +64,7 @@ fn block(
         if let ([no], Some(times)) = (numbers.as_slice(), words::times(&line.label)) {
             draft.times.entry(*no).or_insert(times);
         }
-        for (column, text) in &line.cells {
+        for (column, text) in &line.joined.cells {
             let field = found.fields.get(*column).copied().flatten();
             let weekday = field.and_then(Field::day).or_else(|| words::weekday(&line.weekday));
             let Some(weekday) = weekday else {
@@ -120,8 +117,8 @@ pub(super) fn take(
 
 /// Joins rows that go on: a teacher below the subject, where only the first row has a label.
 fn lines<'a>(rows: &'a [Row], found: &Found) -> Vec<Line<'a>> {
-    let is_lessons = |column: &usize| {
-        let field = found.fields.get(*column).copied().flatten();
+    let is_lessons = |column: usize| {
+        let field = found.fields.get(column).copied().flatten();
         field.is_some_and(|field| field.day().is_some() || field == Field::Lessons)
     };
     let mut lines: Vec<Line<'a>> = Vec::new();
@@ -129,26 +126,19 @@ fn lines<'a>(rows: &'a [Row], found: &Found) -> Vec<Line<'a>> {
     for row in rows {
         let text = |field| found.column(field).map_or("", |column| row.cell(column));
         let label = [Field::Period, Field::Start, Field::End].map(text).join(" ").trim().to_owned();
-        let cells = row.cells.iter().enumerate().filter(|(_, text)| !text.is_empty());
-        let cells = cells.filter(|(column, _)| is_lessons(column));
-        let cells: BTreeMap<usize, String> = cells.map(|(c, text)| (c, text.clone())).collect();
+        let joined = Joined::new(row, is_lessons);
         let said = text(Field::Weekday);
         if !said.is_empty() {
             said.clone_into(&mut weekday);
         }
         if let Some(last) = lines.last_mut()
             && label.is_empty()
-            && row.sheet == last.row.sheet
-            && row.number == last.last_number + 1
+            && last.joined.is_above(row)
         {
-            last.last_number = row.number;
-            for (column, text) in cells {
-                let known = last.cells.entry(column).or_default();
-                *known = format!("{known}\n{text}");
-            }
+            last.joined.join(joined);
         } else if !label.is_empty() {
             let weekday = weekday.clone();
-            lines.push(Line { row, last_number: row.number, label, weekday, cells });
+            lines.push(Line { joined, label, weekday });
         }
     }
     lines

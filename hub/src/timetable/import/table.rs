@@ -1,5 +1,7 @@
 //! Cells of a file, as texts, within bounds.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// Most cells of a file that are looked at: 60 classes of 50 lessons with six columns each.
@@ -37,6 +39,41 @@ impl Row {
     /// Gives a cell's text, empty if the row is not that long.
     pub fn cell(&self, column: usize) -> &str {
         self.cells.get(column).map_or("", String::as_str)
+    }
+}
+
+/// Rows that say one thing: the first, and those right below it that only go on with its cells,
+/// such as teachers below their subjects.
+#[derive(Debug)]
+pub(super) struct Joined<'a> {
+    /// The first.
+    pub row: &'a Row,
+    /// What their cells say together, by column.
+    pub cells: BTreeMap<usize, String>,
+    last_number: u32,
+}
+
+impl<'a> Joined<'a> {
+    /// Begins with a row, and those of its cells that `is_wanted` names by their columns.
+    pub fn new(row: &'a Row, is_wanted: impl Fn(usize) -> bool) -> Self {
+        let cells = row.cells.iter().enumerate();
+        let cells = cells.filter(|(column, text)| !text.is_empty() && is_wanted(*column));
+        let cells = cells.map(|(column, text)| (column, text.clone())).collect();
+        Self { row, cells, last_number: row.number }
+    }
+
+    /// Says whether a row lies right below.
+    pub fn is_above(&self, row: &Row) -> bool {
+        row.sheet == self.row.sheet && row.number == self.last_number + 1
+    }
+
+    /// Takes what goes on.
+    pub fn join(&mut self, more: Self) {
+        self.last_number = more.last_number;
+        for (column, text) in more.cells {
+            let known = self.cells.entry(column).or_default();
+            *known = format!("{known}\n{text}");
+        }
     }
 }
 
