@@ -1,30 +1,22 @@
-import { join } from 'node:path';
 import { expect, test, type Page } from '@playwright/test';
-import type { Invitation, LessonPage } from '../src/lib/api/types';
+import type { LessonPage } from '../src/lib/api/types';
 import { look, seeInBothLanguages } from './looking';
-import { RunningHub } from './serving';
-
-const WHO = { name: '李校长', login: 'li.head', password: 'snow-light-9' };
-/** Half a minute of pictures, on a machine that may be busy. */
-const CARRY_MS_MAX = 120_000;
+import { CARRY_MS_MAX, School } from './schools';
 
 test.describe.configure({ mode: 'serial' });
-let lead: RunningHub;
-let rural: RunningHub;
+let lead: School;
+let rural: School;
 let there: Page;
 let here: Page;
 let parcel: string;
 
 test.beforeAll(async ({ browser }) => {
-  lead = await RunningHub.start();
-  rural = await RunningHub.start();
-  there = await (await browser.newContext()).newPage();
-  here = await (await browser.newContext()).newPage();
-  await post(there, lead, 'setup', { code: lead.code(), school: '泉州市实验小学', ...WHO });
-  await post(there, lead, 'alliance', { name: '山海联盟' });
-  const { text } = await post<Invitation>(there, lead, 'alliance/invitations', { valid_hours: 1 });
-  await post(here, rural, 'setup', { code: rural.code(), school: '青石镇中心小学', ...WHO });
-  await post(here, rural, 'alliance/join', { invitation: text });
+  lead = await School.start(browser, '泉州市实验小学');
+  rural = await School.start(browser, '青石镇中心小学');
+  ({ page: there } = lead);
+  ({ page: here } = rural);
+  await lead.found('山海联盟');
+  await rural.join(lead);
 });
 test.afterAll(async () => {
   await rural?.stop();
@@ -33,28 +25,23 @@ test.afterAll(async () => {
 
 test('what a school lacks is exported for the browser', async () => {
   // While the rural school is off, a lesson is made that it does not have.
-  await rural.pause();
-  lead.add(lead.slides('水的循环.mkv'), '水的循环');
-  await there.goto(`${lead.url}/courier`);
+  await rural.hub.pause();
+  lead.hub.add(lead.hub.slides('水的循环.mkv'), '水的循环');
+  await lead.open('/courier');
   await expect(there.getByText('还缺 1 节课')).toBeVisible();
   await seeInBothLanguages(there, 'courier-export');
-  await there.getByLabel('插在我的电脑上').first().check();
   await there.getByRole('button', { name: /^导出给/ }).click();
   const file = there.getByRole('link', { name: '下载' });
   await expect(file).toBeVisible({ timeout: CARRY_MS_MAX });
   await seeInBothLanguages(there, 'courier-exported');
-  const arriving = there.waitForEvent('download');
-  await file.click();
-  const download = await arriving;
-  expect(download.suggestedFilename()).toMatch(/\.yxc$/);
-  parcel = join(lead.folder, download.suggestedFilename());
-  await download.saveAs(parcel);
+  parcel = await lead.download(file);
+  expect(parcel).toMatch(/\.yxc$/);
 });
 
 test('it is imported at the school, and the lesson can be taught', async () => {
-  await lead.pause();
-  await rural.resume();
-  await here.goto(`${rural.url}/courier`);
+  await lead.hub.pause();
+  await rural.hub.resume();
+  await rural.open('/courier');
   await here.getByRole('button', { name: /^2 导入/ }).click();
   await seeInBothLanguages(here, 'courier-import');
   await here.locator('input[type=file]').setInputFiles(parcel);
@@ -62,7 +49,7 @@ test('it is imported at the school, and the lesson can be taught', async () => {
     timeout: CARRY_MS_MAX,
   });
   await seeInBothLanguages(here, 'courier-imported');
-  const { items } = await ask<LessonPage>(here, rural, 'lessons');
+  const { items } = await rural.ask<LessonPage>('lessons');
   expect(items.map((one) => [one.title, one.readiness.state])).toEqual([['水的循环', 'ready']]);
 });
 
@@ -80,13 +67,3 @@ test('the same file again is no mistake, and another file is refused in words', 
   await look(here, 'courier-refused');
   await expect(told).not.toContainText('收到 1 节课');
 });
-
-async function post<Answer>(page: Page, hub: RunningHub, path: string, data: object) {
-  const answer = await page.request.post(`${hub.url}/api/v1/${path}`, { data });
-  expect(answer.ok(), path).toBe(true);
-  return (await answer.json()) as Answer;
-}
-
-async function ask<Answer>(page: Page, hub: RunningHub, path: string): Promise<Answer> {
-  return (await (await page.request.get(`${hub.url}/api/v1/${path}`)).json()) as Answer;
-}

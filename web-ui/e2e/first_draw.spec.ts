@@ -1,8 +1,8 @@
 import { expect, test, type Page } from '@playwright/test';
 import { logIn } from './looking';
-import { RunningHub } from './serving';
+import { HEAD, School } from './schools';
+import type { RunningHub } from './serving';
 
-const ADMIN = { name: '李校长', login: 'li.head', password: 'snow-light-9' };
 /** Longer than a page needs to draw itself. */
 const SLOW_MS = 1_500;
 
@@ -20,19 +20,16 @@ const COUNT = () => {
 };
 
 test.describe.configure({ mode: 'serial' });
+let school: School;
 let running: RunningHub;
 let page: Page;
 
 test.beforeAll(async ({ browser }) => {
-  running = await RunningHub.start();
-  page = await (await browser.newContext()).newPage();
-  const post = async (path: string, data: object) =>
-    expect((await page.request.post(`${running.url}/api/v1/${path}`, { data })).ok()).toBe(true);
-  await post('setup', { code: running.code(), school: '青石镇中心小学', ...ADMIN });
-  await post('alliance', { name: '青石联盟' });
+  school = await School.alone(browser);
+  ({ hub: running, page } = school);
   await page.addInitScript(COUNT);
 });
-test.afterAll(async () => running?.stop());
+test.afterAll(async () => school?.stop());
 
 const drawn = (of: Page) =>
   of.evaluate(() => (globalThis as unknown as { drawn: number }).drawn);
@@ -64,7 +61,7 @@ test('a page that asks for a login first is drawn once after it', async ({ brows
   const visitor = await (await browser.newContext()).newPage();
   await visitor.addInitScript(COUNT);
   await visitor.goto(`${running.url}/upload`);
-  await logIn(visitor, ADMIN);
+  await logIn(visitor, HEAD);
   await visitor.locator('input[type=file]').waitFor({ state: 'attached' });
   await visitor.waitForLoadState('networkidle');
   expect(await drawn(visitor)).toBe(1);

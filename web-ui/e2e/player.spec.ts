@@ -1,27 +1,24 @@
 import { expect, test, type Page } from '@playwright/test';
 import type { LessonDetail, LessonPage } from '../src/lib/api/types';
 import { expectPlaying, look, played, seeInBothLanguages } from './looking';
-import { RunningHub } from './serving';
+import { School } from './schools';
+import type { RunningHub } from './serving';
 
-const ADMIN = { name: '李校长', login: 'li.head', password: 'snow-light-9' };
 
 test.describe.configure({ mode: 'serial' });
+let school: School;
 let running: RunningHub;
 let page: Page;
 let lesson: LessonDetail;
 
 test.beforeAll(async ({ browser }) => {
-  running = await RunningHub.start();
-  page = await (await browser.newContext()).newPage();
-  const send = async (path: string, data: object) =>
-    expect((await page.request.post(`${running.url}/api/v1/${path}`, { data })).ok()).toBe(true);
-  await send('setup', { code: running.code(), school: '青石镇中心小学', ...ADMIN });
-  await send('alliance', { name: '青石联盟' });
+  school = await School.alone(browser);
+  ({ hub: running, page } = school);
   running.add(running.slides('水的循环.mkv'), '水的循环');
-  const { items } = await ask<LessonPage>('lessons');
-  lesson = await ask<LessonDetail>(`lessons/${items[0]?.id}`);
+  const { items } = await school.ask<LessonPage>('lessons');
+  lesson = await school.ask<LessonDetail>(`lessons/${items[0]?.id}`);
 });
-test.afterAll(async () => running?.stop());
+test.afterAll(async () => school?.stop());
 test.beforeEach(async () => {
   await page.goto(`${running.url}/lessons/${lesson.id}`);
   await page.getByTestId('tier').selectOption('t0');
@@ -158,10 +155,6 @@ test('what is not here is shown on the bar and told in words', async () => {
   await expect(page.getByText('这一段还没有传到本校')).toBeVisible();
   await expect(page.locator('[data-gap]').first()).toBeVisible();
 });
-
-async function ask<T>(path: string): Promise<T> {
-  return (await (await page.request.get(`${running.url}/api/v1/${path}`)).json()) as T;
-}
 
 /** Goes to a place by the bar, and leaves the keys to the page again. */
 async function seek(at_s: number) {

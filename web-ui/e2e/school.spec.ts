@@ -3,9 +3,9 @@ import type { Night } from '../src/lib/api/night';
 import type { Changed, Term, TimetableDay } from '../src/lib/api/timetable';
 import type { LessonPage } from '../src/lib/api/types';
 import { logIn, look, seeInBothLanguages } from './looking';
-import { RunningHub } from './serving';
+import { HEAD, School } from './schools';
+import type { RunningHub } from './serving';
 
-const ADMIN = { name: '李校长', login: 'li.head', password: 'snow-light-9' };
 /** Five lessons; one of them in no period. */
 const CSV = `星期,节次,班级,课程,任课教师,单双周
 周一,1,四(2)班,数学,张老师,
@@ -19,22 +19,19 @@ const CSV = `星期,节次,班级,课程,任课教师,单双周
 const ROWS_OF_CLASSES = '../hub/src/timetable/import/fixtures/rows-of-classes.xlsx';
 
 test.describe.configure({ mode: 'serial' });
+let school: School;
 let running: RunningHub;
 let page: Page;
 let today: string;
 let weekday: number;
 
 test.beforeAll(async ({ browser }) => {
-  running = await RunningHub.start();
-  page = await (await browser.newContext()).newPage();
-  const post = async (path: string, data: object) =>
-    expect((await page.request.post(`${running.url}/api/v1/${path}`, { data })).ok()).toBe(true);
-  await post('setup', { code: running.code(), school: '青石镇中心小学', ...ADMIN });
-  await post('alliance', { name: '青石联盟' });
+  school = await School.alone(browser);
+  ({ hub: running, page } = school);
   running.add(running.slides('水的循环.mkv'), '水的循环');
-  ({ date: today, weekday } = await ask<TimetableDay>('timetable/day'));
+  ({ date: today, weekday } = await school.ask<TimetableDay>('timetable/day'));
 });
-test.afterAll(async () => running?.stop());
+test.afterAll(async () => school?.stop());
 
 test('a timetable is begun by hand', async () => {
   await page.goto(`${running.url}/timetable`);
@@ -96,7 +93,7 @@ test('what cannot be is refused in words, and two lessons at once are told', asy
   await expect(form.getByRole('alert')).toBeVisible();
   await form.getByRole('button', { name: '取消' }).click();
 
-  const { term } = await ask<{ term: Term }>('timetable');
+  const { term } = await school.ask<{ term: Term }>('timetable');
   const [slot] = term.slots;
   const twin = { ...slot, id: 'twin', subject: 'music', mode: 'local', source: { kind: 'none' } };
   const path = `${running.url}/api/v1/timetable/terms/${term.id}/slots/twin`;
@@ -155,7 +152,7 @@ test('who is not logged in sees the day and the night, and logs in for the rest'
 
   await visitor.goto(`${running.url}/today`);
   await visitor.getByRole('link', { name: '水的循环' }).first().click();
-  await logIn(visitor, ADMIN);
+  await logIn(visitor, HEAD);
   await expect(visitor.getByRole('heading', { level: 1, name: '水的循环' })).toBeVisible();
 });
 
@@ -167,7 +164,7 @@ test('the day stands on the home page, and the night answers to its buttons', as
   await seeInBothLanguages(page, 'today');
 
   await page.goto(`${running.url}/tonight`);
-  const night = await ask<Night>('night');
+  const night = await school.ask<Night>('night');
   await expect(page.getByText(night.number_for_support)).toBeVisible();
   await page.getByRole('button', { name: '查看原因' }).click();
   await expect(page.locator('[data-plan]')).toBeVisible();
@@ -175,10 +172,10 @@ test('the day stands on the home page, and the night answers to its buttons', as
   await page.getByRole('button', { name: '暂停到…' }).click();
   await page.getByRole('dialog').getByRole('button', { name: /^到 / }).first().click();
   await expect(page.getByText('自动继续')).toBeVisible();
-  expect((await ask<Night>('night')).paused_until).not.toBeNull();
+  expect((await school.ask<Night>('night')).paused_until).not.toBeNull();
   await look(page, 'tonight-paused');
   await page.getByRole('button', { name: '撤销' }).click();
-  await expect.poll(async () => (await ask<Night>('night')).paused_until).toBeNull();
+  await expect.poll(async () => (await school.ask<Night>('night')).paused_until).toBeNull();
 });
 
 test("a school's own file is read, matched, applied and undone", async () => {
@@ -197,7 +194,7 @@ test("a school's own file is read, matched, applied and undone", async () => {
   await expect(page.getByRole('button', { name: /^导入/ })).toBeDisabled();
   await page.getByLabel('“班级”是什么').selectOption({ label: '班级' });
   await expect(preview).toHaveAttribute('data-preview', '4');
-  const before = (await ask<{ term: Term }>('timetable')).term.slots;
+  const before = (await school.ask<{ term: Term }>('timetable')).term.slots;
   await page.getByRole('button', { name: '导入 4 节课' }).click();
   await page.waitForURL('**/timetable');
   await expect.poll(async () => (await slots()).length).toBeGreaterThan(before.length);
@@ -241,7 +238,7 @@ test('a whole school in one sheet is read, with its headers in the row that is n
 
 test('a teacher changes the own lessons and no others', async ({ browser }) => {
   const zhang = { login: 'zhang', name: '张老师', role: 'teacher', password: 'snow-light-7' };
-  expect((await page.request.post(`${running.url}/api/v1/users`, { data: zhang })).ok()).toBe(true);
+  await school.post('users', zhang);
   const teacher = await (await browser.newContext()).newPage();
   await teacher.goto(`${running.url}/timetable`);
   await logIn(teacher, zhang);
@@ -282,7 +279,7 @@ test('a lesson is marked for now and for ever, and taken back, wherever it is na
   await page.locator('[data-pin=kept]').getByRole('button', { name: '一直保留' }).click();
   await expect(page.locator('[data-pin=none]')).toBeVisible();
   await look(page, 'lesson-pin');
-  expect((await ask<{ items: unknown[] }>('night/pins')).items).toEqual([]);
+  expect((await school.ask<{ items: unknown[] }>('night/pins')).items).toEqual([]);
 });
 
 test('a file that is no timetable is refused in words', async () => {
@@ -306,17 +303,13 @@ test('the map shows each school, as tiles and as a table', async () => {
   await seeInBothLanguages(page, 'map-table');
 });
 
-async function ask<Answer>(path: string): Promise<Answer> {
-  return (await (await page.request.get(`${running.url}/api/v1/${path}`)).json()) as Answer;
-}
-
 async function slots() {
-  return (await ask<{ term: Term }>('timetable')).term.slots;
+  return (await school.ask<{ term: Term }>('timetable')).term.slots;
 }
 
 /** Puts the lesson into today's first period, by the dialog: nothing has to be dragged. */
 async function addLesson() {
-  const { items } = await ask<LessonPage>('lessons');
+  const { items } = await school.ask<LessonPage>('lessons');
   await page.getByRole('button', { name: '在周一第 1 节加一节课' }).click();
   const form = page.getByRole('dialog');
   await form.getByLabel('星期').selectOption(String(weekday));

@@ -1,11 +1,15 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import {
+  closeSync,
   mkdtempSync,
+  openSync,
   readFileSync,
+  readSync,
   readdirSync,
   statSync,
   truncateSync,
   writeFileSync,
+  writeSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -45,12 +49,13 @@ export class RunningHub {
     private child: ChildProcess,
   ) {}
 
-  static async start(): Promise<RunningHub> {
+  /** Starts one; `more` is added to its configuration. */
+  static async start(more = ''): Promise<RunningHub> {
     const folder = mkdtempSync(join(tmpdir(), 'yingxue-serve-'));
     const port = await freePorts(2);
     const listen = `127.0.0.1:${port}`;
     const config = join(folder, 'hub.toml');
-    writeFileSync(config, `[sync]\nlisten = ["/ip4/127.0.0.1/tcp/${port + 1}"]\n`);
+    writeFileSync(config, `[sync]\nlisten = ["/ip4/127.0.0.1/tcp/${port + 1}"]\n${more}`);
     const args = ['serve', '--data', join(folder, 'hub'), '--listen', listen, '--config', config];
     const hub = new RunningHub(`http://${listen}`, folder, args, begin(args));
     try {
@@ -136,13 +141,30 @@ export class RunningHub {
   /** Cuts the files of blobs to a part while the hub is down, as a disk that rots would. */
   async cut(blob_ids: readonly string[], part: number): Promise<void> {
     await end(this.child);
-    const files = readdirSync(this.folder, { recursive: true, encoding: 'utf8' });
-    for (const blob_id of blob_ids) {
-      const named = files.filter((one) => one.includes(blob_id));
-      const path = named.map((one) => join(this.folder, one)).find((one) => statSync(one).isFile());
-      if (!path) throw new Error(`The hub has no file of the blob ${blob_id}.`);
+    for (const path of blob_ids.map((blob_id) => this.#file(blob_id))) {
       truncateSync(path, Math.floor(statSync(path).size * part));
     }
+    await this.resume();
+  }
+
+  /** Flips a bit in the middle of the file of a blob, while the hub runs and nobody looks. */
+  rot(blob_id: string): void {
+    const path = this.#file(blob_id);
+    const file = openSync(path, 'r+');
+    const [at, byte] = [Math.floor(statSync(path).size / 2), Buffer.alloc(1)];
+    readSync(file, byte, 0, 1, at);
+    writeSync(file, Buffer.from([(byte[0] ?? 0) ^ 0x10]), 0, 1, at);
+    closeSync(file);
+  }
+
+  /** Zeroes the first page of the database and cuts its log off, as a failing disk would. */
+  async zeroDatabase(): Promise<void> {
+    await end(this.child);
+    const database = join(this.folder, 'hub', 'hub.sqlite');
+    const file = openSync(database, 'r+');
+    writeSync(file, Buffer.alloc(4096), 0, 4096, 0);
+    closeSync(file);
+    writeFileSync(`${database}-wal`, '');
     await this.resume();
   }
 
@@ -159,6 +181,14 @@ export class RunningHub {
 
   stop(): Promise<void> {
     return stop(this.child, this.folder);
+  }
+
+  #file(blob_id: string): string {
+    const files = readdirSync(this.folder, { recursive: true, encoding: 'utf8' });
+    const named = files.filter((one) => one.includes(blob_id));
+    const path = named.map((one) => join(this.folder, one)).find((one) => statSync(one).isFile());
+    if (!path) throw new Error(`The hub has no file of the blob ${blob_id}.`);
+    return path;
   }
 
   async #healthy(): Promise<void> {

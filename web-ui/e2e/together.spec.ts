@@ -1,29 +1,23 @@
 import { expect, test, type Page } from '@playwright/test';
 import { look, logIn, seeInBothLanguages } from './looking';
-import { RunningHub } from './serving';
+import { HEAD, School } from './schools';
+import type { RunningHub } from './serving';
 
 /** A few small pictures and seconds of sound, on a machine that may be busy with other work. */
 const IMPORT_MS_MAX = 600_000;
 
-const ADMIN = { login: 'li.head', password: 'snow-light-9' };
 const SRT = '1\n00:00:00,500 --> 00:00:02,000\n光合作用\n';
 
 test.describe.configure({ mode: 'serial' });
+let school: School;
 let running: RunningHub;
 let page: Page;
 
 test.beforeAll(async ({ browser }) => {
-  running = await RunningHub.start();
-  page = await (await browser.newContext()).newPage();
-  const set = { school: '青石镇中心小学', name: '李校长', code: running.code(), ...ADMIN };
-  const origin = { headers: { origin: running.url } };
-  const made = await page.request.post(`${running.url}/api/v1/setup`, { data: set, ...origin });
-  expect(made.ok()).toBe(true);
-  const name = { data: { name: '青石联盟' }, ...origin };
-  const founded = await page.request.post(`${running.url}/api/v1/alliance`, name);
-  expect(founded.ok()).toBe(true);
+  school = await School.alone(browser);
+  ({ hub: running, page } = school);
 });
-test.afterAll(async () => running?.stop());
+test.afterAll(async () => school?.stop());
 
 test('pictures and a sound become one lesson in the order that the teacher set', async () => {
   const files = [
@@ -119,7 +113,7 @@ async function open() {
   await page.goto(`${running.url}/upload`);
   const login = page.getByLabel('登录名');
   await login.or(page.getByRole('button', { name: '选择文件' })).first().waitFor();
-  if (await login.isVisible()) await logIn(page, ADMIN);
+  if (await login.isVisible()) await logIn(page, HEAD);
   await page.getByRole('button', { name: '选择文件' }).waitFor();
 }
 

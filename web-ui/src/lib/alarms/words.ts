@@ -4,7 +4,8 @@ import { moment } from '$lib/words/format';
 import { language } from '$lib/words/language.svelte';
 
 type Named = Record<
-  'school' | 'count' | 'witness' | 'snapshot' | 'waiting' | 'accounts' | 'files' | 'unknown',
+  | 'school' | 'count' | 'lost' | 'kept' | 'witness'
+  | 'snapshot' | 'waiting' | 'accounts' | 'files' | 'unknown',
   string
 >;
 type Words = (inputs: Named) => string;
@@ -27,6 +28,7 @@ export const WHAT: Record<string, Words> = {
   repaired: m.alarm_repaired,
   repaired_from_nothing: m.alarm_repaired_from_nothing,
   log_gone: m.alarm_log_gone,
+  stranded: m.alarm_stranded,
 };
 
 /** For each kind: its name, and what to do. */
@@ -63,6 +65,8 @@ function named(params: Alarm['params'], school: string | null): Named {
   return {
     school: school ?? m.our_school(),
     count: word('entries'),
+    lost: word('lost'),
+    kept: word('kept'),
     witness: word('witness'),
     snapshot,
     waiting: word('waiting'),

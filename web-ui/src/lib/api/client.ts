@@ -46,8 +46,9 @@ async function ask<T>(path: string, request: RequestInit): Promise<T> {
   }
   watcher?.reached();
   if (!answer.ok) throw await failure(answer);
-  if (answer.status === 204) return undefined as T;
-  return (await answer.json()) as T;
+  // What is begun and goes on by itself is answered without words too.
+  const text = await answer.text();
+  return (text === '' ? undefined : JSON.parse(text)) as T;
 }
 
 async function failure(answer: Response): Promise<Problem> {
@@ -98,6 +99,9 @@ export const hub = {
 
   lessons: (fields: LessonQuery) => get<api.LessonPage>(`/lessons${query(fields)}`),
   lesson: (lesson: string) => get<api.LessonDetail>(`/lessons/${id(lesson)}`),
+  /** Reads what a lesson is played from off the disk, before it is taught. */
+  beginLesson: (lesson: string) =>
+    send<{ is_checked: boolean }>('POST', `/lessons/${id(lesson)}/begin`),
   timeline: (lesson: string) => get<api.Timeline>(`/lessons/${id(lesson)}/timeline`),
   changeLesson: (lesson: string, body: LessonEdit) =>
     send<api.LessonDetail>('PATCH', `/lessons/${id(lesson)}`, body),

@@ -8,6 +8,8 @@ export interface NightSummary {
   ready: number;
   ready_at: number;
   not_ready: number;
+  /** Those that are being read off the disk just now, and count as nothing else. */
+  checking: number;
   downloading: number;
   expected_done_at: number | null;
   free_bytes: number;
@@ -125,7 +127,8 @@ function mapSchool(told: SchoolTold): MapSchool {
 
 /** The calls about tonight and tomorrow. */
 export const night = {
-  report: (date?: Day) => get<Night>(`/night${query({ date })}`),
+  /** With `check` its lessons are read off the disk, for somebody who opens the page. */
+  report: (date?: Day, check?: true) => get<Night>(`/night${query({ date, check })}`),
   syncNow: () => send<void>('POST', '/night/sync_now'),
   pause: (until: number) => send<void>('POST', '/night/pause', { until }),
   goOn: () => send<void>('DELETE', '/night/pause'),

@@ -147,7 +147,8 @@ export type Reason =
   | 'damaged'
   | 'deleted'
   | 'disk_full'
-  | 'no_contact';
+  | 'no_contact'
+  | 'disk_fails';
 
 export type NextStep =
   | 'none'
@@ -156,7 +157,8 @@ export type NextStep =
   | 'courier'
   | 'make_room'
   | 'reconnect'
-  | 'ask_lead';
+  | 'ask_lead'
+  | 'check_disk';
 
 export interface Forecast {
   complete_at: number | null;
@@ -176,6 +178,8 @@ export interface EntryReadiness {
   verified_bytes: number;
   total_bytes: number;
   checked_at: number | null;
+  /** It is being read off the disk just now: nothing is green before that is done. */
+  is_checking: boolean;
 }
 
 /** A lesson's place in the plan that the class follows. */
@@ -336,7 +340,9 @@ type Part = 'slots' | 'exceptions' | 'classes' | 'follows';
 export const timetable = {
   now: () =>
     get<TimetableNow>('/timetable'),
-  day: (date?: Day) => get<TimetableDay>(`/timetable/day${query({ date })}`),
+  /** With `check` its lessons are read off the disk, for somebody who opens the page. */
+  day: (date?: Day, check?: true) =>
+    get<TimetableDay>(`/timetable/day${query({ date, check })}`),
   week: (date: Day) => get<{ days: TimetableDay[] }>(`/timetable/week${query({ date })}`),
   addTerm: (body: TermFields) => send<Changed>('POST', '/timetable/terms', body),
   changeTerm: (term: string, body: Partial<TermFields>) =>

@@ -10,6 +10,9 @@ export interface Light {
   words: string;
 }
 
+/** What is being read off the disk is neither ready nor not. */
+export const CHECKING = (): Light => ({ kind: 'calm', icon: 'clock', words: m.checking_now() });
+
 /** The name of a tier; of the lowest, what this lesson has of sound and slides. */
 export function tierWords(tier: TierName, lesson?: Pick<LessonDetail, 'tracks'>): string {
   if (tier === 't0' && lesson) {

@@ -25,6 +25,7 @@ function night(summary: Partial<NightSummary>, rest: Partial<Night> = {}): Night
       ready: 14,
       ready_at: 0,
       not_ready: 2,
+      checking: 0,
       downloading: 2,
       expected_done_at: at(23, 2, 10),
       free_bytes: 112_000_000_000,

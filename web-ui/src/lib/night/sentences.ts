@@ -29,12 +29,13 @@ export function summaryWords(night: Night, language: string): string {
 }
 
 function counts(summary: NightSummary, language: string, now: number): string[] {
-  const { ready, ready_at, not_ready, downloading, expected_done_at } = summary;
+  const { ready, ready_at, not_ready, checking, downloading, expected_done_at } = summary;
   const left = Math.max(0, not_ready - downloading);
   const time = expected_done_at === null ? '' : moment(expected_done_at, language, now);
   return [
     ready > 0 ? m.night_ready({ count: ready }) : '',
     ready_at > 0 ? m.night_ready_at({ count: ready_at }) : '',
+    checking > 0 ? m.night_checking({ count: checking }) : '',
     downloading > 0 ? m.night_downloading({ count: downloading }) : '',
     left > 0 ? m.night_not_ready({ count: left }) : '',
     time ? m.night_done_by({ time }) : '',
@@ -45,13 +46,13 @@ const disk = (summary: NightSummary) => m.night_free({ free: bytes(summary.free_
 
 function ending({ summary, is_online }: Night, isEmpty: boolean): string {
   if (summary.needs_nothing) return m.nothing_to_do();
-  if (isEmpty) return '';
+  if (isEmpty || summary.checking > 0) return '';
   return is_online ? m.something_to_do() : m.night_offline();
 }
 
 /** How the whole looks: as bad as its worst part that somebody must see to. */
 export function nightKind({ summary, warnings }: Night): 'ok' | 'warn' | 'bad' | 'calm' {
-  if (summary.total === 0) return 'calm';
+  if (summary.total === 0 || summary.checking > 0) return 'calm';
   if (summary.ready === summary.total) return 'ok';
   return summary.needs_nothing && warnings.length === 0 ? 'calm' : 'warn';
 }

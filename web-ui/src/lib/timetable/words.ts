@@ -9,7 +9,7 @@ import type {
   Reason,
   Term,
 } from '$lib/api/timetable';
-import { type Light, tierWords } from '$lib/lessons/readiness';
+import { CHECKING, type Light, tierWords } from '$lib/lessons/readiness';
 import { m } from '$lib/paraglide/messages';
 import type { IconName } from '$lib/ui/icons';
 import { dayWords, weekdayWords } from './days';
@@ -32,6 +32,7 @@ const REASONS: Record<Reason, () => string> = {
   deleted: m.reason_deleted,
   disk_full: m.reason_disk_full,
   no_contact: m.reason_no_contact,
+  disk_fails: m.reason_disk_fails,
 };
 
 const NEXT_STEPS: Record<Exclude<NextStep, 'none'>, () => string> = {
@@ -41,6 +42,7 @@ const NEXT_STEPS: Record<Exclude<NextStep, 'none'>, () => string> = {
   make_room: m.step_make_room,
   reconnect: m.step_reconnect,
   ask_lead: m.step_ask_lead,
+  check_disk: m.step_check_disk,
 };
 
 export function reasonWords(reason: Reason | null): string {
@@ -52,8 +54,10 @@ export function nextStepWords(step: NextStep): string {
   return step === 'none' ? '' : (NEXT_STEPS[step]?.() ?? '');
 }
 
-/** The light of a timetabled lesson: green only when all that the school wants is verified. */
+/** The light of a timetabled lesson: green only when all that the school wants is verified, and
+ * nothing of it is being read again. */
 export function entryLight(readiness: EntryReadiness): Light {
+  if (readiness.is_checking) return CHECKING();
   if (readiness.state === 'ready') return { kind: 'ok', icon: 'check', words: m.ready() };
   if (readiness.state === 'ready_at') {
     const tier = readiness.tier ? tierWords(readiness.tier) : '';

@@ -69,6 +69,7 @@ export const PATHS = {
   up: 'M5 15l7-7 7 7',
   lower: 'M5 9l7 7 7-7',
   right: 'M9 5l7 7-7 7',
+  disk: 'M4 6h16v12H4zM4 14h16M16.500 16.100v0M13.500 16.100v0',
   key: 'M8 12.500a4 4 0 1 0 0 8 4 4 0 0 0 0-8zM11 13.5 20 4.500M16 8.500l3 3',
 };
 export type IconName = keyof typeof PATHS;
