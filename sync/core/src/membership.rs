@@ -12,6 +12,7 @@ use crate::event::{MemberView, MembershipView};
 use crate::id::{AllianceId, CollectionId, Hash, HubId};
 use crate::wire::{ADDRESS_BYTES_MAX, ADDRESSES_MAX};
 
+mod hand_over;
 pub mod invitation;
 
 /// Most hubs of an alliance; Sichuan's largest has 37.
@@ -356,18 +357,6 @@ impl Membership {
         }
     }
 
-    /// Gives the signed bytes of the epochs from the first hand-over on, for one who holds other
-    /// ones of the registrar before it.
-    pub fn bytes_handed_over(&self) -> Vec<Vec<u8>> {
-        self.bytes_from(self.contradicted_from(self.newest().epoch.n))
-    }
-
-    fn contradicted_from(&self, n: u64) -> u64 {
-        let is_before = |signed: &&SignedEpoch| signed.epoch.delegation_serial() == 0;
-        let handed_over = self.epochs.iter().take_while(is_before).count() as u64;
-        n.saturating_sub(CONTRADICTING_MAX).max(1).min(handed_over)
-    }
-
     /// Gives the hash of an epoch.
     pub fn hash_of(&self, n: u64) -> Option<Hash> {
         self.epochs.get(usize::try_from(n).ok()?).map(|signed| signed.hash)
@@ -413,25 +402,6 @@ impl Membership {
     /// Gives the number of an epoch that is here, byte for byte.
     pub fn number_of(&self, bytes: &[u8]) -> Option<u64> {
         self.epochs.iter().rev().find(|it| it.bytes == bytes).map(|it| it.epoch.n)
-    }
-
-    /// Counts the first of these epochs that are one history up to an epoch for which the root key
-    /// has delegated anew since ours: it vouches for those before it.
-    pub fn vouched(&self, epochs: &[Vec<u8>]) -> usize {
-        let serial = self.newest().epoch.delegation_serial();
-        let mut before: Option<Hash> = None;
-        for (at, bytes) in epochs.iter().enumerate() {
-            // The last one's signature stands for all that it follows.
-            let Some(epoch) = SignedEpoch::peek(bytes) else { return 0 };
-            if before.is_some_and(|hash| hash != epoch.prev_hash) {
-                return 0;
-            }
-            if epoch.delegation_serial() > serial {
-                return if SignedEpoch::decode(bytes).is_ok() { at + 1 } else { 0 };
-            }
-            before = Some(hash(bytes));
-        }
-        0
     }
 
     /// Adds an epoch that [`fits`](Self::fits) and is durable; those that it replaces go.
