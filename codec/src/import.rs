@@ -1,13 +1,16 @@
 //! A teacher's file becomes the tracks of a lesson.
 //!
-//! After the probe, `source` (where it is remuxed), `audio`, and `slides` with `thumbs` and then
-//! `video-360` are made side by side; a `source` that must be encoded, and `video-480`, follow.
+//! After the probe, `source` (where it is remuxed), `audio`, and `slides` with `thumbs` and what
+//! hardly moves of `video-360`, and then all of that, are made side by side; a `source` that must
+//! be encoded, and `video-480`, follow.
 //! Each finished track, each finished segment of `slides`, of a video track and of a picture that
 //! is encoded again, and each finished minute of `audio`, is durable in the work folder before it
 //! counts, and is found again when [`import`] is called with the same folder: a power cut costs at
 //! most one segment a worker, a minute of sound, and the current pass over the file where nothing
 //! is encoded. An import that was cut gives the same bytes as one that was not, save for a picture
-//! in `source` that was encoded again: its pictures and times are the same.
+//! in `source` that was encoded again: its pictures and times are the same. What encodes a video
+//! track is found out once, and kept to; a track whose encoder is gone, or another, when the import
+//! goes on is begun again.
 //!
 //! Segment boundaries are multiples of 4 s in the video tracks, and the nearest packet of 60 ms in
 //! `audio` (never more than 30 ms away). `source` that is remuxed has its own key frames, about
