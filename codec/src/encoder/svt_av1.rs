@@ -82,7 +82,9 @@ impl GopEncoder for SvtAv1 {
             // Measured on camera pictures; slides lose a little more.
             db_per_index: 0.047,
             step: INDICES_PER_STEP,
-            index_max: 252,
+            // A face in the corner of a lecture is as clear as at rav1e's floor, and letters are
+            // clearer.
+            index_max: 248,
             camera_start: 172,
         }
     }
@@ -122,12 +124,13 @@ fn arguments(format: &PictureFormat, quantizer: u8) -> Vec<OsString> {
     let half = INDICES_PER_STEP / 2;
     let step = (quantizer.saturating_add(half) / INDICES_PER_STEP).clamp(1, STEP_MAX);
     // One key frame a GOP, and no second one where the scene changes; one thread, as every worker
-    // has a child of its own.
+    // has a child of its own. Without its look ahead it takes 27 MB less, 2 % fewer bits on slides,
+    // and 2 % more on camera pictures.
     let interval = gop_frames + 1;
     let text = format!(
         "-nostdin -hide_banner -loglevel error -nostats -f rawvideo -pix_fmt yuv420p \
          -s {width}x{height} -r {frames}/{seconds} -i pipe:0 -c:v libsvtav1 -preset {PRESET} \
-         -crf {step} -g {interval} -svtav1-params lp=1:scd=0 \
+         -crf {step} -g {interval} -svtav1-params lp=1:scd=0:lookahead=0 \
          -colorspace bt709 -color_primaries bt709 -color_trc bt709 -color_range tv -f ivf pipe:1"
     );
     text.split_whitespace().map(Into::into).collect()
