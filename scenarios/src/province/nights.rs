@@ -10,7 +10,6 @@ use super::preset::{Preset, Tier};
 use super::report::{HourOfReadiness, Part, SentBytes, Unhealed};
 use crate::check;
 use crate::link::{Access, AccessLanes};
-use crate::store::SimStore;
 use crate::world::{Action, HubIndex, Scrutiny, World};
 
 mod luck;
@@ -24,11 +23,14 @@ const DAY_MS: u64 = 24 * HOUR_MS;
 const TICK_MS: u64 = 2 * MINUTE_MS;
 /// When the lessons of a day leave the simulated disks, after its 07:00.
 const EVICTED_AFTER_MS: u64 = 11 * HOUR_MS;
-/// Hours of a local day at which the lessons due next are read again: in the evening, so that
-/// there is a night for mending, and before the slip is printed.
-const REREAD_AT_MS: [u64; 2] = [20 * HOUR_MS, 6 * HOUR_MS + 50 * MINUTE_MS];
 /// When a school looks at its slip.
 const SLIP_AT_MS: u64 = 7 * HOUR_MS;
+/// When the lessons due next are read again, as hubs do: in the evening; in the morning, as soon
+/// as there is power, so that there is time for mending; and when the slip is shown.
+const EVENING_AT_MS: u64 = 20 * HOUR_MS;
+const MORNING_AT_MS: u64 = 5 * HOUR_MS;
+/// A reading of the evening is old in the morning.
+const READING_MS_MAX: u64 = 8 * HOUR_MS;
 /// How long everybody has, at the end, to get the edits of the others.
 const HEALING_MS: u64 = 2 * HOUR_MS;
 
@@ -77,6 +79,8 @@ struct Run<'a> {
     hubs: Vec<HubIndex>,
     lessons: Vec<Lesson>,
     couriers: Vec<sticks::Courier>,
+    /// When each hub last read the lessons that are taught next.
+    read_at_ms: Vec<u64>,
     part: Part,
 }
 
@@ -97,6 +101,7 @@ impl<'a> Run<'a> {
             hubs: Vec::new(),
             lessons: Vec::new(),
             couriers: Vec::new(),
+            read_at_ms: vec![0; alliance.receivers.len() + 1],
             part,
         }
     }
@@ -147,10 +152,12 @@ impl<'a> Run<'a> {
         self.evict_taught(now_ms);
         let time_ms = self.time_of_day(now_ms);
         let is_at = |at_ms: u64| (at_ms..at_ms + TICK_MS).contains(&time_ms);
-        if REREAD_AT_MS.into_iter().any(is_at) {
-            self.reread(now_ms);
-        }
-        if is_at(SLIP_AT_MS) {
+        if is_at(EVENING_AT_MS) {
+            self.reread(now_ms, 0);
+        } else if (MORNING_AT_MS..SLIP_AT_MS).contains(&time_ms) {
+            self.reread(now_ms, READING_MS_MAX);
+        } else if is_at(SLIP_AT_MS) {
+            self.reread(now_ms, 0);
             self.look_at_slips(now_ms);
         }
         if time_ms % HOUR_MS < TICK_MS {
@@ -258,19 +265,18 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Rereads what is taught next from every disk that has power.
-    fn reread(&mut self, now_ms: u64) {
+    /// Rereads what is taught next from every disk that has power and whose last reading is old.
+    fn reread(&mut self, now_ms: u64, older_ms: u64) {
         let day = now_ms..now_ms + DAY_MS;
         for (hub, receiver) in (1..).zip(&self.alliance.receivers) {
-            if !self.world.hubs[hub].is_on() {
+            let is_old = now_ms.saturating_sub(self.read_at_ms[hub]) >= older_ms;
+            if !self.world.hubs[hub].is_on() || !is_old {
                 continue;
             }
-            let store: &mut SimStore = &mut self.world.hubs[hub].store;
+            self.read_at_ms[hub] = now_ms;
             for lesson in &self.lessons {
                 if day.contains(&lesson.taught_at_ms) && lesson.is_for(receiver) {
-                    lesson.blobs.iter().for_each(|blob| {
-                        store.reread(blob);
-                    });
+                    lesson.blobs.iter().for_each(|blob| self.world.reread(hub, blob));
                 }
             }
         }

@@ -151,6 +151,11 @@ impl World {
     }
 
     /// Flips a bit of one piece, drawn by the seed, that a hub holds.
+    /// Reads a blob on a hub's disk again: pieces that rotted are gone then.
+    pub fn reread(&mut self, hub: HubIndex, blob: &BlobId) {
+        self.hubs[hub].store.reread(blob, &self.pool);
+    }
+
     pub(super) fn rot_something(&mut self, hub: HubIndex) {
         let held = |(blob, file): (&BlobId, &crate::disk::BlobFile)| {
             file.pieces.keys().map(|piece| (*blob, *piece)).collect::<Vec<_>>()

@@ -12,7 +12,7 @@ use crate::event::{EnvelopeRecord, JournalHead};
 use crate::id::{AllianceId, CollectionId, DocId, Hash, HubId};
 use crate::membership::Membership;
 use crate::pack;
-use crate::wire::byte_string;
+use crate::wire::byte_string::{self, Slice};
 
 pub mod revoked;
 
@@ -120,7 +120,8 @@ pub enum Verdict {
 impl Envelope {
     /// Packs raw changes into the payload.
     pub fn pack(changes: &[Vec<u8>]) -> Vec<u8> {
-        let plain = postcard::to_stdvec(changes).expect("bytes encode");
+        let in_one_go: Vec<Slice<'_>> = changes.iter().map(|bytes| Slice(bytes)).collect();
+        let plain = postcard::to_stdvec(&in_one_go).expect("bytes encode");
         pack::compress(&plain, 3)
     }
 
@@ -252,10 +253,15 @@ impl Journals {
         self.heads.get(collection)?.get(author).copied()
     }
 
-    /// Gives author and newest `seq` of each journal of a collection.
+    /// Gives author and newest `seq` of each journal of a collection, in order.
     pub fn vector(&self, collection: &CollectionId) -> Vec<(HubId, u64)> {
+        self.newest(collection).collect()
+    }
+
+    /// Goes through what [`vector`](Self::vector) gives.
+    pub fn newest(&self, collection: &CollectionId) -> impl Iterator<Item = (HubId, u64)> {
         let authors = self.heads.get(collection).into_iter().flatten();
-        authors.map(|(author, head)| (*author, head.seq)).collect()
+        authors.map(|(author, head)| (*author, head.seq))
     }
 
     /// Gives author, newest `seq` and its hash of one hub's journals in all collections.
@@ -417,8 +423,10 @@ fn check_actors(envelope: &Envelope, changes: &[Vec<u8>]) -> Result<(), Envelope
 fn unpack(payload: &[u8]) -> Result<Vec<Vec<u8>>, EnvelopeError> {
     let plain = pack::decompress(payload, CHANGES_BYTES_MAX)
         .ok_or(EnvelopeError::Malformed("the payload does not decompress to 4 MiB"))?;
-    match postcard::take_from_bytes::<Vec<Vec<u8>>>(&plain) {
-        Ok((changes, [])) if (1..=CHANGES_MAX).contains(&changes.len()) => Ok(changes),
+    match postcard::take_from_bytes::<Vec<Slice<'_>>>(&plain) {
+        Ok((changes, [])) if (1..=CHANGES_MAX).contains(&changes.len()) => {
+            Ok(changes.into_iter().map(|Slice(bytes)| bytes.to_vec()).collect())
+        }
         _ => Err(EnvelopeError::Malformed("a payload has 1 to 1,000 changes")),
     }
 }

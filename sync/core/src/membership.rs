@@ -293,11 +293,8 @@ impl SignedEpoch {
         if bytes.len() > EPOCH_BYTES_MAX || bytes.len() < SIGNATURE_BYTES {
             return Err(EpochError::Malformed("an epoch has 64 bytes to 2 MiB"));
         }
+        let epoch = Self::peek(bytes).ok_or(EpochError::Malformed("it does not decode"))?;
         let (body, signature) = bytes.split_at(bytes.len() - SIGNATURE_BYTES);
-        let epoch: Epoch = match postcard::take_from_bytes(body) {
-            Ok((epoch, [])) => epoch,
-            _ => return Err(EpochError::Malformed("it does not decode")),
-        };
         epoch.check()?;
         if epoch.alliance != alliance_of(&epoch.root) {
             return Err(EpochError::Signature);
@@ -307,6 +304,16 @@ impl SignedEpoch {
         verify(&epoch.root, &delegated, &epoch.delegation[start..])?;
         verify(epoch.registrar.as_bytes(), &[EPOCH_CONTEXT, body].concat(), signature)?;
         Ok(Self { epoch, bytes: bytes.to_vec(), hash: hash(bytes) })
+    }
+
+    /// Reads what an epoch says, without any check of it but its length.
+    fn peek(bytes: &[u8]) -> Option<Epoch> {
+        let body = bytes.get(..bytes.len().checked_sub(SIGNATURE_BYTES)?)?;
+        let is_short = bytes.len() <= EPOCH_BYTES_MAX;
+        match postcard::take_from_bytes(body) {
+            Ok((epoch, [])) if is_short => Some(epoch),
+            _ => None,
+        }
     }
 }
 
@@ -414,14 +421,15 @@ impl Membership {
         let serial = self.newest().epoch.delegation_serial();
         let mut before: Option<Hash> = None;
         for (at, bytes) in epochs.iter().enumerate() {
-            let Ok(signed) = SignedEpoch::decode(bytes) else { return 0 };
-            if before.is_some_and(|hash| hash != signed.epoch.prev_hash) {
+            // The last one's signature stands for all that it follows.
+            let Some(epoch) = SignedEpoch::peek(bytes) else { return 0 };
+            if before.is_some_and(|hash| hash != epoch.prev_hash) {
                 return 0;
             }
-            if signed.epoch.delegation_serial() > serial {
-                return at + 1;
+            if epoch.delegation_serial() > serial {
+                return if SignedEpoch::decode(bytes).is_ok() { at + 1 } else { 0 };
             }
-            before = Some(signed.hash);
+            before = Some(hash(bytes));
         }
         0
     }

@@ -26,6 +26,7 @@ use crate::witness::Witnessed;
 
 mod admission;
 mod contact;
+mod contacts;
 mod courier;
 mod dialing;
 mod documents;
@@ -39,7 +40,8 @@ mod witness;
 mod writing;
 
 use admission::Joining;
-use contact::{Contact, Dial};
+use contact::Dial;
+use contacts::Contacts;
 use documents::{DocKey, DocTask};
 use doubt::{Claim, Doubt};
 use epochs::EpochChange;
@@ -98,7 +100,7 @@ pub struct Node {
     epoch_changes: VecDeque<EpochChange>,
     is_epoch_busy: bool,
 
-    contacts: BTreeMap<ContactId, Contact>,
+    contacts: Contacts,
     line: Line,
     dials: BTreeMap<HubId, Dial>,
     /// The epoch of which every member is in `dials`.
@@ -126,6 +128,7 @@ pub struct Node {
 
     witnessed: Witnessed,
     is_signing: bool,
+    next_signing: Time,
     is_comparing: bool,
 
     couriers: courier::Couriers,
@@ -181,7 +184,7 @@ impl Node {
             joining: None,
             epoch_changes: VecDeque::new(),
             is_epoch_busy: false,
-            contacts: BTreeMap::new(),
+            contacts: Contacts::default(),
             line: Line::new(Time(0)),
             dials: BTreeMap::new(),
             dials_of: None,
@@ -202,6 +205,7 @@ impl Node {
             failed_docs: BTreeSet::new(),
             witnessed: Witnessed::restore(&hub, &restored.statements),
             is_signing: false,
+            next_signing: Time(0),
             is_comparing: false,
             couriers: courier::Couriers::default(),
             unmade: 0,
@@ -283,14 +287,14 @@ impl Node {
 
     /// Says when to call [`handle_timeout`](Self::handle_timeout), if no input comes first.
     pub fn poll_timeout(&self) -> Option<Time> {
-        let contacts = self.contacts.values().map(Contact::deadline);
         let dials = self.next_dial();
         let joining = self.joining.as_ref().map(|joining| joining.deadline);
         let is_fetching = self.fetches.is_busy() && !self.contacts.is_empty();
         let is_ticking = is_fetching || self.are_some_held_back || self.serving.has_news();
         let blobs = is_ticking.then_some(self.next_blob_tick);
         let doubt = self.next_doubt_check();
-        contacts.chain(dials).chain(joining).chain(blobs).chain(doubt).min()
+        let times = [self.contacts.deadline(), dials, joining, blobs, doubt];
+        times.into_iter().flatten().min()
     }
 
     fn handle_clock(&mut self, now: Time, wall_ms: u64) {
@@ -374,20 +378,24 @@ impl Node {
         self.advance_writes(now);
         self.advance_couriers();
         self.ask_for_pieces(now);
-        self.are_some_held_back = false;
+        if std::mem::take(&mut self.are_some_held_back) {
+            self.contacts.stir_all();
+        }
         for (_, id) in self.busy_contacts() {
             self.refill(now, id);
             self.drain(now, id);
         }
     }
 
-    /// Lists the contacts that something can be sent to, the most pressing first.
-    fn busy_contacts(&self) -> Vec<(Urgency, ContactId)> {
-        let busy = self.contacts.iter().filter_map(|(id, contact)| {
-            let pressing = self.serving.pressing(*id);
+    /// Lists the contacts that something new can be sent to, the most pressing first.
+    fn busy_contacts(&mut self) -> Vec<(Urgency, ContactId)> {
+        let stirred = self.contacts.take_stirred();
+        let busy = stirred.into_iter().filter_map(|id| {
+            let contact = self.contacts.get(&id)?;
+            let pressing = self.serving.pressing(id);
             let is_busy =
                 pressing.is_some() || contact.may_lack_envelopes || contact.outbox.queued() > 0;
-            is_busy.then(|| (pressing.unwrap_or(Urgency::Rest), *id))
+            is_busy.then(|| (pressing.unwrap_or(Urgency::Rest), id))
         });
         let mut busy: Vec<_> = busy.collect();
         busy.sort_unstable();
@@ -402,7 +410,7 @@ impl Node {
             contact.sent_bytes += frame.len() as u64;
             pressing_bytes += frame.len() as u64;
             contact.send_rate.count(now, frame.len() as u64, 1_000);
-            contact.note_frame(&frame);
+            contact.note_sent(now, &frame);
             self.outputs.push_back(Output::Send { contact: id, frame });
         }
         if pressing_bytes > 0 && self.serving.presses_most(id) {

@@ -18,6 +18,10 @@ pub const WINDOW_BYTES_MAX: u64 = 8 << 20;
 /// are lost, TCP holds back what came after a lost one for another, or two if it is lost again.
 /// With two, 1 % of loss over 600 ms left four fifths of the link empty.
 const WINDOW_ROUND_TRIPS: u64 = 6;
+/// Longest unloaded round trip that is believed: a satellite's, and all that lies behind it. A
+/// contact that begins while the line is full measures what waits there; credit for six times
+/// that would let more wait, and the next contact measure more.
+const ROUND_TRIP_MS_MAX: u64 = 1_000;
 /// Measured rates of which the best counts: a window in which TCP waited for a lost packet says
 /// nothing of the link. Ten, as BBR remembers the bandwidth.
 const RATES: usize = 10;
@@ -46,6 +50,8 @@ const LANES: usize = Class::Blobs as usize + Urgency::ALL.len();
 pub struct Outbox {
     queues: [VecDeque<Vec<u8>>; LANES],
     queued_bytes: [usize; LANES],
+    /// The sum of them, asked for after each input.
+    queued: usize,
     sent_bytes: u64,
     granted_bytes: u64,
 }
@@ -55,6 +61,7 @@ impl Default for Outbox {
         Self {
             queues: Default::default(),
             queued_bytes: [0; LANES],
+            queued: 0,
             sent_bytes: 0,
             granted_bytes: WINDOW_BYTES_MIN,
         }
@@ -76,6 +83,7 @@ impl Outbox {
     fn push_into(&mut self, lane: usize, message: &Message) {
         for frame in message.frames() {
             self.queued_bytes[lane] += frame.len();
+            self.queued += frame.len();
             self.queues[lane].push_back(frame);
         }
     }
@@ -87,6 +95,7 @@ impl Outbox {
             queue.retain(|frame| piece_of(frame) != Some((*blob, piece)));
             *bytes = queue.iter().map(Vec::len).sum();
         }
+        self.queued = self.queued_bytes.iter().sum();
     }
 
     /// Takes the next frame that may leave.
@@ -101,6 +110,7 @@ impl Outbox {
             self.sent_bytes += bytes as u64;
         }
         self.queued_bytes[lane] -= bytes;
+        self.queued -= bytes;
         queue.pop_front()
     }
 
@@ -121,8 +131,8 @@ impl Outbox {
     }
 
     /// Gives the bytes that wait in all.
-    pub fn queued(&self) -> usize {
-        self.queued_bytes.iter().sum()
+    pub const fn queued(&self) -> usize {
+        self.queued
     }
 }
 
@@ -247,7 +257,7 @@ impl Credit {
             return None;
         }
         self.received_bytes += frame.len() as u64;
-        let rtt_ms = rtt_ms.unwrap_or(RATE_WINDOW_MS_MIN).max(1);
+        let rtt_ms = rtt_ms.unwrap_or(RATE_WINDOW_MS_MIN).clamp(1, ROUND_TRIP_MS_MAX);
         if let Some(bytes_per_s) = self.rate.count(now, frame.len() as u64, rtt_ms) {
             let best = share.of(self.best.note(bytes_per_s));
             let round_trips = best.saturating_mul(WINDOW_ROUND_TRIPS * rtt_ms) / 1000;
@@ -405,6 +415,21 @@ mod tests {
         let (share, window_bytes) = share_used(250_000, u64::MAX);
         assert!(share > 0.97, "{share}");
         assert!((800_000..1_000_000).contains(&window_bytes), "{window_bytes}");
+    }
+
+    #[test]
+    fn a_queue_that_was_taken_for_a_round_trip_lets_no_more_wait() {
+        let frame = &piece().frames()[0];
+        let window_after = |rtt_ms| {
+            let mut credit = Credit::new(Time(0));
+            for n in 1..=100 {
+                credit.received(Time(n * 2_000), frame, Some(rtt_ms), Share::WHOLE);
+            }
+            credit.window_bytes()
+        };
+        // 8 kB/s: six seconds of it are less than the floor, six times two minutes are 6 MB.
+        assert_eq!(window_after(600), WINDOW_BYTES_MIN);
+        assert_eq!(window_after(120_000), WINDOW_BYTES_MIN);
     }
 
     #[test]

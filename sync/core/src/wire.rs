@@ -12,6 +12,8 @@ use crate::riblt::Symbol;
 
 pub mod byte_string;
 
+use byte_string::Slice;
+
 /// Largest frame: 4 s of the slowest link that carries a live class (32 kbit/s).
 pub const FRAME_BYTES_MAX: usize = 16 << 10;
 /// Longest part of a message in one frame.
@@ -21,7 +23,7 @@ const FRAME_HEAD_BYTES: usize = 64;
 /// Bytes of a piece in one [`Message::PieceData`]: the rest of the frame is its head.
 pub const PIECE_PART_BYTES_MAX: usize = FRAME_BYTES_MAX - FRAME_HEAD_BYTES;
 /// Version of this protocol; a hub talks to the same version only.
-pub const PROTOCOL_VERSION: u16 = 3;
+pub const PROTOCOL_VERSION: u16 = 4;
 /// Envelopes travel in batches of about this many bytes before compression.
 pub const BATCH_BYTES: usize = 64 << 10;
 /// Largest batch after decompression: one envelope more than [`BATCH_BYTES`].
@@ -390,7 +392,8 @@ pub fn pack_batches(envelopes: &[Vec<u8>]) -> Vec<Vec<u8>> {
         batches.last_mut().expect("just pushed").push(envelope);
     }
     let pack = |batch: &Vec<&Vec<u8>>| {
-        let plain = postcard::to_stdvec(batch).expect("bytes encode");
+        let in_one_go: Vec<Slice<'_>> = batch.iter().map(|bytes| Slice(bytes)).collect();
+        let plain = postcard::to_stdvec(&in_one_go).expect("bytes encode");
         pack::compress(&plain, 1)
     };
     batches.iter().map(pack).collect()
@@ -399,8 +402,10 @@ pub fn pack_batches(envelopes: &[Vec<u8>]) -> Vec<Vec<u8>> {
 /// Unpacks a batch of envelopes; none if it breaks a bound or does not decode.
 pub fn unpack_batch(batch: &[u8]) -> Option<Vec<Vec<u8>>> {
     let plain = pack::decompress(batch, BATCH_BYTES_MAX)?;
-    match postcard::take_from_bytes::<Vec<Vec<u8>>>(&plain) {
-        Ok((envelopes, [])) if envelopes.len() <= BATCH_ENVELOPES_MAX => Some(envelopes),
+    match postcard::take_from_bytes::<Vec<Slice<'_>>>(&plain) {
+        Ok((envelopes, [])) if envelopes.len() <= BATCH_ENVELOPES_MAX => {
+            Some(envelopes.into_iter().map(|Slice(bytes)| bytes.to_vec()).collect())
+        }
         _ => None,
     }
 }

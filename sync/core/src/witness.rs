@@ -9,14 +9,20 @@
 //! what contradicts is told and kept.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
-use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+use ed25519_dalek::{Signer, SigningKey};
 use serde::{Deserialize, Serialize};
 
 use crate::id::{AllianceId, CollectionId, Hash, HubId, Time};
 
-/// Longest statement: four keys and hashes, a collection's name, three numbers, a signature.
-pub const STATEMENT_BYTES_MAX: usize = 320;
+mod batch;
+
+pub use batch::{SIGNED_TOGETHER_MAX, StatementReader, sign_all};
+
+/// Longest statement: four keys and hashes, a collection's name, three numbers, a signature, and
+/// the way to what was signed.
+pub const STATEMENT_BYTES_MAX: usize = 320 + batch::PATH_BYTES_MAX;
 /// Statements that a node keeps in mind: forty hubs' about forty hubs' in two collections, and
 /// twenty times that. What comes beyond it is not taken.
 pub const HELD_MAX: usize = 65_536;
@@ -57,7 +63,7 @@ pub struct Statement {
 pub struct SignedStatement {
     /// What it says.
     pub statement: Statement,
-    /// Its encoding and the witness's signature.
+    /// Its encoding, its way to the root if others were signed with it, the witness's signature.
     pub bytes: Vec<u8>,
 }
 
@@ -98,7 +104,7 @@ pub struct StatementHeld {
 }
 
 impl Statement {
-    /// Signs the statement with its witness's key.
+    /// Signs the statement alone with its witness's key.
     pub fn sign(self, witness: &SigningKey) -> SignedStatement {
         let mut bytes = postcard::to_stdvec(&self).expect("a statement has only plain fields");
         let signature = witness.sign(&[CONTEXT, &bytes].concat());
@@ -113,24 +119,21 @@ impl SignedStatement {
     /// # Errors
     /// If anything is wrong with it.
     pub fn decode(bytes: &[u8]) -> Result<Self, StatementError> {
-        let (statement, body, signature) = parse(bytes).ok_or(StatementError::Malformed)?;
-        let wrong = |_| StatementError::Signature;
-        let key = VerifyingKey::from_bytes(statement.witness.as_bytes()).map_err(wrong)?;
-        let signature = Signature::from_slice(signature).map_err(wrong)?;
-        key.verify_strict(&[CONTEXT, body].concat(), &signature).map_err(wrong)?;
-        Ok(Self { statement, bytes: bytes.to_vec() })
+        StatementReader::default().read(bytes)
     }
 }
 
-fn parse(bytes: &[u8]) -> Option<(Statement, &[u8], &[u8])> {
+/// What was said, its encoding, its way to what was signed, and the signature.
+type Parts<'a> = (Statement, &'a [u8], &'a [u8], &'a [u8; SIGNATURE_BYTES]);
+
+fn parse(bytes: &[u8]) -> Option<Parts<'_>> {
     if bytes.len() > STATEMENT_BYTES_MAX {
         return None;
     }
-    let (body, signature) = bytes.split_at_checked(bytes.len().checked_sub(SIGNATURE_BYTES)?)?;
-    match postcard::take_from_bytes::<Statement>(body) {
-        Ok((it, [])) if is_in_bounds(&it) => Some((it, body, signature)),
-        _ => None,
-    }
+    let (rest, signature) = bytes.split_last_chunk::<SIGNATURE_BYTES>()?;
+    let (it, path) = postcard::take_from_bytes::<Statement>(rest).ok()?;
+    let body = &rest[..rest.len() - path.len()];
+    (is_in_bounds(&it) && batch::is_path(path)).then_some((it, body, path, signature))
 }
 
 /// Says whether a store can file a statement.
@@ -158,10 +161,6 @@ struct Known {
     number: u64,
     received_at_wall_ms: u64,
     state: State,
-    /// The signed bytes, of those that this hub signed.
-    own: Option<Vec<u8>>,
-    /// When this hub signed it, since its start.
-    signed_at: Option<Time>,
 }
 
 /// Whose journal in which collection, and who says something of it.
@@ -173,6 +172,8 @@ pub(crate) struct Witnessed {
     known: BTreeMap<Key, Known>,
     open: BTreeSet<Key>,
     newest: BTreeMap<HubId, u64>,
+    /// What this hub signed, by number.
+    own: BTreeMap<u64, (CollectionId, Vec<u8>)>,
 }
 
 /// A statement that is to be compared with an entry.
@@ -190,7 +191,7 @@ impl Witnessed {
         for it in held {
             // The store has checked them before, and a damaged one says nothing.
             let Some((statement, ..)) = parse(&it.bytes) else { continue };
-            let key = witnessed.insert(own, &statement, &it.bytes, it.received_at_wall_ms, None);
+            let key = witnessed.insert(own, &statement, &it.bytes, it.received_at_wall_ms);
             if let Some(key) = key.filter(|_| it.is_contradicted) {
                 witnessed.settle(&key, statement.seq, true);
             }
@@ -224,7 +225,6 @@ impl Witnessed {
         statement: &Statement,
         bytes: &[u8],
         received_at_wall_ms: u64,
-        signed_at: Option<Time>,
     ) -> Option<Key> {
         self.note_heard(statement);
         if !self.is_news(statement) {
@@ -243,31 +243,26 @@ impl Witnessed {
             number: statement.number,
             received_at_wall_ms,
             state,
-            own: is_own.then(|| bytes.to_vec()),
-            signed_at,
         };
-        self.known.insert(key.clone(), known);
-        if !is_own {
+        let before = self.known.insert(key.clone(), known);
+        if is_own {
+            before.map(|known| self.own.remove(&known.number));
+            self.own.insert(statement.number, (key.0.clone(), bytes.to_vec()));
+        } else {
             self.open.insert(key.clone());
         }
         Some(key)
     }
 
-    /// Gives how far a witness has signed a journal, and when since the start of this hub.
-    pub fn signed(&self, key: &Key) -> Option<(u64, Option<Time>)> {
-        self.known.get(key).map(|known| (known.seq, known.signed_at))
+    /// Gives how far a witness has signed a journal.
+    pub fn signed(&self, key: &Key) -> Option<u64> {
+        self.known.get(key).map(|known| known.seq)
     }
 
     /// Gives this hub's own statements after a number, in order, with their collections.
-    pub fn own_after(&self, number: u64) -> Vec<(u64, CollectionId, Vec<u8>)> {
-        let mut after: Vec<_> = self
-            .known
-            .iter()
-            .filter(|(_, known)| known.number > number)
-            .filter_map(|((c, ..), known)| Some((known.number, c.clone(), known.own.clone()?)))
-            .collect();
-        after.sort_unstable_by_key(|(number, ..)| *number);
-        after
+    pub fn own_after(&self, number: u64) -> impl Iterator<Item = (u64, &CollectionId, &[u8])> {
+        let after = self.own.range((Bound::Excluded(number), Bound::Unbounded));
+        after.map(|(number, (collection, bytes))| (*number, collection, &bytes[..]))
     }
 
     /// Lists what is not settled.
@@ -324,7 +319,7 @@ fn key_of(statement: &Statement) -> Key {
 mod tests {
     use super::*;
 
-    fn statement(seq: u64, number: u64) -> Statement {
+    pub(super) fn statement(seq: u64, number: u64) -> Statement {
         let key = SigningKey::from_bytes(&[2; 32]);
         Statement {
             alliance: AllianceId([1; 32]),
@@ -361,8 +356,8 @@ mod tests {
     #[test]
     fn of_each_witness_the_farthest_statement_counts() {
         let mut witnessed = Witnessed::default();
-        assert!(witnessed.insert(&OWN, &statement(5, 1), &[], 0, None).is_some());
-        assert!(witnessed.insert(&OWN, &statement(4, 2), &[], 0, None).is_none());
+        assert!(witnessed.insert(&OWN, &statement(5, 1), &[], 0).is_some());
+        assert!(witnessed.insert(&OWN, &statement(4, 2), &[], 0).is_none());
         assert_eq!(witnessed.newest_of(&statement(4, 2).witness), 2);
         let questions = witnessed.questions();
         assert_eq!(questions.len(), 1);
@@ -370,14 +365,14 @@ mod tests {
         assert_eq!(witnessed.questions().len(), 1, "another place is another question");
         witnessed.settle(&questions[0].key, 5, false);
         assert!(witnessed.questions().is_empty());
-        assert!(witnessed.insert(&OWN, &statement(6, 3), &[], 0, None).is_some());
+        assert!(witnessed.insert(&OWN, &statement(6, 3), &[], 0).is_some());
         assert_eq!(witnessed.questions().len(), 1);
     }
 
     #[test]
     fn what_is_missing_is_told_once_and_only_after_a_day() {
         let mut witnessed = Witnessed::default();
-        let key = witnessed.insert(&OWN, &statement(5, 1), &[], 1_000, None).unwrap();
+        let key = witnessed.insert(&OWN, &statement(5, 1), &[], 1_000).unwrap();
         let mut told = |now, wall| witnessed.is_long_missing(&key, Time(now), wall, 60);
         assert!(!told(0, 2 * DAY_MS), "just noticed");
         assert!(!told(100, DAY_MS), "it came less than a day ago");

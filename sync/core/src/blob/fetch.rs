@@ -226,8 +226,11 @@ impl Fetches {
     /// Takes note of pieces that a contact holds as well now.
     pub fn have(&mut self, contact: ContactId, blob: BlobId, pieces: &[u32]) {
         if let Some(fetch) = self.active.get_mut(&blob) {
+            // That one more holds what others hold can wait for the next tick.
+            let is_first =
+                |piece: &u32| fetch.free.contains(piece) && fetch.holders.copies(*piece) == 0;
+            self.is_changed |= pieces.iter().any(is_first);
             fetch.holders.add(contact, pieces);
-            self.is_changed |= pieces.iter().any(|piece| fetch.free.contains(piece));
         }
     }
 
@@ -330,11 +333,11 @@ impl Fetches {
         piece: u32,
         result: Result<(), StoreError>,
     ) -> Vec<Action> {
-        self.is_changed = true;
         let Some(fetch) = self.active.get_mut(&blob) else { return Vec::new() };
         fetch.writing.remove(&piece);
         fetch.elsewhere.retain(|(_, number), _| *number != piece);
         if result.is_err() {
+            self.is_changed = true;
             fetch.stage = Stage::Stalled { until: now.after_ms(STALL_MS) };
             fetch.free.insert(piece);
             release(&mut self.contacts, fetch, |_, _| true);
@@ -463,6 +466,7 @@ impl Fetches {
 
     fn forget(&mut self, blob: BlobId) {
         if let Some(mut fetch) = self.active.remove(&blob) {
+            self.is_changed = true;
             release(&mut self.contacts, &mut fetch, |_, _| true);
         }
     }

@@ -13,21 +13,26 @@ use crate::wire::{ADDRESS_BYTES_MAX, Class, Message, Reassembly, class_of};
 /// A contact that does not answer, and sends nothing, for so long is closed (a handshake at 2 %
 /// burst loss took 16 s).
 const SILENCE_MS_MAX: u64 = 65_000;
-/// A contact shows life so soon after something was said on it.
+/// Who said something and has heard nothing since asks for a sign of life after so long; and a
+/// new contact does.
 const PING_IDLE_MS_MIN: u64 = 25_000;
-/// Each idle pause is twice the last, up to this: 36 contacts of a hub with nothing to say cost
-/// 4 MB a day so, and 45 MB if they were never left alone.
+/// Each pause without a word is twice the last, up to this: 36 contacts of a hub with nothing to
+/// say cost 2 MB a day so, and 45 MB if both sides never left them alone. Who has dialled asks
+/// first, which tells both sides; the other asks only if nothing came for a quarter longer.
 const PING_IDLE_MS_MAX: u64 = 300_000;
 /// While bytes flow, the round trip is measured so often.
 const PING_BUSY_MS: u64 = 2_000;
+/// Frames so long mean that bytes flow; a short one may stand alone for hours.
+const FLOWING_BYTES_MIN: usize = 1 << 10;
 /// A stranger, or a member that has not greeted, is given so long.
 const GREETING_MS_MAX: u64 = 30_000;
 /// Most strangers at a time: a county's hubs do not join in one minute.
 const STRANGERS_MAX: usize = 16;
 /// First pause after a failed dial; doubled each time.
 pub(super) const DIAL_PAUSE_MS_MIN: u64 = 1_000;
-/// Longest pause: a returned link is used within half a minute.
-pub(super) const DIAL_PAUSE_MS_MAX: u64 = 30_000;
+/// Longest pause. Who has its own link back dials all at once; this is for those who cannot dial
+/// us, and a member that was away for minutes is found within two more.
+pub(super) const DIAL_PAUSE_MS_MAX: u64 = 120_000;
 /// A contact that lasted so long was of use.
 const USEFUL_MS_MIN: u64 = 10_000;
 /// So was one that brought so much: more than greetings between hubs that do not get on.
@@ -67,6 +72,8 @@ pub(super) struct Contact {
     pub receive_rate: Rate,
     pub send_rate: Rate,
     pub heard_at: Time,
+    /// When something was said since which nothing was heard.
+    pub unanswered_since: Option<Time>,
     pub pinged_at: Time,
     /// How long it may be idle before it has to show life again.
     pub idle_ms: u64,
@@ -122,6 +129,7 @@ impl Contact {
             receive_rate: Rate::new(now),
             send_rate: Rate::new(now),
             heard_at: now,
+            unanswered_since: None,
             pinged_at: now,
             idle_ms: PING_IDLE_MS_MIN,
             ping: 0,
@@ -145,12 +153,22 @@ impl Contact {
         self.state == State::Ready
     }
 
-    /// Says when it is to be looked at.
+    /// Says when it is to be looked at: at whole seconds, so that a frame seldom moves it.
     pub fn deadline(&self) -> Time {
+        Time(self.exact_deadline().0.div_ceil(1_000).saturating_mul(1_000))
+    }
+
+    fn exact_deadline(&self) -> Time {
         match self.state {
             State::Ready => {
-                let pause_ms = if self.is_awaited() { SILENCE_MS_MAX } else { self.idle_ms };
-                let life = self.pinged_at.after_ms(pause_ms);
+                let life = if self.is_awaited() {
+                    self.pinged_at.after_ms(SILENCE_MS_MAX)
+                } else {
+                    let later_ms = if self.is_dialer { 0 } else { self.idle_ms / 4 };
+                    let idle = self.heard_at.after_ms(self.idle_ms + later_ms);
+                    let unanswered = self.unanswered_since.map(|at| at.after_ms(PING_IDLE_MS_MIN));
+                    unanswered.map_or(idle, |at| at.min(idle))
+                };
                 self.retry_at.map_or(life, |retry| retry.min(life))
             }
             State::Closing => Time(u64::MAX),
@@ -168,11 +186,16 @@ impl Contact {
         self.is_awaited() && now.since_ms(self.pinged_at) >= SILENCE_MS_MAX
     }
 
-    /// Takes note of a frame that went either way: one that says something ends the idle pause.
-    pub fn note_frame(&mut self, frame: &[u8]) {
+    /// Takes note of a frame that is sent: one that says something is to be answered somehow.
+    pub fn note_sent(&mut self, now: Time, frame: &[u8]) {
         if class_of(frame) != Some(Class::Control) {
-            self.idle_ms = PING_IDLE_MS_MIN;
+            self.unanswered_since.get_or_insert(now);
         }
+    }
+
+    /// Takes note of an idle pause that ended in a sign of life, from either side.
+    fn note_idle(&mut self) {
+        self.idle_ms = (self.idle_ms * 2).min(PING_IDLE_MS_MAX);
     }
 
     fn measure(&mut self, now: Time) {
@@ -256,12 +279,12 @@ impl Node {
         if contact.state == State::Closing {
             return;
         }
-        contact.heard_at = now;
+        (contact.heard_at, contact.unanswered_since) = (now, None);
         contact.received_bytes += frame.len() as u64;
         contact.receive_rate.count(now, frame.len() as u64, 1_000);
-        contact.note_frame(frame);
-        let is_busy = class_of(frame) != Some(Class::Control);
-        if is_busy && contact.is_ready() && now.since_ms(contact.pinged_at) >= PING_BUSY_MS {
+        let is_flowing =
+            class_of(frame) != Some(Class::Control) && frame.len() >= FLOWING_BYTES_MIN;
+        if is_flowing && contact.is_ready() && now.since_ms(contact.pinged_at) >= PING_BUSY_MS {
             contact.measure(now);
         }
         if let Some(grant) = contact.credit.received(now, frame, contact.rtt_ms, share) {
@@ -278,7 +301,10 @@ impl Node {
         let wall_ms = self.wall_ms(now);
         let Some(contact) = self.contacts.get_mut(&id) else { return };
         match (contact.state, message) {
-            (_, Message::Ping(number)) => contact.outbox.push(&Message::Pong { number, wall_ms }),
+            (_, Message::Ping(number)) => {
+                contact.note_idle();
+                contact.outbox.push(&Message::Pong { number, wall_ms });
+            }
             (_, Message::Pong { number, wall_ms: theirs }) if number == contact.ping => {
                 let rtt_ms = now.since_ms(contact.pinged_at);
                 contact.rtt_ms = Some(contact.rtt_ms.map_or(rtt_ms, |best| best.min(rtt_ms)));
@@ -361,13 +387,7 @@ impl Node {
 
     /// Looks after contacts whose time has come.
     pub(super) fn check_contacts(&mut self, now: Time) {
-        let due: Vec<ContactId> = self
-            .contacts
-            .iter()
-            .filter(|(_, contact)| contact.deadline() <= now)
-            .map(|(id, _)| *id)
-            .collect();
-        for id in due {
+        for id in self.contacts.due(now) {
             let Some(contact) = self.contacts.get_mut(&id) else { continue };
             if contact.is_silent(now) {
                 self.close(now, id, "does not answer");
@@ -375,7 +395,7 @@ impl Node {
                 contact.retry_at = None;
                 self.send_vectors(id);
             } else if contact.is_ready() {
-                contact.idle_ms = (contact.idle_ms * 2).min(PING_IDLE_MS_MAX);
+                contact.note_idle();
                 contact.measure(now);
             } else {
                 self.close(now, id, "no greeting within 30 s");

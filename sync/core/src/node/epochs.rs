@@ -142,6 +142,13 @@ impl Node {
         is_vouched: bool,
     ) -> Option<SignedEpoch> {
         let membership = self.membership.as_ref()?;
+        // Several contacts brought it before it was stored.
+        if let Some(n) = membership.number_of(bytes) {
+            if let Some(contact) = self.contacts.get_mut(&contact) {
+                contact.epoch = contact.epoch.max(n);
+            }
+            return None;
+        }
         let checked = SignedEpoch::decode(bytes).and_then(|signed| {
             let fit = match membership.fits(&signed) {
                 Err(_) if is_vouched && membership.follows(&signed) => Ok(Fit::Replaces),

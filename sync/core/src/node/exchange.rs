@@ -298,10 +298,13 @@ impl Node {
         if is_cut || exchange.is_reading || exchange.unacknowledged >= UNACKNOWLEDGED_MAX {
             return None;
         }
-        let ours = self.journals.vector(collection).into_iter();
-        ours.map(|(author, seq)| (author, seq, known.get(&author).copied().unwrap_or(0)))
-            .find(|(_, seq, known)| known < seq)
-            .map(|(author, _, known)| (author, known + 1))
+        // Both are in order; this is looked at for each contact whenever a journal has grown.
+        let mut theirs = known.iter().peekable();
+        self.journals.newest(collection).find_map(|(author, seq)| {
+            while theirs.next_if(|(other, _)| **other < author).is_some() {}
+            let held = theirs.peek().filter(|(other, _)| **other == author).map_or(0, |it| *it.1);
+            (held < seq).then_some((author, held + 1))
+        })
     }
 
     pub(super) fn envelopes_read(
@@ -352,7 +355,7 @@ impl Node {
     /// Counts the envelopes that a contact has not said to hold.
     pub(super) fn waiting_envelopes(&self, contact: &Contact) -> u64 {
         let waiting = |(collection, exchange): (&CollectionId, &Exchange)| -> u64 {
-            let ours = self.journals.vector(collection).into_iter();
+            let ours = self.journals.newest(collection);
             ours.map(|(author, seq)| {
                 seq.saturating_sub(exchange.acknowledged.get(&author).copied().unwrap_or(0))
             })

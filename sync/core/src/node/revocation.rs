@@ -38,7 +38,7 @@ impl Node {
         let mut collections: Vec<CollectionId> =
             self.aside.iter().map(|(collection, _)| collection.clone()).collect();
         for rule in &epoch.collections {
-            let heads = self.journals.vector(&rule.id).into_iter();
+            let heads = self.journals.newest(&rule.id);
             let mut past = heads.filter(|(author, seq)| {
                 epoch.accepted_upto(author, &rule.id).is_some_and(|(upto, _)| *seq >= upto)
             });

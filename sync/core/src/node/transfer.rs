@@ -137,6 +137,7 @@ impl Node {
                 self.carry_out_fetch(now, actions);
             }
             BlobStep::ServeLoad(blob, id) => {
+                self.contacts.stir(id);
                 let epoch = self.membership.as_ref().map(|m| &m.newest().epoch);
                 let actions =
                     self.serving.loaded(id, blob, &stored_blob(result), |hub, collection| {
@@ -145,6 +146,8 @@ impl Node {
                 self.carry_out_serve(now, actions);
             }
             BlobStep::Read(id) => {
+                // It may wait for another piece, also if this one was taken back.
+                self.contacts.stir(id);
                 let bytes = match result {
                     Ok(StoreValue::Piece(bytes)) => Some(bytes),
                     _ => None,

@@ -9,14 +9,13 @@ use crate::id::{CollectionId, ContactId, Hash, HubId, Time};
 use crate::journal::SignedEnvelope;
 use crate::wire::{Message, pack_batches, unpack_batch};
 use crate::witness::{
-    Question, SLOT_CONTRADICTED, SignedStatement, Statement, StatementRecord, slot_of,
+    Question, SIGNED_TOGETHER_MAX, SLOT_CONTRADICTED, SignedStatement, Statement, StatementReader,
+    StatementRecord, sign_all, slot_of,
 };
 
-/// A journal is countersigned again after so long, if it grew: a school writes all day long, and
-/// a statement stands for all before it.
+/// Journals that grew are countersigned together so often: schools write all day long, a statement
+/// stands for all entries before it, and each batch costs every hub a signature's check.
 const SIGN_EVERY_MS: u64 = 3_600_000;
-/// Most statements that are signed at one time; more follow a minute later.
-const SIGNED_MAX: usize = 256;
 /// Most statements that are compared with stored entries at one time.
 const COMPARED_MAX: usize = 512;
 /// Where numbers of statements begin at most, whatever the clock says: the year 10,000.
@@ -31,7 +30,7 @@ const MISSING_MS_MIN: u64 = 1_800_000;
 /// What the store was asked for.
 pub(super) enum WitnessStep {
     /// To keep what this hub signed.
-    Signing { signed: Vec<SignedStatement>, at: Time, wall_ms: u64 },
+    Signing { signed: Vec<SignedStatement>, wall_ms: u64 },
     /// To keep what a contact said.
     Receiving { contact: ContactId, received: Vec<SignedStatement>, wall_ms: u64 },
     /// For entries to compare statements with.
@@ -49,55 +48,53 @@ impl Node {
     }
 
     fn sign_heads(&mut self, now: Time) {
-        let wall_ms = self.wall_ms(now);
-        let heads = self.heads_to_sign(now);
-        if heads.is_empty() || self.is_signing {
+        if self.is_signing || now < self.next_signing {
             return;
         }
-        let Some(membership) = &self.membership else { return };
+        let wall_ms = self.wall_ms(now);
+        let heads = self.heads_to_sign();
+        let Some(membership) = self.membership.as_ref().filter(|_| !heads.is_empty()) else {
+            return;
+        };
+        // More follow at the next minute.
+        let is_all = heads.len() < SIGNED_TOGETHER_MAX;
+        self.next_signing = now.after_ms(if is_all { SIGN_EVERY_MS } else { 0 });
         let alliance = membership.newest().epoch.alliance;
         // Whatever the clock says, numbers count up, also after a backup was put back.
         let first = wall_ms.min(NUMBER_FIRST_MAX).max(self.witnessed.newest_of(&self.hub) + 1);
-        let sign = |(number, (collection, author, seq, hash))| {
-            let (witness, witnessed_at_wall_ms) = (self.hub, wall_ms);
-            let statement = Statement {
-                alliance,
-                collection,
-                author,
-                seq,
-                hash,
-                witness,
-                number,
-                witnessed_at_wall_ms,
-            };
-            statement.sign(&self.key)
+        let state = |(number, (collection, author, seq, hash))| Statement {
+            alliance,
+            collection,
+            author,
+            seq,
+            hash,
+            witness: self.hub,
+            number,
+            witnessed_at_wall_ms: wall_ms,
         };
-        let signed: Vec<SignedStatement> = (first..u64::MAX).zip(heads).map(sign).collect();
+        let stated = (first..u64::MAX).zip(heads).map(state).collect();
+        let signed = sign_all(stated, &self.key);
         let statements = self.records(&signed, wall_ms);
         self.is_signing = true;
-        let step = WitnessStep::Signing { signed, at: now, wall_ms };
+        let step = WitnessStep::Signing { signed, wall_ms };
         self.store(StoreOp::PutStatements { statements }, Waiting::Witness(step));
     }
 
     /// Lists journals of others that grew since this hub countersigned them.
-    fn heads_to_sign(&self, now: Time) -> Vec<(CollectionId, HubId, u64, Hash)> {
+    fn heads_to_sign(&self) -> Vec<(CollectionId, HubId, u64, Hash)> {
         let Some(membership) = &self.membership else { return Vec::new() };
         let epoch = &membership.newest().epoch;
         let mut due = Vec::new();
         for rule in epoch.collections.iter().filter(|it| epoch.may_read(&self.hub, &it.id)) {
-            for (author, seq) in self.journals.vector(&rule.id) {
-                let key = (rule.id.clone(), author, self.hub);
-                let is_due = match self.witnessed.signed(&key) {
-                    Some((signed, _)) if signed >= seq => false,
-                    Some((_, Some(at))) => now.since_ms(at) >= SIGN_EVERY_MS,
-                    _ => true,
-                };
+            for (author, seq) in self.journals.newest(&rule.id) {
+                let signed = self.witnessed.signed(&(rule.id.clone(), author, self.hub));
+                let is_due = signed.is_none_or(|signed| signed < seq);
                 let is_other = author != self.hub && epoch.member(&author).is_some();
                 let head = self.journals.head(&rule.id, &author);
                 if let Some(head) = head.filter(|_| is_due && is_other) {
                     due.push((rule.id.clone(), author, seq, head.hash));
                 }
-                if due.len() >= SIGNED_MAX {
+                if due.len() >= SIGNED_TOGETHER_MAX {
                     return due;
                 }
             }
@@ -126,17 +123,30 @@ impl Node {
 
     /// Tells a contact what this hub has countersigned since it last did.
     fn tell_statements(&mut self, id: ContactId) {
-        let Some(upto) = self.contacts.get(&id).map(|contact| contact.witnessed_upto) else {
-            return;
-        };
-        let after = self.witnessed.own_after(upto);
-        let Some(newest) = after.last().map(|(number, ..)| *number) else { return };
-        let readable = after.into_iter().filter(|(_, c, _)| self.may_both_read(id, c));
-        let statements: Vec<Vec<u8>> = readable.map(|(.., bytes)| bytes).collect();
-        let Some(contact) = self.contacts.get_mut(&id) else { return };
-        contact.witnessed_upto = newest;
-        for batch in pack_batches(&statements) {
-            contact.outbox.push(&Message::Witnessed { batch });
+        self.tell_statements_to(&[id]);
+    }
+
+    /// Tells contacts; most of them lack the same, which is packed once.
+    fn tell_statements_to(&mut self, contacts: &[ContactId]) {
+        let newest = self.witnessed.newest_of(&self.hub);
+        let mut packed: BTreeMap<(u64, Vec<CollectionId>), Vec<Vec<u8>>> = BTreeMap::new();
+        for &id in contacts {
+            let upto = self.contacts.get(&id).map_or(newest, |contact| contact.witnessed_upto);
+            let Some(membership) = self.membership.as_ref().filter(|_| upto < newest) else {
+                continue;
+            };
+            let all = membership.newest().epoch.collections.iter().map(|rule| rule.id.clone());
+            let readable: Vec<_> = all.filter(|it| self.may_both_read(id, it)).collect();
+            let batches = packed.entry((upto, readable)).or_insert_with_key(|(upto, readable)| {
+                let after = self.witnessed.own_after(*upto);
+                let told = after.filter(|(_, collection, _)| readable.contains(collection));
+                pack_batches(&told.map(|(.., bytes)| bytes.to_vec()).collect::<Vec<_>>())
+            });
+            let Some(contact) = self.contacts.get_mut(&id) else { continue };
+            contact.witnessed_upto = newest;
+            for batch in batches {
+                contact.outbox.push(&Message::Witnessed { batch: batch.clone() });
+            }
         }
     }
 
@@ -148,9 +158,9 @@ impl Node {
             return;
         };
         let (alliance, hub) = (membership.newest().epoch.alliance, contact.hub);
-        let mut received = Vec::new();
+        let (mut received, mut reader) = (Vec::new(), StatementReader::default());
         for bytes in &batch {
-            let signed = match SignedStatement::decode(bytes) {
+            let signed = match reader.read(bytes) {
                 Ok(signed) => signed,
                 Err(error) => return self.close(now, id, &error.to_string()),
             };
@@ -200,16 +210,15 @@ impl Node {
         self.is_signing &= !matches!(step, WitnessStep::Signing { .. });
         self.is_comparing &= !matches!(step, WitnessStep::Comparing { .. });
         match (step, result) {
-            (WitnessStep::Signing { signed, at, wall_ms }, Ok(_)) => {
+            (WitnessStep::Signing { signed, wall_ms }, Ok(_)) => {
                 for it in signed {
-                    let at = Some(at);
-                    self.witnessed.insert(&self.hub, &it.statement, &it.bytes, wall_ms, at);
+                    self.witnessed.insert(&self.hub, &it.statement, &it.bytes, wall_ms);
                 }
-                self.ready_contacts().into_iter().for_each(|id| self.tell_statements(id));
+                self.tell_statements_to(&self.ready_contacts());
             }
             (WitnessStep::Receiving { received, wall_ms, .. }, Ok(_)) => {
                 for it in received {
-                    self.witnessed.insert(&self.hub, &it.statement, &it.bytes, wall_ms, None);
+                    self.witnessed.insert(&self.hub, &it.statement, &it.bytes, wall_ms);
                 }
                 self.compare_statements();
             }
@@ -258,16 +267,19 @@ impl Node {
         questions: Vec<Question>,
         entries: &[Vec<u8>],
     ) {
-        // What is damaged here contradicts nobody; it is mended in its time.
-        let whole = entries.iter().filter_map(|bytes| SignedEnvelope::decode(bytes).ok());
-        let here: BTreeMap<(HubId, u64), Hash> =
-            whole.map(|it| ((it.envelope.author, it.envelope.seq), it.hash)).collect();
+        let peeked = entries.iter().filter_map(|bytes| Some((SignedEnvelope::peek(bytes)?, bytes)));
+        let here: BTreeMap<(HubId, u64), &Vec<u8>> =
+            peeked.map(|(it, bytes)| ((it.author, it.seq), bytes)).collect();
         let mut has_settled = false;
         for question in questions {
             let (_, author, witness) = question.key;
-            let Some(hash) = here.get(&(author, question.seq)) else { continue };
+            let Some(entry) = here.get(&(author, question.seq)) else { continue };
+            let is_contradicted = blake3::hash(entry).as_bytes() != &question.hash.0;
+            // What is damaged here contradicts nobody; it is mended in its time.
+            if is_contradicted && SignedEnvelope::decode(entry).is_err() {
+                continue;
+            }
             has_settled = true;
-            let is_contradicted = *hash != question.hash;
             self.witnessed.settle(&question.key, question.seq, is_contradicted);
             if is_contradicted {
                 let (collection, seq) = (collection.clone(), question.seq);

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use serde::de::{Error, Visitor};
-use serde::{Deserializer, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Encodes bytes, for `#[serde(with)]`.
 ///
@@ -40,9 +40,15 @@ impl Visitor<'_> for Bytes {
     }
 }
 
+/// Borrowed bytes, encoded as a `Vec<u8>` is; decoding copies none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slice<'a>(#[serde(borrow, serialize_with = "serialize")] pub &'a [u8]);
+
 #[cfg(test)]
 mod tests {
     use serde::{Deserialize, Serialize};
+
+    use super::Slice;
 
     #[derive(Serialize, Deserialize, PartialEq, Debug)]
     struct InOneGo(#[serde(with = "super")] Vec<u8>);
@@ -54,6 +60,8 @@ mod tests {
             let encoded = postcard::to_stdvec(&InOneGo(bytes.clone())).unwrap();
             assert_eq!(encoded, postcard::to_stdvec(&bytes).unwrap());
             assert_eq!(postcard::from_bytes::<InOneGo>(&encoded).unwrap().0, bytes);
+            assert_eq!(postcard::to_stdvec(&Slice(&bytes)).unwrap(), encoded);
+            assert_eq!(postcard::from_bytes::<Slice<'_>>(&encoded).unwrap().0, bytes);
             let cut = &encoded[..encoded.len() - 1];
             assert!(postcard::from_bytes::<InOneGo>(cut).is_err());
         }

@@ -29,6 +29,12 @@ impl Fetches {
         if !std::mem::take(&mut self.is_changed) {
             return actions;
         }
+        let mut asked_of_all = self.asked_of_all();
+        let fetching = self.active.values().filter(|fetch| fetch.stage == Stage::Fetching);
+        let Some(most) = fetching.map(|fetch| fetch.urgency).min() else { return actions };
+        if is_full(&asked_of_all, most, asked_bytes_max) {
+            return actions;
+        }
         let mut places: Vec<(usize, Urgency, BlobId)> = self
             .active
             .iter()
@@ -37,7 +43,6 @@ impl Fetches {
             .collect();
         places.sort_unstable();
         let Some((_, most, _)) = places.first().copied() else { return actions };
-        let mut asked_of_all = self.asked_of_all();
         let was_asked_now = asked_of_all[Urgency::Now as usize] > 0;
         if was_asked_now && self.is_pressing(now) {
             places.retain(|(_, urgency, _)| *urgency == Urgency::Now);
