@@ -1,8 +1,9 @@
 //! The tracks `slides` and `thumbs`: the pages that are seen in a lesson, found in its picture.
 //!
 //! One pass looks at the pictures of `video-360`, and says when a page appears; thumbnails, and
-//! what of that track hardly moves, come out of the same pass. Then each page is taken from the file at its own size and encoded. The
-//! moments found, and each finished still, are durable before they count.
+//! what of that track hardly moves, come out of the same pass. Then each page is taken from the
+//! file at its own size and encoded. The moments found, and each finished still, are durable before
+//! they count.
 
 use std::io::BufWriter;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
