@@ -54,7 +54,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         work_dir: Path::new(work_dir),
         workers: rest.first().map_or(Ok(2), |workers| workers.parse())?,
         limits: Limits::default(),
-        encoder: EncoderChoice::Rav1e,
+        encoder: EncoderChoice::Auto,
         tiers: Tiers::FIRST,
     };
     let log = Log { begun: Instant::now(), reports: Mutex::default() };

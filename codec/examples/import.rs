@@ -1,6 +1,6 @@
 //! Imports a file into a folder and prints its tracks and playlists.
 //!
-//! `cargo run --release -p yingxue-codec --example import -- [--svt-av1] [--video-480] lesson.mp4
+//! `cargo run --release -p yingxue-codec --example import -- [--rav1e] [--video-480] lesson.mp4
 //! out`
 
 use std::path::PathBuf;
@@ -28,10 +28,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .map(PathBuf::from)
         .partition(|argument| argument.to_string_lossy().starts_with("--"));
     let [source, work_dir] = &paths[..] else {
-        return Err("usage: import [--svt-av1] [--video-480] <file> <folder>".into());
+        return Err("usage: import [--rav1e] [--video-480] <file> <folder>".into());
     };
     let has = |flag: &str| flags.iter().any(|one| one.as_os_str() == flag);
-    let encoder = if has("--svt-av1") { EncoderChoice::SvtAv1 } else { EncoderChoice::Rav1e };
+    let encoder = if has("--rav1e") { EncoderChoice::Rav1e } else { EncoderChoice::Auto };
     let tiers = if has("--video-480") { Tiers::ALL } else { Tiers::FIRST };
     let ffmpeg = Ffmpeg::find()?;
     let workers = std::thread::available_parallelism()?.get();

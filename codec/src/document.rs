@@ -170,7 +170,7 @@ pub fn import(request: &DocumentRequest, observer: &dyn Observer) -> Result<Impo
     report(Stage::Probe, 0);
     let first = request.sources.first().ok_or(DocumentError::NoPages)?;
     keep_origin(request)?;
-    let work = WorkDir::open(request.work_dir, first, EncoderChoice::default())?;
+    let work = WorkDir::open(request.work_dir, first)?;
     let pages = Pages::open(request, &|| observer.is_cancelled())?;
     report(Stage::Audio, 10);
     let sound = attach_sound(request, observer)?;
@@ -224,7 +224,7 @@ fn attach_sound(
         workers: 1,
         limits: request.limits.clone(),
         encoder: EncoderChoice::default(),
-        tiers: Tiers::FIRST,
+        tiers: Tiers { video_360: false, ..Tiers::FIRST },
     };
     let (track, peaks) = sound(&sound_request, &Silent(observer))?;
     observer.track_finished(&track);

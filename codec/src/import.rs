@@ -1,13 +1,16 @@
 //! A teacher's file becomes the tracks of a lesson.
 //!
-//! After the probe, `source` (where it is remuxed), `audio`, and `slides` with `thumbs` and then
-//! `video-360` are made side by side; a `source` that must be encoded, and `video-480`, follow.
+//! After the probe, `source` (where it is remuxed), `audio`, and `slides` with `thumbs` and what
+//! hardly moves of `video-360`, and then all of that, are made side by side; a `source` that must
+//! be encoded, and `video-480`, follow.
 //! Each finished track, each finished segment of `slides`, of a video track and of a picture that
 //! is encoded again, and each finished minute of `audio`, is durable in the work folder before it
 //! counts, and is found again when [`import`] is called with the same folder: a power cut costs at
 //! most one segment a worker, a minute of sound, and the current pass over the file where nothing
 //! is encoded. An import that was cut gives the same bytes as one that was not, save for a picture
-//! in `source` that was encoded again: its pictures and times are the same.
+//! in `source` that was encoded again: its pictures and times are the same. What encodes a video
+//! track is found out once, and kept to; a track whose encoder is gone, or another, when the import
+//! goes on is begun again.
 //!
 //! Segment boundaries are multiples of 4 s in the video tracks, and the nearest packet of 60 ms in
 //! `audio` (never more than 30 ms away). `source` that is remuxed has its own key frames, about
@@ -20,14 +23,14 @@ use std::sync::{Mutex, PoisonError};
 use crate::child::ChildError;
 use crate::document::DocumentError;
 pub use crate::encoder::EncoderChoice;
-use crate::encoder::{GopEncoder, encoder};
+use crate::encoder::maker::Makers;
 use crate::ffmpeg::{Ffmpeg, Limits};
 use crate::probe::{Probe, ProbeError, probe_unless};
 use crate::track::{TrackInfo, TrackKind};
 pub(crate) use captions::write as write_captions;
 pub use error::ImportError;
-pub use progress::Rates;
 use progress::{Plan, Reporter};
+pub use progress::{Rates, VideoRates};
 pub(crate) use source::{is_fit_audio, is_fit_video};
 pub(crate) use thumbs::{THUMB_SIZE, small, small_size};
 pub(crate) use work_dir::WorkDir;
@@ -235,6 +238,8 @@ struct Job<'a> {
     reporter: Reporter<'a>,
     work: WorkDir,
     probe: Probe,
+    /// What encodes the video tracks; `None` if none is to be made.
+    makers: Option<Makers>,
     /// Source or sound have failed: pictures need not go on.
     is_failed: AtomicBool,
     announced: Mutex<Announced>,
@@ -260,11 +265,16 @@ impl<'a> Job<'a> {
                 ProbeError::Child(ChildError::Cancelled) => ImportError::Cancelled,
                 error => error.into(),
             })?;
-        let work = WorkDir::open(request.work_dir, request.source, request.encoder)?;
+        let work = WorkDir::open(request.work_dir, request.source)?;
+        let ImportRequest { ffmpeg, limits, tiers, .. } = request;
+        let has_video = probe.video.is_some() && (tiers.video_360 || tiers.video_480);
+        let makers = has_video
+            .then(|| Makers::find(request.encoder, ffmpeg, limits, &is_cancelled))
+            .transpose()?;
         let is_failed = AtomicBool::new(false);
         let is_audio_over = !request.tiers.audio;
         let announced = Mutex::new(Announced { is_audio_over, waiting: Vec::new() });
-        Ok(Self { request, observer, reporter, work, probe, is_failed, announced })
+        Ok(Self { request, observer, reporter, work, probe, makers, is_failed, announced })
     }
 
     fn make_tracks(&self) -> Result<Vec<FinishedTrack>, ImportError> {
@@ -279,6 +289,7 @@ impl<'a> Job<'a> {
             slides: tiers.slides && video.is_some(),
             video_360: tiers.video_360 && video.is_some(),
             video_480: tiers.video_480 && video.is_some_and(video::has_480),
+            encoder: video::planned_encoder(self),
         });
         let make_source = || source::make(self).map(|track| vec![track]);
         let make_audio = || audio::make(self).map(Vec::from_iter);
@@ -343,12 +354,6 @@ impl<'a> Job<'a> {
         if announced.is_audio_over {
             announced.waiting.drain(..).for_each(|track| self.observer.track_finished(&track));
         }
-    }
-
-    /// The encoder of the AV1 tracks.
-    fn encoder(&self) -> Result<Box<dyn GopEncoder>, ImportError> {
-        let ImportRequest { ffmpeg, limits, .. } = self.request;
-        Ok(encoder(self.request.encoder, ffmpeg, limits)?)
     }
 
     /// Starts ffmpeg on the source file.

@@ -26,7 +26,7 @@
 //!     work_dir: "work".as_ref(),
 //!     workers: 2,
 //!     limits: Limits::default(),
-//!     encoder: import::EncoderChoice::Rav1e,
+//!     encoder: import::EncoderChoice::Auto,
 //!     tiers: import::Tiers::FIRST,
 //! };
 //! let imported = import::import(&request, &Quiet)?;

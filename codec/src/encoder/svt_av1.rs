@@ -2,21 +2,29 @@
 
 use std::ffi::OsString;
 
-use super::{CodedPicture, EncodeError, GopEncoder, PictureFormat};
+use super::{CodedPicture, EncodeError, GopEncoder, PictureFormat, Scale};
 use crate::av1::{Av1Error, has_sequence_header, strip_temporal_delimiters};
 use crate::child::{Child, ChildError};
 use crate::ffmpeg::{Ffmpeg, Limits};
 
-/// SVT-AV1's preset: 8 is where its own curve of speed against size bends (DESIGN §8).
+/// SVT-AV1's preset. On camera pictures 7 takes a third more work for 2 % fewer bits, 9 a third
+/// less for 9 % more; on slides both are within 4 % of bits.
 const PRESET: &str = "8";
 /// Quantizer indices of AV1 to a step of SVT-AV1's scale of 0 to 63.
 const INDICES_PER_STEP: u8 = 4;
 const STEP_MAX: u8 = 63;
+/// The smallest side that it takes, in pixels.
+const SIDE_MIN: u32 = 64;
 /// An IVF file's header, and a picture's: its length in 4 bytes and its time in 8.
 const FILE_HEAD_BYTES: usize = 32;
 const PICTURE_HEAD_BYTES: usize = 12;
-/// What `ffmpeg -encoders` may answer: 200 lines.
-const ANSWER_BYTES_MAX: usize = 1 << 18;
+/// What it is tried out on: enough pictures for it to predict some from later ones.
+const TRIAL: PictureFormat =
+    PictureFormat { width: 128, height: 96, gop_frames: 9, frame_rate: (25, 2) };
+/// The quantizer that they are encoded at: in the middle.
+const TRIAL_INDEX: u8 = 128;
+/// How much of ffmpeg's complaint is repeated, in characters: a line.
+const COMPLAINT_CHARS_MAX: usize = 160;
 
 /// The child's recipe.
 pub(super) struct SvtAv1 {
@@ -24,20 +32,63 @@ pub(super) struct SvtAv1 {
     limits: Limits,
 }
 
+/// Whether it can encode such pictures.
+pub(super) fn takes(format: &PictureFormat) -> bool {
+    format.width.min(format.height) >= SIDE_MIN
+}
+
 impl SvtAv1 {
-    /// Asks ffmpeg whether it has the encoder.
-    pub(super) fn find(ffmpeg: &Ffmpeg, limits: &Limits) -> Result<Self, EncodeError> {
-        let arguments = ["-hide_banner", "-encoders"].map(OsString::from);
-        let child = Child::start(&ffmpeg.ffmpeg, &arguments, limits)?;
-        let answer = child.read_all(ANSWER_BYTES_MAX, &|| false)?;
-        if !String::from_utf8_lossy(&answer).contains(" libsvtav1 ") {
-            return Err(EncodeError::NoSvtAv1);
+    pub(super) fn new(ffmpeg: &Ffmpeg, limits: &Limits) -> Self {
+        Self { ffmpeg: ffmpeg.clone(), limits: limits.clone() }
+    }
+
+    /// Encodes a few pictures with the options of lessons: an ffmpeg may list the encoder and be
+    /// too old for them. Gives what came out, all of it.
+    pub(super) fn try_out(&self, is_cancelled: &dyn Fn() -> bool) -> Result<Vec<u8>, EncodeError> {
+        let pictures: Vec<Vec<u8>> = (0..TRIAL.gop_frames as usize).map(trial_picture).collect();
+        let pictures: Vec<&[u8]> = pictures.iter().map(Vec::as_slice).collect();
+        match self.encode_gop(&TRIAL, TRIAL_INDEX, &pictures, is_cancelled) {
+            Ok(coded) => Ok(coded.into_iter().flat_map(|picture| picture.bytes).collect()),
+            Err(EncodeError::Cancelled) => Err(EncodeError::Cancelled),
+            Err(error) => Err(EncodeError::NoSvtAv1 { why: last_line(&error) }),
         }
-        Ok(Self { ffmpeg: ffmpeg.clone(), limits: limits.clone() })
     }
 }
 
+/// A slope with stripes that move.
+fn trial_picture(n: usize) -> Vec<u8> {
+    let (width, height) = (TRIAL.width as usize, TRIAL.height as usize);
+    let level = |at: usize| {
+        let (x, y) = (at % width, at / width);
+        if (x + 3 * n + y / 4) % 24 < 4 { 220 } else { 40 + (x + y) / 2 }
+    };
+    let mut planes: Vec<u8> = (0..width * height).map(|at| level(at) as u8).collect();
+    planes.resize(TRIAL.frame_bytes(), 128);
+    planes
+}
+
+fn last_line(error: &EncodeError) -> String {
+    let text = match error {
+        EncodeError::Child(ChildError::Failed { complaint, .. }) => complaint.clone(),
+        error => error.to_string(),
+    };
+    let last = text.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("no reason");
+    last.chars().take(COMPLAINT_CHARS_MAX).collect()
+}
+
 impl GopEncoder for SvtAv1 {
+    fn scale(&self) -> &Scale {
+        &Scale {
+            // Measured on camera pictures; slides lose a little more.
+            db_per_index: 0.047,
+            step: INDICES_PER_STEP,
+            // A face in the corner of a lecture is as clear as at rav1e's floor, and letters are
+            // clearer.
+            index_max: 248,
+            camera_start: 172,
+        }
+    }
+
     fn encode_gop(
         &self,
         format: &PictureFormat,
@@ -45,6 +96,10 @@ impl GopEncoder for SvtAv1 {
         frames: &[&[u8]],
         is_cancelled: &dyn Fn() -> bool,
     ) -> Result<Vec<CodedPicture>, EncodeError> {
+        // A child that has all its pictures goes on with them, so a pause waits before it starts.
+        if is_cancelled() {
+            return Err(EncodeError::Cancelled);
+        }
         // No GOP is larger coded than it is raw.
         let bytes_max = format.frame_bytes() * (frames.len() + 1);
         let arguments = arguments(format, quantizer);
@@ -55,13 +110,7 @@ impl GopEncoder for SvtAv1 {
             frames,
             bytes_max,
             is_cancelled,
-        );
-        let ivf = ivf.map_err(|error| match &error {
-            ChildError::Failed { complaint, .. } if complaint.contains("Unknown encoder") => {
-                EncodeError::NoSvtAv1
-            }
-            _ => error.into(),
-        })?;
+        )?;
         let coded = pictures(&ivf)?;
         match coded.len() == frames.len() {
             true => Ok(coded),
@@ -72,14 +121,16 @@ impl GopEncoder for SvtAv1 {
 
 fn arguments(format: &PictureFormat, quantizer: u8) -> Vec<OsString> {
     let PictureFormat { width, height, gop_frames, frame_rate: (frames, seconds) } = format;
-    let step = (quantizer / INDICES_PER_STEP).clamp(1, STEP_MAX);
+    let half = INDICES_PER_STEP / 2;
+    let step = (quantizer.saturating_add(half) / INDICES_PER_STEP).clamp(1, STEP_MAX);
     // One key frame a GOP, and no second one where the scene changes; one thread, as every worker
-    // has a child of its own.
+    // has a child of its own. Without its look ahead it takes 27 MB less, 2 % fewer bits on slides,
+    // and 2 % more on camera pictures.
     let interval = gop_frames + 1;
     let text = format!(
         "-nostdin -hide_banner -loglevel error -nostats -f rawvideo -pix_fmt yuv420p \
          -s {width}x{height} -r {frames}/{seconds} -i pipe:0 -c:v libsvtav1 -preset {PRESET} \
-         -crf {step} -g {interval} -svtav1-params lp=1:scd=0 \
+         -crf {step} -g {interval} -svtav1-params lp=1:scd=0:lookahead=0 \
          -colorspace bt709 -color_primaries bt709 -color_trc bt709 -color_range tv -f ivf pipe:1"
     );
     text.split_whitespace().map(Into::into).collect()
@@ -109,16 +160,45 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn an_ffmpeg_without_it_is_said_in_words() {
+    /// An ffmpeg that complains and ends.
+    fn fake(script: &str) -> (tempfile::TempDir, SvtAv1) {
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("ffmpeg");
-        std::fs::write(&program, "#!/bin/sh\necho ' V....D libx264  H.264'\n").unwrap();
+        std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(&program, mode).unwrap();
         let ffmpeg = Ffmpeg { ffmpeg: program.clone(), ffprobe: program };
-        let error = SvtAv1::find(&ffmpeg, &Limits::default()).err().unwrap();
-        assert!(error.to_string().contains("encoder = \"rav1e\""), "{error}");
+        (folder, SvtAv1::new(&ffmpeg, &Limits::default()))
+    }
+
+    #[test]
+    fn an_ffmpeg_without_it_is_said_in_words_and_why() {
+        let (_folder, svt_av1) = fake("echo \"Unknown encoder 'libsvtav1'\" >&2; exit 1");
+        let error = svt_av1.try_out(&|| false).unwrap_err().to_string();
+        assert!(error.contains("Unknown encoder") && error.contains("\"rav1e\""), "{error}");
+        let (_folder, svt_av1) = fake("cat >/dev/null");
+        let error = svt_av1.try_out(&|| false).unwrap_err().to_string();
+        assert!(error.contains("without a readable IVF header"), "{error}");
+    }
+
+    #[test]
+    fn it_is_tried_out_with_the_same_outcome_each_time() {
+        let svt_av1 = SvtAv1::new(&Ffmpeg::find().unwrap(), &Limits::default());
+        let trial = svt_av1.try_out(&|| false).unwrap();
+        assert!((200..4000).contains(&trial.len()), "{} bytes", trial.len());
+        assert_eq!(svt_av1.try_out(&|| false).unwrap(), trial);
+        let cancelled = svt_av1.try_out(&|| true);
+        assert!(matches!(cancelled, Err(EncodeError::Cancelled)));
+    }
+
+    #[test]
+    fn the_nearest_step_is_taken() {
+        let step_of = |quantizer| {
+            let arguments = arguments(&TRIAL, quantizer);
+            let at = arguments.iter().position(|argument| argument == "-crf").unwrap();
+            arguments[at + 1].to_str().unwrap().parse::<u8>().unwrap()
+        };
+        assert_eq!([1, 5, 6, 172, 252, 255].map(step_of), [1, 1, 2, 43, 63, 63]);
     }
 
     proptest! {

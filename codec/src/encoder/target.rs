@@ -1,10 +1,10 @@
 //! The quantizer of a GOP by the quality that a viewer gets: encode, decode, compare, and once or
 //! twice again if it is far off.
 //!
-//! Everything is counted in decibels of SSIM, −10·log10(1 − SSIM): per step of the quantizer
-//! index they fall by nearly the same on slides and on camera pictures.
+//! Everything is counted in decibels of SSIM, −10·log10(1 − SSIM): they fall evenly with the
+//! quantizer index, how fast depends on the encoder (see [`Scale`]) and the pictures.
 
-use super::{CodedPicture, EncodeError, GopEncoder, PictureFormat};
+use super::{CodedPicture, EncodeError, GopEncoder, PictureFormat, Scale};
 use crate::content::Content;
 use crate::decode::{DecodeError, each_picture};
 use crate::quality::{Closeness, closeness};
@@ -14,23 +14,18 @@ const MEAN_DB: f64 = 15.23;
 /// What letters and lines must have: 0.97 too. Two thirds of a slide are empty, and their mean
 /// says nothing about whether text can be read.
 const SHARP_DB: f64 = 15.23;
-/// Decibels that a step of the quantizer index costs, measured on slides and on camera pictures.
-const DB_PER_INDEX: f64 = 0.073;
 /// How far below the target a GOP may stay without being encoded again: SSIM 0.965.
 const BELOW_DB_MAX: f64 = 0.7;
 /// How far above: some 25 % of bits given away in one GOP; the next one starts lower.
 const ABOVE_DB_MAX: f64 = 1.5;
-/// Encodings of one GOP at most: the curve is smooth, a second correction is rarely needed.
+/// Encodings of one GOP at most: the second correction knows how fast the quality falls here.
 const TRIES_MAX: usize = 3;
+/// How much less, and more, an index may cost in a GOP than the scale says: letters that stay fall
+/// off five times as fast at the coarse end as camera pictures.
+const SLOPE_MIN: f64 = 0.5;
+const SLOPE_MAX: f64 = 6.0;
 /// The best quantizer that is tried: finer ones cost bits that nobody sees.
 pub(crate) const INDEX_MIN: u8 = 40;
-/// The coarsest: the floor of the quality. At 195 the letters of a lecture are still clear, but
-/// the face in its corner is smeared and an earlier slide shimmers through the next; a face is too
-/// small for either mean to see it.
-pub(crate) const INDEX_MAX: u8 = 176;
-/// What camera pictures without any measurement start from: such as move a little. Slides start
-/// from the coarsest, where nearly all of them end.
-const CAMERA_INDEX_START: u8 = 120;
 /// A measurement before the first encoding, for camera pictures that follow no other GOP: the
 /// first of them.
 const PROBE_PICTURES: usize = 10;
@@ -85,32 +80,34 @@ pub(crate) fn encode(
     let attempt = |pictures: &[Picture], index| {
         attempt(encoder, format, pictures, index, ceiling, is_cancelled)
     };
+    let scale = encoder.scale();
     let mut index = match (start, content(format, pictures)) {
         (Some(start), _) => start,
-        (None, Content::Slides) => INDEX_MAX,
+        (None, Content::Slides) => scale.index_max,
         (None, Content::Camera) if pictures.len() > 2 * PROBE_PICTURES => {
-            let probe = attempt(&pictures[..PROBE_PICTURES], CAMERA_INDEX_START)?;
-            corrected(probe.index, probe.above_db - PROBE_BIAS_DB)
+            let probe = attempt(&pictures[..PROBE_PICTURES], scale.camera_start)?;
+            let above_db = probe.above_db - PROBE_BIAS_DB;
+            corrected(scale, scale.db_per_index, probe.index, above_db)
         }
-        (None, Content::Camera) => CAMERA_INDEX_START,
+        (None, Content::Camera) => scale.camera_start,
     };
     let mut best = attempt(pictures, index)?;
-    let mut tries = 1;
-    while tries < TRIES_MAX {
-        let wanted = corrected(index, best.above_db);
-        if (-BELOW_DB_MAX..=ABOVE_DB_MAX).contains(&best.above_db) || wanted == best.index {
+    let mut tried = vec![index];
+    let mut slope = scale.db_per_index;
+    while tried.len() < TRIES_MAX && !(-BELOW_DB_MAX..=ABOVE_DB_MAX).contains(&best.above_db) {
+        index = corrected(scale, slope, best.index, best.above_db);
+        if tried.contains(&index) {
             break;
         }
-        index = wanted;
         let again = attempt(pictures, index)?;
-        tries += 1;
-        if distance(again.above_db) >= distance(best.above_db) {
-            break;
+        tried.push(index);
+        slope = slope_between(scale, &best, &again);
+        if distance(again.above_db) < distance(best.above_db) {
+            best = again;
         }
-        best = again;
     }
-    let next_index = corrected(best.index, best.above_db * NEXT_GAIN);
-    Ok(Reached { pictures: best.pictures, next_index, tries })
+    let next_index = corrected(scale, scale.db_per_index, best.index, best.above_db * NEXT_GAIN);
+    Ok(Reached { pictures: best.pictures, next_index, tries: tried.len() })
 }
 
 fn content(format: &PictureFormat, pictures: &[Picture]) -> Content {
@@ -123,9 +120,19 @@ fn distance(above_db: f64) -> f64 {
     if above_db < 0.0 { above_db / -BELOW_DB_MAX } else { above_db / ABOVE_DB_MAX }
 }
 
-fn corrected(index: u8, above_db: f64) -> u8 {
-    let wanted = f64::from(index) + above_db / DB_PER_INDEX;
-    wanted.round().clamp(f64::from(INDEX_MIN), f64::from(INDEX_MAX)) as u8
+/// Decibels that an index costs here, by two tries.
+fn slope_between(scale: &Scale, one: &Try, other: &Try) -> f64 {
+    let indices = f64::from(other.index) - f64::from(one.index);
+    let slope = (one.above_db - other.above_db) / indices;
+    let times = |bound: f64| bound * scale.db_per_index;
+    if slope.is_finite() { slope.clamp(times(SLOPE_MIN), times(SLOPE_MAX)) } else { times(1.0) }
+}
+
+fn corrected(scale: &Scale, db_per_index: f64, index: u8, above_db: f64) -> u8 {
+    let step = f64::from(scale.step);
+    let wanted = f64::from(index) + above_db / db_per_index;
+    let wanted = (wanted / step).round() * step;
+    wanted.clamp(f64::from(INDEX_MIN), f64::from(scale.index_max)) as u8
 }
 
 fn attempt(
@@ -200,4 +207,72 @@ fn excess(
     let (rate, seconds) = format.frame_rate;
     let bits_per_s = bits * rate as f64 / (seconds as f64 * frames.max(1.0));
     2.5 * (bits_per_s / ceiling.bits_per_s as f64).max(1e-9).log2()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::encoder::Rav1e;
+
+    /// rav1e under another scale, which notes what it was asked for.
+    struct Noting {
+        scale: Scale,
+        asked: Mutex<Vec<u8>>,
+    }
+
+    impl GopEncoder for Noting {
+        fn scale(&self) -> &Scale {
+            &self.scale
+        }
+
+        fn encode_gop(
+            &self,
+            format: &PictureFormat,
+            quantizer: u8,
+            frames: &[&[u8]],
+            is_cancelled: &dyn Fn() -> bool,
+        ) -> Result<Vec<CodedPicture>, EncodeError> {
+            self.asked.lock().unwrap().push(quantizer);
+            Rav1e.encode_gop(format, quantizer, frames, is_cancelled)
+        }
+    }
+
+    const FORMAT: PictureFormat =
+        PictureFormat { width: 128, height: 96, gop_frames: 50, frame_rate: (25, 2) };
+
+    /// Letters on paper.
+    fn page() -> Vec<u8> {
+        let level = |at: usize| {
+            let (x, y) = (at % 128, at / 128);
+            if y % 16 < 9 && (x * 7 + y / 3 * 5) % 11 < 3 { 30 } else { 225 }
+        };
+        let mut planes: Vec<u8> = (0..128 * 96).map(level).collect();
+        planes.resize(FORMAT.frame_bytes(), 128);
+        planes
+    }
+
+    fn search(db_per_index: f64, step: u8) -> (Vec<u8>, f64) {
+        let scale = Scale { db_per_index, step, index_max: 252, camera_start: 120 };
+        let encoder = Noting { scale, asked: Mutex::default() };
+        let page = page();
+        let pictures = [Picture { planes: &page, frames: 50 }];
+        let ceiling = Ceiling { bits_per_s: 500_000 };
+        let reached = encode(&encoder, &FORMAT, &pictures, None, ceiling, &|| false).unwrap();
+        let quality = above(&measure(&FORMAT, &pictures, &reached.pictures).unwrap());
+        let asked = encoder.asked.into_inner().unwrap();
+        assert_eq!(reached.tries, asked.len());
+        (asked, quality)
+    }
+
+    #[test]
+    fn a_scale_that_is_far_off_is_corrected_by_what_two_tries_show() {
+        // Three times too flat, as SVT-AV1's is on a single page: the first step goes too far.
+        let (asked, quality) = search(0.02, 4);
+        assert_eq!((asked[0], asked.len()), (252, 3), "{asked:?}");
+        assert!(asked[1] < asked[2], "back from too fine: {asked:?}");
+        assert!(asked.iter().all(|index| index % 4 == 0), "{asked:?}");
+        assert!((-BELOW_DB_MAX..=2.0 * ABOVE_DB_MAX).contains(&quality), "{asked:?}: {quality}");
+    }
 }

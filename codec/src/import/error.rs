@@ -83,7 +83,7 @@ impl ImportError {
             Self::CutOff { .. } => "truncated",
             Self::Child { .. } | Self::Boxes(_) => "ffmpeg_failed",
             Self::Track(_) => "too_many_segments",
-            Self::Encode(EncodeError::NoSvtAv1) => "no_svt_av1",
+            Self::Encode(EncodeError::NoSvtAv1 { .. }) => "no_svt_av1",
             Self::Av1(_) | Self::Encode(_) | Self::Opus(_) => "encoder_failed",
             Self::Still(_) | Self::Decode(_) => "encoder_failed",
             Self::Document(error) => error.code(),

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::{Observer, Progress, Stage};
+use crate::encoder::EncoderName;
 
 /// How often the observer is asked whether the import is paused.
 const ASK_EVERY: Duration = Duration::from_millis(100);
@@ -22,6 +23,15 @@ pub struct Rates {
     pub audio: f64,
     /// Slides and thumbnails.
     pub slides: f64,
+    /// Pictures by rav1e.
+    pub rav1e: VideoRates,
+    /// Pictures by SVT-AV1.
+    pub svt_av1: VideoRates,
+}
+
+/// What one encoder takes, likewise.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct VideoRates {
     /// The picture of `video-360`.
     pub video_360: f64,
     /// The picture of `video-480`.
@@ -30,7 +40,22 @@ pub struct Rates {
 
 impl Default for Rates {
     fn default() -> Self {
-        Self { source: 0.4, audio: 0.03, slides: 0.2, video_360: 1.0, video_480: 3.2 }
+        Self {
+            source: 0.4,
+            audio: 0.03,
+            slides: 0.2,
+            rav1e: VideoRates { video_360: 1.0, video_480: 3.2 },
+            svt_av1: VideoRates { video_360: 0.4, video_480: 1.3 },
+        }
+    }
+}
+
+impl Rates {
+    fn video(&mut self, encoder: EncoderName) -> &mut VideoRates {
+        match encoder {
+            EncoderName::Rav1e => &mut self.rav1e,
+            EncoderName::SvtAv1 => &mut self.svt_av1,
+        }
     }
 }
 
@@ -43,6 +68,14 @@ pub(super) struct Plan {
     pub(super) slides: bool,
     pub(super) video_360: bool,
     pub(super) video_480: bool,
+    /// What makes the two last; `None` is rav1e.
+    pub(super) encoder: Option<EncoderName>,
+}
+
+impl Plan {
+    fn encoder(&self) -> EncoderName {
+        self.encoder.unwrap_or(EncoderName::Rav1e)
+    }
 }
 
 /// Turns each stage's progress into that of the whole.
@@ -56,7 +89,7 @@ pub(super) struct Reporter<'a> {
 #[derive(Default)]
 struct State {
     stages: Vec<StageState>,
-    copies_source: bool,
+    plan: Plan,
     /// What was told last.
     told: Option<(Stage, u8)>,
     seconds_left: Option<u64>,
@@ -101,14 +134,15 @@ impl<'a> Reporter<'a> {
 
     /// Sets what is to be done; until then there is only [`Stage::Probe`].
     pub(super) fn plan(&self, plan: Plan) {
-        let rates = self.observer.rates();
+        let mut rates = self.observer.rates();
+        let video = *rates.video(plan.encoder());
         let stages = [
             (Stage::Source, plan.copies_source, SOURCE_COPY_RATE),
             (Stage::Audio, plan.audio, rates.audio),
             (Stage::Slides, plan.slides, rates.slides),
-            (Stage::Video, plan.video_360, rates.video_360),
+            (Stage::Video, plan.video_360, video.video_360),
             (Stage::Source, plan.encodes_source, rates.source),
-            (Stage::Video480, plan.video_480, rates.video_480),
+            (Stage::Video480, plan.video_480, video.video_480),
         ];
         let wanted = stages.into_iter().filter(|(_, is_wanted, _)| *is_wanted);
         // What a file or a wrong clock says must not become a division by zero.
@@ -124,7 +158,7 @@ impl<'a> Reporter<'a> {
         };
         let mut all = lock(&self.state);
         all.stages = wanted.map(state).collect();
-        all.copies_source = plan.copies_source;
+        all.plan = plan;
     }
 
     /// Tells how much of a stage is done, 0 to 1.
@@ -145,6 +179,12 @@ impl<'a> Reporter<'a> {
         }
         state.advance(stage, done as f64 / total.max(1) as f64, done > found, now);
         self.tell(state, stage);
+    }
+
+    /// Says that another encoder than was planned goes on with a stage: how long it takes says
+    /// nothing about either.
+    pub(super) fn changes_hands(&self, stage: Stage) {
+        lock(&self.state).is_not_whole(stage);
     }
 
     /// Tells how long the stages took that this call did wholly; the others stay as they were.
@@ -231,7 +271,8 @@ impl State {
     /// Whether a stage runs beside slower ones, which decide how long it takes.
     fn is_beside(&self, stage: Stage) -> bool {
         let has_picture = self.stages.iter().any(|one| one.stage >= Stage::Slides);
-        has_picture && (stage == Stage::Audio || (stage == Stage::Source && self.copies_source))
+        has_picture
+            && (stage == Stage::Audio || (stage == Stage::Source && self.plan.copies_source))
     }
 
     fn is_not_whole(&mut self, stage: Stage) {
@@ -249,13 +290,20 @@ impl State {
                 one.and_then(|one| Some(one.ended?.checked_sub(one.began?)?.as_secs_f64()));
             seconds.filter(|seconds| *seconds > 0.0).map_or(known, |seconds| seconds / lesson_s)
         };
-        Rates {
-            source: if self.copies_source { known.source } else { of(Stage::Source, known.source) },
+        let mut rates = Rates {
+            source: if self.plan.copies_source {
+                known.source
+            } else {
+                of(Stage::Source, known.source)
+            },
             audio: of(Stage::Audio, known.audio),
             slides: of(Stage::Slides, known.slides),
-            video_360: of(Stage::Video, known.video_360),
-            video_480: of(Stage::Video480, known.video_480),
-        }
+            ..known
+        };
+        let video = rates.video(self.plan.encoder());
+        video.video_360 = of(Stage::Video, video.video_360);
+        video.video_480 = of(Stage::Video480, video.video_480);
+        rates
     }
 }
 
@@ -309,7 +357,13 @@ mod tests {
     /// Plays an import second by second; gives the worst error after the first minute.
     fn worst_error(known: &Known) -> f64 {
         let reporter = Reporter::new(known);
-        let plan = Plan { slides: true, video_360: true, encodes_source: true, ..Plan::default() };
+        let plan = Plan {
+            slides: true,
+            video_360: true,
+            encodes_source: true,
+            encoder: Some(EncoderName::SvtAv1),
+            ..Plan::default()
+        };
         reporter.plan(plan);
         let whole: u64 = STAGES.iter().map(|(_, seconds)| seconds).sum();
         let (mut now, mut worst) = (0, 0.0_f64);
@@ -336,8 +390,10 @@ mod tests {
         let first = Known { rates: Rates::default(), heard: Mutex::default() };
         assert!(worst_error(&first) > 0.2, "estimates alone are not right for this lesson");
         let rates = lock(&first.heard).expect("it was measured");
-        assert_eq!((rates.slides, rates.video_360, rates.source), (0.3, 0.4, 0.5));
-        assert_eq!(rates.video_480, Rates::default().video_480, "it was not made");
+        assert_eq!((rates.slides, rates.svt_av1.video_360, rates.source), (0.3, 0.4, 0.5));
+        let others = Rates::default();
+        assert_eq!(rates.svt_av1.video_480, others.svt_av1.video_480, "it was not made");
+        assert_eq!(rates.rav1e, others.rav1e, "it made nothing");
         let second = Known { rates, heard: Mutex::default() };
         assert!(worst_error(&second) < 0.2);
     }
@@ -355,7 +411,8 @@ mod tests {
 
     #[test]
     fn rates_from_a_file_cannot_break_an_import() {
-        let rates = Rates { slides: f64::NAN, video_360: 0.0, ..Rates::default() };
+        let svt_av1 = VideoRates { video_360: 0.0, video_480: f64::INFINITY };
+        let rates = Rates { slides: f64::NAN, svt_av1, ..Rates::default() };
         let known = Known { rates, heard: Mutex::default() };
         assert!(worst_error(&known).is_finite());
     }

@@ -1,8 +1,9 @@
 //! The tracks `slides` and `thumbs`: the pages that are seen in a lesson, found in its picture.
 //!
-//! One pass looks at small pictures, 12.5 a second, and says when a page appears; thumbnails come
-//! out of the same pass. Then each page is taken from the file at its own size and encoded. The
-//! moments found, and each finished still, are durable before they count.
+//! One pass looks at the pictures of `video-360`, and says when a page appears; thumbnails, and
+//! what of that track hardly moves, come out of the same pass. Then each page is taken from the
+//! file at its own size and encoded. The moments found, and each finished still, are durable before
+//! they count.
 
 use std::io::BufWriter;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -11,6 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use super::thumbs::Thumbs;
+use super::video::passing::{self, Passing};
 use super::{FinishedTrack, ImportError, Job, Stage, child_error};
 use crate::child::{Child, ChildError};
 use crate::cmaf::scan;
@@ -23,9 +25,6 @@ const KIND: TrackKind = TrackKind::Slides;
 /// The largest still (DESIGN §8).
 const WIDTH_MAX: u32 = 1920;
 const HEIGHT_MAX: u32 = 1080;
-/// The size of the pictures in which pages are looked for, twice a thumbnail's.
-const SEEN_WIDTH_MAX: u32 = 320;
-const SEEN_HEIGHT_MAX: u32 = 180;
 /// How long a picture of 12.5 a second is shown, in milliseconds.
 const FRAME_MS: u64 = 80;
 /// The rate of those pictures as ffmpeg's filter gives them: picture n is what is shown at n × 80
@@ -70,17 +69,27 @@ pub(super) fn make(job: &Job) -> Result<Vec<FinishedTrack>, ImportError> {
     let found = job.work.read_note(KIND).and_then(|json| serde_json::from_slice(&json).ok());
     let (found, thumbs) = match (found, thumbs) {
         (Some(found), Some(thumbs)) => (found, thumbs),
-        _ => look(job, video)?,
+        _ => passing::beside(job, video, |passing| look(job, video, passing))?,
     };
     let run = Run { job, video, size: FrameSize::fit(video, WIDTH_MAX, HEIGHT_MAX), found };
     run.encode_all()?;
     Ok(vec![run.assemble()?, thumbs])
 }
 
+/// How many frames of such a rate the first pass has seen, if it went to the end.
+pub(super) fn frames_seen(job: &Job, frame_rate: (u64, u64)) -> Option<u64> {
+    let found: Found = serde_json::from_slice(&job.work.read_note(KIND)?).ok()?;
+    (frame_rate.1 * 1000 == frame_rate.0 * FRAME_MS).then_some(found.duration_ms / FRAME_MS)
+}
+
 /// The first pass: finds the pages and makes the thumbnails.
-fn look(job: &Job, video: &VideoStream) -> Result<(Found, FinishedTrack), ImportError> {
+fn look(
+    job: &Job,
+    video: &VideoStream,
+    mut passing: Option<&mut Passing>,
+) -> Result<(Found, FinishedTrack), ImportError> {
     let fail = |error| child_error(KIND, error);
-    let size = FrameSize::fit(video, SEEN_WIDTH_MAX, SEEN_HEIGHT_MAX);
+    let size = passing::picture_size(video);
     let filters = format!("{}{RATE_FILTER},{}", deinterlace(video), size.filters(video));
     let mut child = start(job, video, None, &filters, &[])?;
     let (mut finder, mut thumbs) = (Finder::new(), Thumbs::new(FRAME_MS));
@@ -88,6 +97,9 @@ fn look(job: &Job, video: &VideoStream) -> Result<(Found, FinishedTrack), Import
     while let Some(page) = read_page(job, &mut child, &size)? {
         finder.push(n, page.luma(), size.width as usize, size.height as usize);
         thumbs.push(&page)?;
+        if let Some(passing) = &mut passing {
+            passing.push(page.i420());
+        }
         n += 1;
         if n.is_multiple_of(1000 / FRAME_MS) {
             job.check_going_on(n * FRAME_MS)?;
@@ -99,6 +111,9 @@ fn look(job: &Job, video: &VideoStream) -> Result<(Found, FinishedTrack), Import
     child.finish().map_err(fail)?;
     if n == 0 {
         return Err(ImportError::NothingDecoded);
+    }
+    if let Some(passing) = passing {
+        passing.finish();
     }
     let thumbs = thumbs.finish(job)?;
     let found = Found { duration_ms: n * FRAME_MS, slides: finder.finish() };

@@ -11,6 +11,10 @@ const BLOCK: usize = 8;
 /// key frames make still slides pulse by one or two; a stroke of one pixel's width makes five.
 const DIFFERENCE_MAX: u32 = 3;
 
+/// So many pictures in a GOP are few: they are encoded by themselves, as those of another page. A
+/// cross-fade of 0.6 s has eight.
+pub(super) const FEW_PICTURES: usize = 10;
+
 /// One picture to encode, and for how many frames it is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Shown {
@@ -59,6 +63,23 @@ pub(super) fn pictures(frames: &[u8], size: &FrameSize) -> Vec<Shown> {
         }
     }
     shown
+}
+
+/// Whether [`pictures`] finds few; soon known of frames that move.
+pub(super) fn has_few(frames: &[u8], size: &FrameSize) -> bool {
+    let mut frames = frames.chunks_exact(size.frame_bytes());
+    let Some(mut kept) = frames.next() else { return true };
+    let mut count = 1;
+    for picture in frames {
+        if !is_same(kept, picture, size) {
+            kept = picture;
+            count += 1;
+        }
+        if count > FEW_PICTURES {
+            return false;
+        }
+    }
+    true
 }
 
 fn is_same(one: &[u8], other: &[u8], size: &FrameSize) -> bool {
@@ -147,6 +168,16 @@ mod tests {
         let last = tinted.len() - 30;
         tinted[last..].fill(140);
         assert_eq!(found(&[grey(), tinted]), [(0, 1), (1, 1)]);
+    }
+
+    #[test]
+    fn few_are_as_many_as_are_found() {
+        for count in [1, FEW_PICTURES, FEW_PICTURES + 1, 3 * FEW_PICTURES] {
+            let changing = (0..count).map(|n| vec![40 + 5 * n as u8; SIZE.frame_bytes()]);
+            let frames: Vec<Vec<u8>> = changing.flat_map(|frame| [frame.clone(), frame]).collect();
+            assert_eq!(found(&frames).len(), count);
+            assert_eq!(has_few(&frames.concat(), &SIZE), count <= FEW_PICTURES);
+        }
     }
 
     #[test]

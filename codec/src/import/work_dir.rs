@@ -7,17 +7,17 @@ use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 
-use crate::import::{EncoderChoice, FinishedTrack};
+use crate::import::FinishedTrack;
 use crate::track::{ENCODED_BYTES_MAX, TrackInfo, TrackKind};
 
 /// Raised whenever the tracks of the same file would come out differently: an import started by
 /// an older program begins again.
-const RECIPE: u32 = 5;
+const RECIPE: u32 = 6;
 /// Names whose file is being written; never read.
 const UNFINISHED: &str = "part";
 /// Names beside the segments: what each ended with.
 const END: &str = "end";
-/// What was found out about a track before it is made.
+/// What is known of a track before it is made: where its pages are, or what encodes it.
 const NOTE: &str = "found";
 /// Files that are neither a track nor a segment of one.
 const OWN_FILES: [&str; 1] = [ENCODED_PICTURE];
@@ -36,21 +36,19 @@ pub(crate) struct WorkDir {
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Origin {
     recipe: u32,
-    encoder: String,
     source_bytes: u64,
     source_modified_ns: u128,
 }
 
 impl WorkDir {
-    /// Opens the folder for `source`; what it holds of another file, recipe or encoder is deleted.
-    pub(crate) fn open(path: &Path, source: &Path, encoder: EncoderChoice) -> io::Result<Self> {
+    /// Opens the folder for `source`; what it holds of another file or recipe is deleted.
+    pub(crate) fn open(path: &Path, source: &Path) -> io::Result<Self> {
         fs::create_dir_all(path)?;
         let work = Self { path: path.to_owned() };
         let metadata = fs::metadata(source)?;
         let modified = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
         let origin = Origin {
             recipe: RECIPE,
-            encoder: format!("{encoder:?}"),
             source_bytes: metadata.len(),
             source_modified_ns: modified.as_nanos(),
         };
@@ -58,7 +56,7 @@ impl WorkDir {
         let found = found.and_then(|json| serde_json::from_slice::<Origin>(&json).ok());
         if found.as_ref() != Some(&origin) {
             work.clear()?;
-            let json = serde_json::to_vec(&origin).expect("numbers and a name always encode");
+            let json = serde_json::to_vec(&origin).expect("numbers always encode");
             write_durably(&path.join(ORIGIN), &json)?;
         }
         Ok(work)
@@ -78,10 +76,7 @@ impl WorkDir {
             for name in ["mp4", "track", NOTE].map(|end| format!("{kind}.{end}")) {
                 remove_file(&self.path.join(name))?;
             }
-            match fs::remove_dir_all(self.segment_folder(kind)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
+            self.remove_segments(kind)?;
         }
         Ok(())
     }
@@ -155,7 +150,20 @@ impl WorkDir {
         bytes.first().copied()
     }
 
-    /// Makes what was found out about a track durable.
+    /// Begins a track again: its segments go before the new note counts.
+    pub(crate) fn begin_again(&self, kind: TrackKind, note: &[u8]) -> io::Result<()> {
+        self.remove_segments(kind)?;
+        self.write_note(kind, note)
+    }
+
+    fn remove_segments(&self, kind: TrackKind) -> io::Result<()> {
+        match fs::remove_dir_all(self.segment_folder(kind)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
+    }
+
+    /// Makes what is known of a track before it is made durable.
     pub(crate) fn write_note(&self, kind: TrackKind, note: &[u8]) -> io::Result<()> {
         write_durably(&self.path.join(format!("{kind}.{NOTE}")), note)
     }
@@ -167,7 +175,7 @@ impl WorkDir {
 
     /// Deletes a finished track's separate segments.
     pub(crate) fn drop_segments(&self, kind: TrackKind) {
-        if let Err(error) = fs::remove_dir_all(self.segment_folder(kind)) {
+        if let Err(error) = self.remove_segments(kind) {
             // The whole work folder goes once the tracks are in the blob store.
             tracing::debug!(%kind, %error, "segments of a finished track are left behind");
         }
@@ -201,15 +209,11 @@ pub(super) fn remove_file(path: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn open(path: &Path, source: &Path) -> io::Result<WorkDir> {
-        WorkDir::open(path, source, EncoderChoice::Rav1e)
-    }
-
     #[test]
     fn a_relative_folder_works_as_well() {
         let relative = PathBuf::from(format!("work-{}", std::process::id()));
         let source = Path::new("Cargo.toml");
-        let work = open(&relative, source).unwrap();
+        let work = WorkDir::open(&relative, source).unwrap();
         work.write_segment(TrackKind::Video360, 0, b"x", Some(9)).unwrap();
         let found = work.read_segment(TrackKind::Video360, 0);
         let end = work.read_end(TrackKind::Video360, 0);
@@ -224,14 +228,24 @@ mod tests {
         fs::write(&source, "one").unwrap();
         let path = folder.path().join("work");
         let kind = TrackKind::Video360;
-        open(&path, &source).unwrap().write_segment(kind, 3, b"x", None).unwrap();
-        let again = open(&path, &source).unwrap();
+        WorkDir::open(&path, &source).unwrap().write_segment(kind, 3, b"x", None).unwrap();
+        let again = WorkDir::open(&path, &source).unwrap();
         assert_eq!(again.read_segment(kind, 3).as_deref(), Some(&b"x"[..]));
         assert_eq!(again.read_segment(kind, 2), None);
         fs::write(&source, "other").unwrap();
-        assert_eq!(open(&path, &source).unwrap().read_segment(kind, 3), None);
-        open(&path, &source).unwrap().write_segment(kind, 3, b"x", None).unwrap();
-        let other = WorkDir::open(&path, &source, EncoderChoice::SvtAv1).unwrap();
-        assert_eq!(other.read_segment(kind, 3), None, "another encoder, other bytes");
+        assert_eq!(WorkDir::open(&path, &source).unwrap().read_segment(kind, 3), None);
+    }
+
+    #[test]
+    fn a_track_that_begins_again_has_no_segments_of_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let work = WorkDir::unbound(folder.path()).unwrap();
+        let kind = TrackKind::Video360;
+        work.begin_again(kind, b"one").unwrap();
+        work.write_segment(kind, 3, b"x", Some(9)).unwrap();
+        assert_eq!(work.read_note(kind).as_deref(), Some(&b"one"[..]));
+        work.begin_again(kind, b"two").unwrap();
+        assert_eq!((work.read_segment(kind, 3), work.read_end(kind, 3)), (None, None));
+        assert_eq!(work.read_note(kind).as_deref(), Some(&b"two"[..]));
     }
 }

@@ -5,6 +5,9 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
+use yingxue_codec::encoder::{self, EncodeError, EncoderChoice};
+use yingxue_codec::{Ffmpeg, Limits};
+
 use super::client::HubClient;
 use crate::app::now_ms;
 use crate::config::Config;
@@ -25,7 +28,7 @@ pub(crate) fn run(data: &Path) -> ExitCode {
     let checks = [
         tool("ffmpeg", "lessons cannot be imported; install it: apt install ffmpeg"),
         tool("ffprobe", "lessons cannot be imported; install it: apt install ffmpeg"),
-        svt_av1(&["ffmpeg", "-hide_banner", "-encoders"]),
+        fast_encoder(),
         helper(&SOFFICE),
         helper(&PDFTOPPM),
         disk(data),
@@ -96,21 +99,33 @@ fn first_line(command: &[&str]) -> Option<String> {
     output.status.success().then(|| line.to_owned())
 }
 
-/// Looks whether ffmpeg can encode AV1 by itself, by what `list` prints.
-fn svt_av1(list: &[&str]) -> (Verdict, String) {
-    let listed = Command::new(list[0]).args(&list[1..]).stdin(Stdio::null()).output();
-    let has_it = |text: &str| text.split_whitespace().any(|word| word == "libsvtav1");
-    match listed {
-        Ok(output) if has_it(&String::from_utf8_lossy(&output.stdout)) => {
-            let words = "ffmpeg has libsvtav1: [media] encoder = \"svt-av1\" can be chosen";
-            (Verdict::Good, words.into())
-        }
-        _ => (
-            Verdict::Odd,
-            "ffmpeg has no libsvtav1: [media] encoder has to stay \"rav1e\", which is built in \
-             and slower"
+fn fast_encoder() -> (Verdict, String) {
+    match Ffmpeg::find() {
+        Ok(ffmpeg) => svt_av1(&ffmpeg),
+        Err(missing) => (Verdict::Odd, format!("no SVT-AV1 either: {missing}")),
+    }
+}
+
+/// Tries whether ffmpeg can encode AV1 by itself.
+fn svt_av1(ffmpeg: &Ffmpeg) -> (Verdict, String) {
+    match encoder::find(EncoderChoice::SvtAv1, ffmpeg, &Limits::default()) {
+        Ok(_) => (
+            Verdict::Good,
+            "ffmpeg's SVT-AV1 works: lessons are made with it, unless [media] encoder is \"rav1e\""
                 .into(),
         ),
+        Err(error) => {
+            let why = match error {
+                EncodeError::NoSvtAv1 { why } => why,
+                error => error.to_string(),
+            };
+            let text = format!(
+                "ffmpeg has no SVT-AV1 (libsvtav1) that works ({why}): lessons are made with \
+                 rav1e, which is built in, slower, and takes more bits; the ffmpeg of Debian 12 \
+                 has it"
+            );
+            (Verdict::Odd, text)
+        }
     }
 }
 
@@ -200,12 +215,17 @@ mod tests {
 
     #[test]
     fn an_ffmpeg_without_the_fast_encoder_is_found_out() {
-        let (verdict, _) = svt_av1(&["echo", " V..... libsvtav1  SVT-AV1 (codec av1)"]);
-        assert!(matches!(verdict, Verdict::Good));
-        for other in [" V..... libsvtav1x", ""] {
-            let (verdict, text) = svt_av1(&["echo", other]);
-            assert!(matches!(verdict, Verdict::Odd) && text.contains("rav1e"), "{text}");
+        let (verdict, text) = svt_av1(&Ffmpeg::find().unwrap());
+        assert!(matches!(verdict, Verdict::Good) && text.contains("works"), "{text}");
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("ffmpeg");
+        let complains = "#!/bin/sh\necho \"Unknown encoder 'libsvtav1'\" >&2\nexit 1\n";
+        std::fs::write(&program, complains).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&program, mode).unwrap();
+        for program in [program, "yingxue-no-such-program".into()] {
+            let (verdict, text) = svt_av1(&Ffmpeg { ffmpeg: program.clone(), ffprobe: program });
+            assert!(matches!(verdict, Verdict::Odd) && text.contains("made with rav1e"), "{text}");
         }
-        assert!(matches!(svt_av1(&["yingxue-no-such-program"]).0, Verdict::Odd));
     }
 }

@@ -163,6 +163,7 @@ fn workers(config: &MediaConfig) -> usize {
 
 fn encoder(config: &MediaConfig) -> EncoderChoice {
     match config.encoder {
+        Encoder::Auto => EncoderChoice::Auto,
         Encoder::Rav1e => EncoderChoice::Rav1e,
         Encoder::SvtAv1 => EncoderChoice::SvtAv1,
     }

@@ -5,11 +5,11 @@
 
 use std::path::{Path, PathBuf};
 
-use yingxue_codec::import::Rates;
+use yingxue_codec::import::{Rates, VideoRates};
 
 /// How much of what was known is kept when an import has measured anew: lessons differ.
 const KEPT_PART: f64 = 0.5;
-/// The longest file that is read, in bytes: five numbers and their names.
+/// The longest file that is read, in bytes: seven numbers and their names.
 const BYTES_MAX: u64 = 4096;
 
 fn path(data_dir: &Path) -> PathBuf {
@@ -30,7 +30,7 @@ pub(super) fn keep(data_dir: &Path, measured: Rates) {
         Some(known) => between(known, measured),
         None => measured,
     };
-    let text = serde_json::to_vec(&rates).expect("five numbers always encode");
+    let text = serde_json::to_vec(&rates).expect("seven numbers always encode");
     let (path, part) = (path(data_dir), data_dir.join("import-rates.part"));
     if let Err(error) = std::fs::write(&part, text).and_then(|()| std::fs::rename(part, path)) {
         tracing::debug!(%error, "how long imports take is not kept");
@@ -39,12 +39,16 @@ pub(super) fn keep(data_dir: &Path, measured: Rates) {
 
 fn between(known: Rates, measured: Rates) -> Rates {
     let mix = |known: f64, measured: f64| known * KEPT_PART + measured * (1.0 - KEPT_PART);
+    let video = |known: VideoRates, measured: VideoRates| VideoRates {
+        video_360: mix(known.video_360, measured.video_360),
+        video_480: mix(known.video_480, measured.video_480),
+    };
     Rates {
         source: mix(known.source, measured.source),
         audio: mix(known.audio, measured.audio),
         slides: mix(known.slides, measured.slides),
-        video_360: mix(known.video_360, measured.video_360),
-        video_480: mix(known.video_480, measured.video_480),
+        rav1e: video(known.rav1e, measured.rav1e),
+        svt_av1: video(known.svt_av1, measured.svt_av1),
     }
 }
 
@@ -61,7 +65,11 @@ mod tests {
         assert_eq!(known(folder.path()), Some(first));
         keep(folder.path(), Rates { slides: 0.8, ..first });
         assert!((known(folder.path()).unwrap().slides - 0.6).abs() < 1e-9);
-        std::fs::write(path(folder.path()), b"{").unwrap();
-        assert_eq!(known(folder.path()), None);
+        // The second is what an older program kept: it knew of one encoder.
+        for unreadable in ["{", r#"{"source":1,"audio":1,"slides":1,"video_360":1,"video_480":3}"#]
+        {
+            std::fs::write(path(folder.path()), unreadable).unwrap();
+            assert_eq!(known(folder.path()), None);
+        }
     }
 }

@@ -1,11 +1,13 @@
-//! Our encoder against others over a range of qualities: `bd_rate_*` and `encode_fps_per_cpu_s_*`.
+//! Our encoders against others over a range of qualities: `bd_rate_*` and `encode_fps_per_cpu_s_*`.
 
 use std::path::Path;
 
 use anyhow::Result;
+use yingxue_codec::encoder::EncoderName;
 
 use super::encoders::{Series, Yardstick};
 use super::frames::Frames;
+use super::import::By;
 use super::lab::Lab;
 use super::ours;
 use crate::bench::figures::{Figures, leave_out, say};
@@ -58,22 +60,42 @@ fn measure_clip(
         speeds.push(Speed { name: name.into(), frames, cpu_s });
         Ok(())
     };
-    let ours = ours::series(&frames, clip);
-    match &ours {
-        Ok(series) => add("rav1e", series, figures)?,
-        Err(error) => leave_out(&format!("encode_fps_per_cpu_s_rav1e_{clip}"), error),
+    let mut ours = Vec::new();
+    for by in lab.encoders() {
+        let name = match by {
+            By::Auto => lab.encoder,
+            By::Rav1e => EncoderName::Rav1e,
+        };
+        let series = ours::series(*by, name, &frames, clip);
+        match &series {
+            Ok(series) => add(figure_name(name), series, figures)?,
+            Err(error) => {
+                leave_out(&format!("encode_fps_per_cpu_s_{}_{clip}", figure_name(name)), error);
+            }
+        }
+        ours.push((by.suffix(), series));
     }
     for yardstick in Yardstick::ALL {
         let theirs = Series::of(yardstick, &lab.clips, &frames, clip)?;
         add(yardstick.name(), &theirs, figures)?;
-        let name = format!("bd_rate_vs_{}_{clip}", yardstick.name());
-        match &ours {
-            Ok(ours) => {
-                let percent = ours.curve()?.bd_rate_percent(&theirs.curve()?);
-                figures.put_or_leave_out(&name, percent);
+        for (suffix, ours) in &ours {
+            let name = format!("bd_rate_vs_{}_{clip}{suffix}", yardstick.name());
+            match ours {
+                Ok(ours) => {
+                    let percent = ours.curve()?.bd_rate_percent(&theirs.curve()?);
+                    figures.put_or_leave_out(&name, percent);
+                }
+                Err(error) => leave_out(&name, error),
             }
-            Err(error) => leave_out(&name, error),
         }
     }
     Ok(())
+}
+
+/// An encoder of ours in the names of figures.
+fn figure_name(name: EncoderName) -> &'static str {
+    match name {
+        EncoderName::Rav1e => "rav1e",
+        EncoderName::SvtAv1 => "svtav1_ours",
+    }
 }

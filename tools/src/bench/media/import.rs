@@ -37,6 +37,42 @@ pub struct ImportArgs {
     work_dir: PathBuf,
     /// Which tracks it makes
     tiers: Made,
+    /// What encodes its pictures
+    encoder: By,
+}
+
+/// What encodes the pictures of an import.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum By {
+    /// What a hub takes that is told nothing
+    Auto,
+    /// rav1e
+    Rav1e,
+}
+
+impl By {
+    /// The codec's word for it.
+    pub fn choice(self) -> EncoderChoice {
+        match self {
+            Self::Auto => EncoderChoice::Auto,
+            Self::Rav1e => EncoderChoice::Rav1e,
+        }
+    }
+
+    /// What its figures end with.
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Self::Auto => "",
+            Self::Rav1e => "_rav1e",
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Rav1e => "rav1e",
+        }
+    }
 }
 
 /// Which tracks an import makes.
@@ -114,7 +150,7 @@ pub fn run(args: &ImportArgs) -> Result<()> {
         work_dir: &args.work_dir,
         workers: std::thread::available_parallelism()?.get(),
         limits: Limits::default(),
-        encoder: EncoderChoice::Rav1e,
+        encoder: args.encoder.choice(),
         tiers: args.tiers.tiers(),
     };
     let imported = import(&request, &Announcer(Mutex::new(None)))?;
@@ -144,11 +180,16 @@ pub struct Import {
 }
 
 impl Import {
-    /// Imports `source` into `work_dir`, to the end.
+    /// Imports `source` into `work_dir`, to the end, as a hub does that is told nothing.
     pub fn of(source: &Path, work_dir: &Path, made: Made) -> Result<Self> {
+        Self::by(By::Auto, source, work_dir, made)
+    }
+
+    /// As [`Import::of`], by an encoder.
+    pub fn by(by: By, source: &Path, work_dir: &Path, made: Made) -> Result<Self> {
         let name = source.file_name().unwrap_or_default().to_string_lossy();
-        figures::say(&format!("importing {name} ({})", made.name()));
-        Running::start(source, work_dir, made)?.finish()
+        figures::say(&format!("importing {name} ({}, encoder {})", made.name(), by.name()));
+        Running::start(source, work_dir, made, by)?.finish()
     }
 
     /// Gives a track that must be there.
@@ -205,11 +246,12 @@ pub struct Running {
 
 impl Running {
     /// Starts it.
-    pub fn start(source: &Path, work_dir: &Path, made: Made) -> Result<Self> {
+    pub fn start(source: &Path, work_dir: &Path, made: Made, by: By) -> Result<Self> {
         let log = work_dir.with_extension("log");
         let ended_before_s = cost::ended_children_cpu_s()?;
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(["bench", "media-import"]).args([source, work_dir]).arg(made.name());
+        command.args(["bench", "media-import"]).args([source, work_dir]);
+        command.args([made.name(), by.name()]);
         let log_file =
             fs::File::create(&log).with_context(|| format!("write {}", log.display()))?;
         let begin = Instant::now();

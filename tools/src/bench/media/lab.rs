@@ -4,10 +4,13 @@ use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use yingxue_codec::encoder::{self, EncoderName};
+use yingxue_codec::{Ffmpeg, Limits};
 
 use super::MediaArgs;
 use super::clips::Clips;
-use super::import::{Import, Made};
+use super::import::{By, Import, Made};
+use crate::bench::figures::say;
 
 /// Seconds of each clip that is imported, and in `--quick`.
 const CLIP_S: [u32; 2] = [60, 16];
@@ -25,6 +28,8 @@ pub struct Lab {
     pub bin: PathBuf,
     /// The web UI's folder.
     pub web_ui: PathBuf,
+    /// What a hub that is told nothing encodes with on this machine.
+    pub encoder: EncoderName,
     lecture: OnceCell<Import>,
     motion: OnceCell<Import>,
     all_tiers: OnceCell<Import>,
@@ -38,7 +43,11 @@ impl Lab {
             Some(bin) => bin.clone(),
             None => std::env::current_exe()?.with_file_name("yingxue"),
         };
+        let ffmpeg = Ffmpeg::find()?;
+        let encoder = encoder::find(By::Auto.choice(), &ffmpeg, &Limits::default())?;
+        say(&format!("figures without a suffix are of {encoder}, the default on this machine"));
         Ok(Self {
+            encoder,
             clips,
             is_quick: args.quick,
             bin,
@@ -47,6 +56,15 @@ impl Lab {
             motion: OnceCell::new(),
             all_tiers: OnceCell::new(),
         })
+    }
+
+    /// The encoders that figures are given for, the default first.
+    pub fn encoders(&self) -> &'static [By] {
+        match self.encoder {
+            EncoderName::SvtAv1 => &[By::Auto, By::Rav1e],
+            // The default is the only one: its figures are not given twice.
+            EncoderName::Rav1e => &[By::Auto],
+        }
     }
 
     /// One of two values.

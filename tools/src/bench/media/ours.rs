@@ -1,20 +1,24 @@
-//! Our own encoder as the codec builds it in, at fixed quantizers: no target, no picture left out.
+//! Our own encoders as lessons are made with them, at fixed quantizers: no target, no picture left
+//! out. SVT-AV1's cost is that of its processes too, one for each GOP.
 
 use std::thread;
 
 use anyhow::{Context, Result, ensure};
 use yingxue_codec::decode::each_picture;
-use yingxue_codec::encoder::{CodedPicture, EncoderChoice, GopEncoder, PictureFormat, encoder};
+use yingxue_codec::encoder::{CodedPicture, EncoderName, GopEncoder, PictureFormat, encoder};
 use yingxue_codec::quality::ssim;
 use yingxue_codec::{Ffmpeg, Limits};
 
 use super::cost;
 use super::encoders::{Encode, Series};
 use super::frames::{Frames, GOP, SIZE};
+use super::import::By;
 use crate::bench::figures::say;
 
 /// AV1 quantizer indices from far better to far worse than a lesson needs.
-const QUANTIZERS: [u8; 5] = [50, 85, 120, 155, 190];
+const QUANTIZERS_RAV1E: [u8; 5] = [50, 85, 120, 155, 190];
+/// The same quality takes a coarser index of SVT-AV1: it is that of its best pictures.
+const QUANTIZERS_SVT_AV1: [u8; 5] = [80, 124, 168, 212, 252];
 /// `video-360`, as a codec's format says it.
 const FORMAT: PictureFormat = PictureFormat {
     width: SIZE.0 as u32,
@@ -23,24 +27,33 @@ const FORMAT: PictureFormat = PictureFormat {
     frame_rate: (25, 2),
 };
 
-/// Encodes a clip in segments of 4 s at several quantizers.
-pub fn series(frames: &Frames, clip: &str) -> Result<Series> {
-    let encoder = encoder(EncoderChoice::Rav1e, &Ffmpeg::find()?, &Limits::default())?;
+/// Encodes a clip in segments of 4 s at several quantizers; `name` is the encoder's.
+pub fn series(by: By, name: EncoderName, frames: &Frames, clip: &str) -> Result<Series> {
+    let encoder = encoder(by.choice(), &Ffmpeg::find()?, &Limits::default())?;
+    let quantizers = match name {
+        EncoderName::Rav1e => QUANTIZERS_RAV1E,
+        EncoderName::SvtAv1 => QUANTIZERS_SVT_AV1,
+    };
     let pictures: Vec<&[u8]> = frames.iter().collect();
     let mut encodes = Vec::new();
-    for quantizer in QUANTIZERS {
-        let before_s = cost::own_cpu_s()?;
+    for quantizer in quantizers {
+        let before_s = cpu_s()?;
         let coded = encode(encoder.as_ref(), quantizer, &pictures)?;
-        let cpu_s = cost::own_cpu_s()? - before_s;
+        let cpu_s = cpu_s()? - before_s;
         let bytes: usize = coded.iter().flatten().map(|picture| picture.bytes.len()).sum();
         let kbps = bytes as f64 * 8.0 / 1000.0 / frames.seconds();
         let ssim = mean_ssim(&coded, &pictures)?;
         say(&format!(
-            "{clip}, rav1e {quantizer}: {kbps:.1} kbit/s, SSIM {ssim:.4}, {cpu_s:.2} CPU s"
+            "{clip}, our {name} {quantizer}: {kbps:.1} kbit/s, SSIM {ssim:.4}, {cpu_s:.2} CPU s"
         ));
         encodes.push(Encode { file: None, kbps, ssim, cpu_s });
     }
     Ok(Series { frames: frames.count(), encodes })
+}
+
+/// Of this process and its children that have ended.
+fn cpu_s() -> Result<f64> {
+    Ok(cost::own_cpu_s()? + cost::ended_children_cpu_s()?)
 }
 
 /// Encodes each GOP by itself, on every core.

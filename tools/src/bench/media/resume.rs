@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
-use super::import::{Import, Made, Outcome, Running, Track};
+use super::import::{By, Import, Made, Outcome, Running, Track};
 use super::lab::Lab;
 use crate::bench::figures::{Figures, say};
 use crate::bench::seed::splitmix;
@@ -60,7 +60,7 @@ fn kill_again_and_again(rests: &mut Rests, work: &Path, kills: usize) -> Result<
         ensure!(start < STARTS_PER_KILL_MAX * kills, "imports end before they are killed");
         let share = splitmix(SEED ^ start as u64) as f64 / u64::MAX as f64;
         let before_s = rests.of(work)?;
-        let run = Running::start(rests.clip, work, Made::First)?;
+        let run = Running::start(rests.clip, work, Made::First, By::Auto)?;
         match run.run(share * LAST_MOMENT * rests.whole.cpu_s)? {
             Outcome::Killed(spent_s) => {
                 let rest_s = rests.of(work)?;
@@ -108,7 +108,7 @@ impl Rests<'_> {
             fs::create_dir_all(to.parent().context("a file in a folder")?)?;
             fs::copy(work.join(file), to)?;
         }
-        let import = Running::start(self.clip, &self.copy, Made::First)?.finish()?;
+        let import = Running::start(self.clip, &self.copy, Made::First, By::Auto)?.finish()?;
         self.ensure_same(&import)?;
         fs::remove_dir_all(&self.copy)?;
         self.known.insert(durable, import.cpu_s);

@@ -1,8 +1,7 @@
 //! How long a viewer waits for the picture of another place: `seek_ms`.
 //!
 //! A real hub on loopback, our own page in Chromium, a lesson of 40 minutes with a page every 80 s
-//! and a head that moves in every picture. SVT-AV1 makes its `video-360`, only so that the bench
-//! is done sooner.
+//! and a head that moves in every picture.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -35,7 +34,6 @@ pub fn measure(lab: &Lab, figures: &mut Figures) -> Result<()> {
     let mut hub = Hub::on_loopback(&lab.bin, &lab.clips.work("hub-seek"))?;
     hub.settings = toml::toml! {
         [media]
-        encoder = "svt-av1"
         video_480 = false
     };
     let (process, _) = hub.start()?;

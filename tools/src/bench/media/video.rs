@@ -18,17 +18,22 @@ use crate::bench::figures::{Figures, leave_out, say};
 /// Minutes of the lesson that costs are given for.
 const LESSON_MIN: f64 = 40.0;
 
-/// `video360_*` and `core_use`.
+/// `video360_*` and `core_use`; those of rav1e with its name, if it is not the default.
 pub fn measure(lab: &Lab, figures: &mut Figures) -> Result<()> {
     let motion = lab.clips.motion_for(lab.clip_s())?;
     for (clip, file) in [("lecture", lab.clips.lecture()), ("motion", motion)] {
-        let work = lab.clips.work(&format!("import-video-{clip}"));
-        let import = Import::of(&file, &work, Made::Video360)?;
-        if clip == "motion" {
-            figures.put_or_leave_out("core_use", core_use(&import));
-        }
-        if let Err(error) = measure_clip(lab, clip, &file, &import, figures) {
-            leave_out(&format!("the rest of video360_*_{clip}"), &error);
+        let mut x264 = None;
+        for by in lab.encoders() {
+            let suffix = by.suffix();
+            let work = lab.clips.work(&format!("import-video-{clip}{suffix}"));
+            let import = Import::by(*by, &file, &work, Made::Video360)?;
+            if clip == "motion" {
+                figures.put_or_leave_out(&format!("core_use{suffix}"), core_use(&import));
+            }
+            let of = Of { lab, clip, suffix, import: &import };
+            if let Err(error) = of.measure(&file, &mut x264, figures) {
+                leave_out(&format!("the rest of video360_*_{clip}{suffix}"), &error);
+            }
         }
     }
     Ok(())
@@ -41,26 +46,40 @@ fn core_use(import: &Import) -> Result<f64> {
     Ok(cpu_s / (seconds * cores as f64))
 }
 
-fn measure_clip(
-    lab: &Lab,
-    clip: &str,
-    file: &Path,
-    import: &Import,
-    figures: &mut Figures,
-) -> Result<()> {
-    let track = import.track(TrackKind::Video360)?;
-    let clip_s = track.info.duration_ms() as f64 / 1000.0;
-    say(&format!("{clip}: {:.1} CPU s for {clip_s:.1} s of it", import.cpu_s));
-    let cpu_min = import.cpu_s / clip_s * LESSON_MIN;
-    figures.put(&format!("video360_cpu_min_per_40min_{clip}"), cpu_min);
-    figures.put(&format!("video360_kbps_at_target_{clip}"), track.kbps());
+/// What is measured: one import of one clip.
+struct Of<'a> {
+    lab: &'a Lab,
+    clip: &'a str,
+    suffix: &'a str,
+    import: &'a Import,
+}
 
-    let raw = lab.clips.work(&format!("{clip}-video.yuv"));
-    let frames = Frames::decode(file, clip_s, raw)?;
-    let ssim = frames.ssim_of(&track.path)?;
-    figures.put(&format!("video360_ssim_{clip}"), ssim);
-    let series = Series::of(Yardstick::X264, &lab.clips, &frames, &format!("{clip}-video"))?;
-    let kbps = series.curve_of_files()?.kbps_at(ssim)?;
-    figures.put(&format!("video360_kbps_at_target_{clip}_x264"), kbps);
-    Ok(())
+impl Of<'_> {
+    /// `x264` is what that makes of the same pictures, once it is known.
+    fn measure(&self, file: &Path, x264: &mut Option<Series>, figures: &mut Figures) -> Result<()> {
+        let Self { lab, clip, suffix, import } = self;
+        let track = import.track(TrackKind::Video360)?;
+        let clip_s = track.info.duration_ms() as f64 / 1000.0;
+        say(&format!("{clip}: {:.1} CPU s for {clip_s:.1} s of it", import.cpu_s));
+        let cpu_min = import.cpu_s / clip_s * LESSON_MIN;
+        figures.put(&format!("video360_cpu_min_per_40min_{clip}{suffix}"), cpu_min);
+        figures.put(&format!("video360_kbps_at_target_{clip}{suffix}"), track.kbps());
+
+        let raw = lab.clips.work(&format!("{clip}-video.yuv"));
+        let frames = Frames::decode(file, clip_s, raw)?;
+        let ssim = frames.ssim_of(&track.path)?;
+        figures.put(&format!("video360_ssim_{clip}{suffix}"), ssim);
+        let series = match x264 {
+            Some(series) => series,
+            none => none.insert(Series::of(
+                Yardstick::X264,
+                &lab.clips,
+                &frames,
+                &format!("{clip}-video"),
+            )?),
+        };
+        let kbps = series.curve_of_files()?.kbps_at(ssim)?;
+        figures.put(&format!("video360_kbps_at_target_{clip}_x264{suffix}"), kbps);
+        Ok(())
+    }
 }
