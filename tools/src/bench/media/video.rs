@@ -11,10 +11,13 @@ use yingxue_codec::track::TrackKind;
 
 use super::encoders::{Series, Yardstick};
 use super::frames::Frames;
-use super::import::{Import, Made};
+use super::import::{By, Import, Made};
 use super::lab::Lab;
 use crate::bench::figures::{Figures, leave_out, say};
 
+/// `core_use` is of a clip so many times as long: when the last GOPs are encoded, a core has none
+/// for up to 2 s, which is an eighth of what a minute takes and nothing of a lesson.
+const CORE_USE_CLIPS: u32 = 4;
 /// Minutes of the lesson that costs are given for.
 const LESSON_MIN: f64 = 40.0;
 
@@ -27,19 +30,22 @@ pub fn measure(lab: &Lab, figures: &mut Figures) -> Result<()> {
             let suffix = by.suffix();
             let work = lab.clips.work(&format!("import-video-{clip}{suffix}"));
             let import = Import::by(*by, &file, &work, Made::Video360)?;
-            if clip == "motion" {
-                figures.put_or_leave_out(&format!("core_use{suffix}"), core_use(&import));
-            }
             let of = Of { lab, clip, suffix, import: &import };
             if let Err(error) = of.measure(&file, &mut x264, figures) {
                 leave_out(&format!("the rest of video360_*_{clip}{suffix}"), &error);
             }
         }
     }
+    for by in lab.encoders() {
+        figures.put_or_leave_out(&format!("core_use{}", by.suffix()), core_use(lab, *by));
+    }
     Ok(())
 }
 
-fn core_use(import: &Import) -> Result<f64> {
+fn core_use(lab: &Lab, by: By) -> Result<f64> {
+    let motion = lab.clips.motion_for(lab.clip_s() * CORE_USE_CLIPS)?;
+    let work = lab.clips.work(&format!("import-cores{}", by.suffix()));
+    let import = Import::by(by, &motion, &work, Made::Video360)?;
     let (cpu_s, seconds) = import.video_stage()?;
     let cores = available_parallelism()?.get();
     say(&format!("{cpu_s:.1} CPU s in {seconds:.1} s of encoding on {cores} cores"));
