@@ -246,7 +246,9 @@ impl Witnessed {
         };
         let before = self.known.insert(key.clone(), known);
         if is_own {
-            before.map(|known| self.own.remove(&known.number));
+            if let Some(known) = before {
+                self.own.remove(&known.number);
+            }
             self.own.insert(statement.number, (key.0.clone(), bytes.to_vec()));
         } else {
             self.open.insert(key.clone());
