@@ -1,9 +1,10 @@
 //! A child process on a leash: bounded memory, bounded output, watched progress, killed on drop.
 //!
-//! Everything a child makes comes through its standard output, so that a child whose hub was
-//! killed dies of the closed pipe; an ffmpeg that encodes by SVT-AV1 may hang there instead, idle,
-//! until it is ended from outside (systemd does, when it restarts the hub). Limits are set by `prlimit(2)` on the running child instead of
-//! between fork and exec: that needs no unsafe code, and a child has read nothing by then.
+//! Everything a child makes comes through its standard output, so that a child whose hub was killed
+//! dies of the closed pipe; an ffmpeg that encodes by SVT-AV1 may hang there instead, idle, until
+//! it is ended from outside (systemd does, when it restarts the hub). Limits are set by
+//! `prlimit(2)` on the running child instead of between fork and exec: that needs no unsafe code,
+//! and a child has read nothing by then.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
