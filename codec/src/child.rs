@@ -1,10 +1,10 @@
-//! A child process on a leash: bounded memory, bounded output, watched progress, killed on drop.
+//! A child process on a leash: bounded memory, bounded output, watched progress, killed on drop
+//! and when this process ends.
 //!
-//! Everything a child makes comes through its standard output, so that a child whose hub was killed
-//! dies of the closed pipe; an ffmpeg that encodes by SVT-AV1 may hang there instead, idle, until
-//! it is ended from outside (systemd does, when it restarts the hub). Limits are set by
-//! `prlimit(2)` on the running child instead of between fork and exec: that needs no unsafe code,
-//! and a child has read nothing by then.
+//! Everything a child makes comes through its standard output. Limits are set by `prlimit(2)` on
+//! the running child instead of between fork and exec: a child has read nothing by then.
+
+mod birth;
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -145,14 +145,15 @@ impl Child {
         stdin: Stdio,
     ) -> Result<Self, ChildError> {
         let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let mut process = Command::new(program)
+        let mut command = Command::new(program);
+        command
             .args(arguments)
             .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             // LibreOffice starts programs of its own: all of them are ended together.
-            .process_group(0)
-            .spawn()
+            .process_group(0);
+        let mut process = birth::spawn(command)
             .map_err(|source| ChildError::Start { program: name, source })?;
         restrain(&process, limits);
         let stdout = process.stdout.take().expect("stdout was asked for as a pipe");
@@ -339,6 +340,8 @@ fn keep_tail(mut output: impl Read, kept: &Mutex<VecDeque<u8>>) {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead, BufReader};
+
     use super::*;
 
     fn shell(script: &str, limits: &Limits) -> Child {
@@ -356,6 +359,51 @@ mod tests {
         assert!(matches!(error, ChildError::Stalled { stalled_ms: 300 }), "{error}");
         drop(child);
         assert!(!Path::new(&format!("/proc/{pid}")).exists());
+    }
+
+    /// Tells the process that is killed below what it is.
+    const KILLED: &str = "YINGXUE_CHILD_KILLED";
+
+    /// Does nothing but for the test below, which starts it in a process of its own.
+    #[test]
+    fn a_process_that_is_killed() {
+        if std::env::var_os(KILLED).is_none() {
+            return;
+        }
+        // A child that neither reads nor writes notices no closed pipe.
+        let child = shell("exec sleep 600", &Limits::default());
+        println!("child {}", child.process.id());
+        let _ = child.read_all(10, &|| false);
+    }
+
+    #[test]
+    fn a_child_ends_with_its_parent_and_not_with_the_thread_that_asked_for_it() {
+        let asked = std::thread::spawn(|| {
+            let (cat, limits) = (Path::new("/bin/cat"), Limits::default());
+            Child::start_with(cat, &[], &limits, Stdio::piped()).unwrap()
+        });
+        let mut child = asked.join().unwrap();
+        child.process.stdin.take().unwrap().write_all(b"hi").unwrap();
+        assert_eq!(child.read_all(10, &|| false).unwrap(), b"hi");
+
+        let mut parent = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "child::tests::a_process_that_is_killed", "--nocapture"])
+            .env(KILLED, "1")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let said = BufReader::new(parent.stdout.take().unwrap()).lines();
+        let words = said.map_while(Result::ok);
+        let child = words.filter_map(|line| Some(line.split_once("child ")?.1.to_owned())).next();
+        let child = format!("/proc/{}/stat", child.unwrap());
+        parent.kill().unwrap();
+        parent.wait().unwrap();
+        let deadline = Instant::now() + EXIT_TIMEOUT;
+        // Whoever inherits it may leave it as a zombie for a while.
+        while std::fs::read_to_string(&child).is_ok_and(|stat| !stat.contains(") Z ")) {
+            assert!(Instant::now() < deadline, "the child outlived its parent");
+            std::thread::yield_now();
+        }
     }
 
     #[test]
