@@ -13,7 +13,7 @@ use crate::ffmpeg::{Ffmpeg, Limits};
 use crate::frame_size::FrameSize;
 
 pub(crate) mod maker;
-mod svt_av1;
+pub(crate) mod svt_av1;
 pub(crate) mod target;
 
 /// Which encoder makes the AV1 tracks of a lesson.

@@ -19,7 +19,7 @@ use crate::track::TrackInfo;
 use sound::{FRAME_SAMPLES, SAMPLE_RATE};
 
 mod picture;
-mod sound;
+pub(crate) mod sound;
 
 /// What the segments of a lesson are made of.
 #[derive(Debug, Clone, Copy)]

@@ -50,6 +50,8 @@ pub mod encoder;
 pub mod fallback;
 mod ffmpeg;
 mod frame_size;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod import;
 pub mod material;
 pub mod mux;

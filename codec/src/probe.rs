@@ -8,7 +8,7 @@ use answer::Answer;
 use crate::child::ChildError;
 use crate::ffmpeg::{Ffmpeg, Limits};
 
-mod answer;
+pub(crate) mod answer;
 pub(crate) mod language;
 
 /// The most streams of a file: recordings have two to five, a recorded television multiplex some

@@ -84,7 +84,7 @@ fn named(path: &Path) -> OsString {
 }
 
 /// Reads `Pages:`, `Page 1 size:` and `Page 1 rot:` of the answer.
-fn sizes(answer: &str) -> Result<Vec<(u32, u32)>, DocumentError> {
+pub(crate) fn sizes(answer: &str) -> Result<Vec<(u32, u32)>, DocumentError> {
     let mut sizes: Vec<(f64, f64)> = Vec::new();
     let mut pages = 0;
     for line in answer.lines() {

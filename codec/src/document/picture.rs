@@ -21,7 +21,7 @@ const DECODED_PIXELS_MAX: &str = "120000000";
 
 /// A page as red, green and blue, three bytes a pixel.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Bitmap {
+pub(crate) struct Bitmap {
     pub(super) width: u32,
     pub(super) height: u32,
     rgb: Vec<u8>,
@@ -29,7 +29,7 @@ pub(super) struct Bitmap {
 
 impl Bitmap {
     /// Reads a binary PPM of 8 bits, as `pdftoppm` writes it.
-    pub(super) fn from_ppm(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn from_ppm(bytes: &[u8]) -> Option<Self> {
         let mut lines = bytes.splitn(4, |byte| *byte == b'\n');
         let mut line = || std::str::from_utf8(lines.next()?).ok();
         if line()? != "P6" {
@@ -44,7 +44,7 @@ impl Bitmap {
     }
 
     /// Reads a PAM of red, green, blue and opacity, as ffmpeg writes it; white lies behind it.
-    pub(super) fn from_pam(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn from_pam(bytes: &[u8]) -> Option<Self> {
         let end = b"ENDHDR\n";
         let at = bytes.windows(end.len()).take(1000).position(|window| window == end)?;
         let head = std::str::from_utf8(&bytes[..at]).ok()?;

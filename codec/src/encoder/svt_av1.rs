@@ -137,7 +137,7 @@ fn arguments(format: &PictureFormat, quantizer: u8) -> Vec<OsString> {
 }
 
 /// The pictures of an IVF file.
-fn pictures(ivf: &[u8]) -> Result<Vec<CodedPicture>, Av1Error> {
+pub(crate) fn pictures(ivf: &[u8]) -> Result<Vec<CodedPicture>, Av1Error> {
     let mut rest = ivf.get(FILE_HEAD_BYTES..).ok_or(Av1Error::Stream("IVF header"))?;
     let mut coded = Vec::new();
     while !rest.is_empty() {

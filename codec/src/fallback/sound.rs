@@ -175,7 +175,7 @@ fn wav(pcm: &[i16]) -> Vec<u8> {
 }
 
 /// The frames of an ADTS stream without their headers (ISO/IEC 14496-3 §1.A.2).
-fn adts_frames(mut adts: &[u8]) -> Result<Vec<&[u8]>, ScanError> {
+pub(crate) fn adts_frames(mut adts: &[u8]) -> Result<Vec<&[u8]>, ScanError> {
     let mut frames = Vec::new();
     while !adts.is_empty() {
         let head = adts.first_chunk::<7>().ok_or(ScanError::Length)?;

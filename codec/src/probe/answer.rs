@@ -26,7 +26,7 @@ const TEXT_SUBTITLES: [&str; 13] = [
 const TAG_CHARS_MAX: usize = 500;
 
 #[derive(Deserialize)]
-pub(super) struct Answer {
+pub(crate) struct Answer {
     #[serde(default)]
     streams: Vec<Stream>,
     #[serde(default)]
@@ -98,7 +98,7 @@ struct SideData {
 }
 
 impl Answer {
-    pub(super) fn into_probe(self) -> Result<Probe, ProbeError> {
+    pub(crate) fn into_probe(self) -> Result<Probe, ProbeError> {
         if self.streams.len() > STREAMS_MAX {
             return Err(ProbeError::TooManyStreams);
         }

@@ -5,6 +5,7 @@
 //! that could not be measured is left out, and standard error says why.
 
 mod blobs;
+mod cuts;
 mod drops;
 mod emulator;
 mod goodput;
@@ -65,6 +66,8 @@ enum Group {
     Goodput,
     /// vs_syncthing_vsat, vs_rsync_vsat, vs_rsync_vsat_bbr
     Peers,
+    /// night_cuts, night_cuts_bytes_ratio, night_cuts_line_use
+    Cuts,
     /// reconnect_bytes, reconnect_round_trips, unchanged_bytes, unchanged_round_trips
     Reconnect,
     /// sim_province_wall_s, sim_province_rss_mib, and what the province has at 07:00
@@ -75,11 +78,12 @@ enum Group {
 type Measure = fn(&Lab, &mut Figures) -> Result<()>;
 
 /// A group is a line here, a variant above and a file; quick ones first.
-const GROUPS: [(Group, Measure); 7] = [
+const GROUPS: [(Group, Measure); 8] = [
     (Group::Emulator, emulator::measure),
     (Group::Drops, drops::measure),
     (Group::Kills, kills::measure),
     (Group::Goodput, goodput::measure),
+    (Group::Cuts, cuts::measure),
     (Group::Reconnect, reconnect::measure),
     (Group::Province, province::measure),
     (Group::Peers, peers::measure),
