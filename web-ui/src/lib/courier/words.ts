@@ -29,6 +29,8 @@ const WHY: Record<string, () => string> = {
   invitation_used: m.problem_invitation_used,
   invitation_expired: m.problem_invitation_expired,
   not_registrar: m.problem_not_registrar,
+  no_alliance: m.problem_no_alliance,
+  not_stored: m.refused_not_stored,
 };
 
 /** Why a file was not taken, and what to do; a reason newer than this page in the hub's words. */
@@ -45,6 +47,8 @@ const FAILURES: Record<string, () => string> = {
   courier_damaged: m.refused_damaged,
   not_admitted_yet: m.stick_not_admitted_yet,
   not_admitted: m.stick_not_admitted,
+  not_a_member: m.courier_not_a_member,
+  cancelled: m.courier_cancelled,
 };
 
 /** Why an export or import ended early, and what to do. */

@@ -4,6 +4,7 @@ import { m } from '$lib/paraglide/messages';
 type Words = (inputs: { value: string }) => string;
 
 const WORDS: Record<string, Words> = {
+  too_many_classes: m.import_too_many_classes,
   too_many_lessons: m.import_too_many_lessons,
   text_cut: m.import_text_cut,
   incomplete: m.import_incomplete,

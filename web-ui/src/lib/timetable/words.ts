@@ -94,7 +94,7 @@ export function weeksWords(weeks: readonly number[], cycle_weeks: number): strin
 /** The name of a week within its cycle: `单周`, `第 2 周（共 3 周）`; nothing without a cycle. */
 export function weekWords(week: number, cycle_weeks: number): string {
   if (cycle_weeks <= 1) return '';
-  if (cycle_weeks === 2) return week === 1 ? m.week_odd() : m.week_even();
+  if (cycle_weeks === 2) return week === 1 ? m.this_week_odd() : m.this_week_even();
   return m.week_of_cycle({ week, cycle: cycle_weeks });
 }
 
