@@ -4,6 +4,7 @@ import { allowedWords } from './allowed';
 type Words = (inputs: {
   field: string;
   allowed: string;
+  found: string;
   seconds: string;
 }) => string;
 
@@ -43,6 +44,9 @@ export const PROBLEM_WORDS: Record<string, Words> = {
   conflict: m.problem_conflict,
   no_subtitles: m.problem_no_subtitles,
   timetable_unreadable: m.problem_timetable_unreadable,
+  import_other_cycle: m.problem_import_other_cycle,
+  import_other_times: m.problem_import_other_times,
+  import_no_time: m.problem_import_no_time,
   internal: m.problem_internal,
 };
 
@@ -133,7 +137,7 @@ export function problemWords(problem: unknown): string {
   if (!(problem instanceof Problem)) return m.problem_internal();
   const words = PROBLEM_WORDS[problem.code];
   if (!words) return problem.detail || m.problem_internal();
-  const { field, allowed, retry_after_s } = problem.params;
+  const { field, allowed, found, retry_after_s } = problem.params;
   const said = problem.code === 'invalid_input' ? allowedWords(allowed) : String(allowed ?? '');
   if (problem.code === 'invalid_input' && !said) {
     return m.problem_invalid_field({ field: fieldWords(field) });
@@ -141,6 +145,7 @@ export function problemWords(problem: unknown): string {
   const text = words({
     field: fieldWords(field),
     allowed: said,
+    found: String(found ?? ''),
     seconds: String(retry_after_s ?? ''),
   });
   // Only these two are answered with reasons that differ from case to case.
