@@ -11,6 +11,8 @@ export default defineConfig({
   reporter: [['list']],
   use: {
     locale: 'zh-CN',
+    // As the hub's own days are counted, whatever the time here is.
+    timezoneId: 'Asia/Shanghai',
     actionTimeout: 30_000,
     navigationTimeout: 30_000,
     trace: 'retain-on-failure',

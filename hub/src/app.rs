@@ -22,6 +22,7 @@ use crate::events::EventBus;
 use crate::jobs::Jobs;
 use crate::playing::{self, Playing};
 use crate::problem::ApiError;
+use crate::repair::report::LoginsEnded;
 use crate::setup::School;
 use crate::{
     accounts, alarms, alliance, captions, comments, contacts, courier, demo_link, events, health,
@@ -58,6 +59,8 @@ pub struct AppParts {
     pub tries: Tries,
     /// The school, once the hub is set up.
     pub school: RwLock<Option<School>>,
+    /// The newest repair of the database that ended all logins, as it was at start.
+    pub logins_ended: Option<LoginsEnded>,
     /// The code that proves who sets up that they see the console; none once set up.
     pub setup_code: RwLock<Option<String>>,
     /// The way to the sync node.

@@ -25,6 +25,7 @@ use crate::events::EventBus;
 use crate::jobs::{self, Jobs};
 use crate::night::{self, policy::Policy};
 use crate::playing::Playing;
+use crate::repair::report::{LoginsEnded, logins_ended};
 use crate::{accounts, courier, health, repair, setup, snapshots, timetable, uploads};
 
 mod listener;
@@ -170,6 +171,7 @@ struct Opened {
     sessions: Sessions,
     school: Option<setup::School>,
     jobs: Jobs,
+    logins_ended: Option<LoginsEnded>,
 }
 
 fn open(data_dir: &Path, config: &Config, events: &EventBus) -> anyhow::Result<Opened> {
@@ -190,13 +192,14 @@ fn open(data_dir: &Path, config: &Config, events: &EventBus) -> anyhow::Result<O
         Some(why) => anyhow::Error::new(Damaged(why)),
         None => error.context("cannot read what the hub has kept"),
     })?;
-    Ok(Opened { db, sessions, school, jobs })
+    Ok(Opened { db, sessions, school, jobs, logins_ended: logins_ended(data_dir) })
 }
 
 async fn start_parts(data_dir: PathBuf, config: Config, shutdown: Shutdown) -> anyhow::Result<App> {
     let events = EventBus::default();
     let (dir, known, bus) = (data_dir.clone(), config.clone(), events.clone());
-    let Opened { db, sessions, school, jobs } = off_async(move || open(&dir, &known, &bus)).await?;
+    let Opened { db, sessions, school, jobs, logins_ended } =
+        off_async(move || open(&dir, &known, &bus)).await?;
     let policy = Policy::new(config.night.clone(), config.timetable.utc_offset_min);
     let sync = config.sync.clone();
     let driver = DriverConfig { data_dir: data_dir.clone(), sync, policy: Arc::new(policy) };
@@ -221,6 +224,7 @@ async fn start_parts(data_dir: PathBuf, config: Config, shutdown: Shutdown) -> a
         sessions,
         tries,
         school: RwLock::new(school),
+        logins_ended,
         setup_code,
         sync,
         data_dir,

@@ -19,6 +19,7 @@ use crate::alliance::{self, AllianceRole};
 use crate::app::{App, now_ms, random};
 use crate::catalog::bounds;
 use crate::problem::{ApiError, Body, Problem};
+use crate::repair::report::LoginsEnded;
 
 pub(crate) const SELECT: &str = "select name from school";
 pub(crate) const INSERT: &str = "insert into school (id, name, created_at) values (1, ?1, ?2) \
@@ -47,6 +48,8 @@ pub struct HubState {
     pub alliance: Option<AllianceSummary>,
     /// Who asks; none before a login.
     pub user: Option<User>,
+    /// The newest repair of the database that ended all logins; none once they would be over.
+    pub logins_ended: Option<LoginsEnded>,
     /// True in `yingxue demo`.
     pub is_demo: bool,
     /// Of this program.
@@ -136,6 +139,7 @@ async fn state(State(app): State<App>, visitor: Visitor) -> Json<HubState> {
         school: name.map(|name| SchoolView { name, hub_id }),
         alliance,
         user: visitor.user().cloned(),
+        logins_ended: app.logins_ended.filter(|ended| app.sessions.would_last(ended.at_ms)),
         is_demo: app.is_demo(),
         version: env!("CARGO_PKG_VERSION"),
         language_default: "zh",

@@ -65,6 +65,16 @@ test('it is imported at the school, and the next day is ready', async () => {
   await village.open('/tonight');
   await expect(page.locator('[data-entry=not_ready]')).toHaveCount(2);
   await look(page, 'carry-tonight-before');
+  await page.getByRole('button', { name: '查看原因' }).click();
+  const reasons = page.locator('[data-plan] [data-why]');
+  await expect(reasons.first()).toHaveText('已暂停。');
+  await page.getByRole('button', { name: '继续', exact: true }).click();
+  await expect(page.locator('[data-plan] li')).not.toHaveCount(0);
+  await expect(reasons.first()).not.toHaveText('已暂停。');
+  for (const words of await reasons.allTextContents()) {
+    expect(words).toMatch(/^[\p{Script=Han}：；，、]+。$/u);
+  }
+  await seeInBothLanguages(page, 'carry-tonight-why');
   await village.open('/courier');
   await page.getByRole('button', { name: /^2 导入/ }).click();
   await page.locator('input[type=file]').setInputFiles(parcel);

@@ -62,6 +62,8 @@ test('after a repair it is said what was done, until somebody has understood it'
   await school.hub.zeroDatabase();
   await school.open('/hub');
   // Logins that do not read whole are not taken over: one that was ended must not come back.
+  await expect(page.locator('[data-ended]')).toContainText('所有人都要重新登录一次');
+  await seeInBothLanguages(page, 'login-after-repair');
   await logIn(page, HEAD);
   const repaired = page.locator('[data-repaired=open]');
   await expect(repaired).toContainText('数据库损坏');

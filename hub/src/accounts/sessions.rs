@@ -98,6 +98,11 @@ impl Sessions {
         self.state.read().expect("never held over a panic").sessions.len()
     }
 
+    /// Says whether a login of a teacher at some time would not be over yet.
+    pub fn would_last(&self, at_ms: i64) -> bool {
+        now_ms().saturating_sub(at_ms) < self.lifetime_ms(Role::Teacher)
+    }
+
     /// Makes a login that lasts; gives the cookie and its seconds.
     pub async fn begin(&self, user: &User) -> Result<(String, u64), ApiError> {
         let cookie = hex(&random::<32>());

@@ -9,7 +9,7 @@ use yingxue_sync_core::courier::{CarryError, Manifest, View};
 use yingxue_sync_core::id::{BlobId, DocId};
 use yingxue_sync_io::courier::{Parcel, Stick, StickError};
 
-use super::report::{ReceiptLeft, Report, Why, job_error};
+use super::report::{ReceiptLeft, RefusedCode, Report, Why, job_error};
 use super::table::Row;
 use super::taker::{Stop, Taken, Taker};
 use super::{Live, joining, receipts, table, taker};
@@ -108,7 +108,7 @@ fn is_wanted(app: &App, found: &Found, report: &mut Report) -> bool {
         return false;
     }
     if manifest.alliance != membership.alliance {
-        report.refuse(file, Why::new("other_alliance", "it is of another alliance"));
+        report.refuse(file, Why::new(RefusedCode::OtherAlliance, "it is of another alliance"));
         return false;
     }
     let is_member = membership.hubs.iter().any(|member| member.hub == manifest.author);

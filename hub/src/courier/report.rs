@@ -26,22 +26,64 @@ pub struct CarriedLesson {
 pub struct RefusedFile {
     /// Its name below `yingxue-courier/`.
     pub file: String,
-    /// Stable; the web UI has words for it.
+    /// Why; the web UI has words for each.
     #[serde(default)]
-    pub code: String,
+    pub code: RefusedCode,
     /// One English sentence.
     pub why: String,
+}
+
+/// Why a file was not taken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusedCode {
+    /// Only the hub that it is for can open it.
+    NotForUs,
+    /// It is of another alliance.
+    OtherAlliance,
+    /// It is not what was written.
+    Damaged,
+    /// It was not written to its end.
+    Truncated,
+    /// Its signature is wrong.
+    BadSignature,
+    /// A program of another version wrote it.
+    OtherVersion,
+    /// A hub wrote it that does not belong to the alliance.
+    UnknownSender,
+    /// What comes before it is not here yet.
+    Gap,
+    /// The list of members that it was written under is not here yet.
+    UnknownEpoch,
+    /// Nothing here names it yet.
+    NotNamed,
+    /// It answers an invitation that is not known.
+    InvitationUnknown,
+    /// It answers an invitation that was used.
+    InvitationUsed,
+    /// It answers an invitation that has run out.
+    InvitationExpired,
+    /// It answers an invitation, and this hub admits nobody.
+    NotRegistrar,
+    /// This hub belongs to no alliance yet.
+    NoAlliance,
+    /// This hub could not keep it.
+    NotStored,
+    /// It cannot be read; also what an older version of this program has noted.
+    #[default]
+    #[serde(other)]
+    Unreadable,
 }
 
 /// Why something was not taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Why {
-    code: &'static str,
+    code: RefusedCode,
     words: String,
 }
 
 impl Why {
-    pub(super) fn new(code: &'static str, words: impl Into<String>) -> Self {
+    pub(super) fn new(code: RefusedCode, words: impl Into<String>) -> Self {
         Self { code, words: words.into() }
     }
 }
@@ -49,15 +91,15 @@ impl Why {
 impl From<StickError> for Why {
     fn from(error: StickError) -> Self {
         let code = match &error {
-            StickError::NotForUs => "not_for_us",
-            StickError::Wrong(CourierError::Signature) => "bad_signature",
-            StickError::Wrong(CourierError::Version { .. }) => "other_version",
-            StickError::Length { found, expected } if found < expected => "truncated",
+            StickError::NotForUs => RefusedCode::NotForUs,
+            StickError::Wrong(CourierError::Signature) => RefusedCode::BadSignature,
+            StickError::Wrong(CourierError::Version { .. }) => RefusedCode::OtherVersion,
+            StickError::Length { found, expected } if found < expected => RefusedCode::Truncated,
             StickError::Wrong(CourierError::Malformed(_))
             | StickError::Length { .. }
             | StickError::Hash
-            | StickError::Frames(_) => "damaged",
-            _ => "unreadable",
+            | StickError::Frames(_) => RefusedCode::Damaged,
+            _ => RefusedCode::Unreadable,
         };
         Self::new(code, error.to_string())
     }
@@ -66,16 +108,16 @@ impl From<StickError> for Why {
 impl From<CarryError> for Why {
     fn from(error: CarryError) -> Self {
         let code = match &error {
-            CarryError::Wrong(_) => "damaged",
-            CarryError::Gap => "gap",
-            CarryError::UnknownEpoch => "unknown_epoch",
-            CarryError::NotNamed => "not_named",
-            CarryError::NotAdmitted(Refusal::InvitationUnknown) => "invitation_unknown",
-            CarryError::NotAdmitted(Refusal::InvitationUsed) => "invitation_used",
-            CarryError::NotAdmitted(Refusal::InvitationExpired) => "invitation_expired",
-            CarryError::NotAdmitted(_) => "not_registrar",
-            CarryError::NoAlliance => "no_alliance",
-            CarryError::Busy | CarryError::Store(_) => "not_stored",
+            CarryError::Wrong(_) => RefusedCode::Damaged,
+            CarryError::Gap => RefusedCode::Gap,
+            CarryError::UnknownEpoch => RefusedCode::UnknownEpoch,
+            CarryError::NotNamed => RefusedCode::NotNamed,
+            CarryError::NotAdmitted(Refusal::InvitationUnknown) => RefusedCode::InvitationUnknown,
+            CarryError::NotAdmitted(Refusal::InvitationUsed) => RefusedCode::InvitationUsed,
+            CarryError::NotAdmitted(Refusal::InvitationExpired) => RefusedCode::InvitationExpired,
+            CarryError::NotAdmitted(_) => RefusedCode::NotRegistrar,
+            CarryError::NoAlliance => RefusedCode::NoAlliance,
+            CarryError::Busy | CarryError::Store(_) => RefusedCode::NotStored,
         };
         Self::new(code, error.to_string())
     }
@@ -140,8 +182,7 @@ impl Report {
     pub(super) fn refuse(&mut self, file: impl Into<String>, why: impl Into<Why>) {
         if self.refused.len() < LISTED_MAX {
             let Why { code, words } = why.into();
-            let (file, code) = (file.into(), code.to_owned());
-            self.refused.push(RefusedFile { file, code, why: words });
+            self.refused.push(RefusedFile { file: file.into(), code, why: words });
         }
     }
 

@@ -10,7 +10,7 @@ use yingxue_sync_core::event::StoreError;
 use yingxue_sync_core::id::{AllianceId, BlobId, HubId};
 use yingxue_sync_io::courier::{Frames, StickError};
 
-use super::report::Why;
+use super::report::{RefusedCode, Why};
 use super::{Live, receipts, table};
 use crate::app::App;
 use crate::jobs::JobError;
@@ -70,7 +70,7 @@ pub(super) enum Stop {
 
 /// Says why nothing of a parcel was taken whose author is no member.
 pub(super) fn unknown_sender() -> Why {
-    Why::new("unknown_sender", "the hub that wrote it does not belong to the alliance")
+    Why::new(RefusedCode::UnknownSender, "the hub that wrote it does not belong to the alliance")
 }
 
 impl<'a> Taker<'a> {
@@ -186,7 +186,7 @@ impl<'a> Taker<'a> {
         let Some(taking) = self.blob.as_mut().filter(|taking| taking.blob == blob) else {
             if self.passed_over != Some(blob) && !self.is_whole(blob)? {
                 let words = "a part of a lesson came without the list of the lesson's parts";
-                taken.refused.get_or_insert_with(|| Why::new("damaged", words));
+                taken.refused.get_or_insert_with(|| Why::new(RefusedCode::Damaged, words));
             }
             return Ok(());
         };

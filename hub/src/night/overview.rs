@@ -371,12 +371,13 @@ fn summary(
     let is_checking = |entry: &&Entry| entry.readiness.as_ref().is_some_and(|it| it.is_checking);
     let known = || entries.iter().filter(|entry| !is_checking(entry));
     let count = |state| known().filter(|entry| state_of(entry) == Some(state)).count();
-    let coming = |entry: &&Entry| {
-        let forecast = entry.readiness.as_ref().and_then(|light| light.forecast);
-        forecast.is_some_and(|it| it.is_likely() && it.complete_at.is_some())
-    };
-    let coming: Vec<&Entry> = entries.iter().filter(coming).collect();
-    let times = coming.iter().filter_map(|e| e.readiness.as_ref()?.forecast?.complete_at);
+    // What only makes a class better that can be taught already counts for nothing here.
+    let lacking = known().filter(|entry| state_of(entry) == Some(ReadinessState::NotReady));
+    let coming = lacking.filter_map(|entry| {
+        let forecast = entry.readiness.as_ref()?.forecast?;
+        forecast.complete_at.filter(|_| forecast.is_likely())
+    });
+    let coming: Vec<i64> = coming.collect();
     NightSummary {
         total: entries.len(),
         ready: count(ReadinessState::Ready),
@@ -384,7 +385,7 @@ fn summary(
         not_ready: count(ReadinessState::NotReady),
         checking: entries.iter().filter(is_checking).count(),
         downloading: coming.len(),
-        expected_done_at: times.max(),
+        expected_done_at: coming.into_iter().max(),
         free_bytes,
         needs_nothing: warnings.is_empty()
             && !clock_doubt
@@ -457,4 +458,78 @@ fn number_for_support(hub: &HubId) -> String {
     let [a, b, c, d, ..] = *hub.as_bytes();
     let number = u32::from_be_bytes([a, b, c, d]) % 100_000_000;
     format!("{:04}-{:04}", number / 10_000, number % 10_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::readiness::EntryForecast;
+    use super::*;
+    use crate::timetable::EntryClass;
+    use crate::timetable::term::{ClockTime, Mode, Period};
+
+    fn entry(state: ReadinessState, percent: u8, complete_at: i64) -> Entry {
+        let time = ClockTime::of_minutes(480).unwrap();
+        let forecast = EntryForecast {
+            complete_at: Some(complete_at),
+            probability_percent: percent,
+            tier: TierName::T1,
+            why: Why::Next,
+        };
+        Entry {
+            slot_id: String::new(),
+            period: Period { no: 1, start: time, end: time, name: String::new() },
+            starts_at: 0,
+            ends_at: 0,
+            class: EntryClass {
+                id: String::new(),
+                name: String::new(),
+                grade: String::new(),
+                pupils: 0,
+            },
+            room: String::new(),
+            subject: String::new(),
+            lead: String::new(),
+            tutor: String::new(),
+            mode: Mode::Recorded,
+            lesson: None,
+            planned: None,
+            notice: None,
+            readiness: Some(EntryReadiness {
+                state,
+                tier: None,
+                preferred_tier: TierName::T1,
+                reason: None,
+                next_step: NextStep::Wait,
+                forecast: Some(forecast),
+                verified_bytes: 0,
+                total_bytes: 0,
+                checked_at: None,
+                is_checking: false,
+            }),
+            is_exception: false,
+        }
+    }
+
+    #[test]
+    fn what_only_becomes_better_hides_no_lesson_that_does_not_come() {
+        use ReadinessState::{NotReady, ReadyAt};
+        let better = [entry(ReadyAt, 95, 70), entry(ReadyAt, 95, 90)];
+        let hopeless = [better.as_slice(), &[entry(NotReady, 5, 99)]].concat();
+        let told = summary(&hopeless, &[], 0, false);
+        assert_eq!((told.ready_at, told.not_ready, told.downloading), (2, 1, 0));
+        assert_eq!(told.expected_done_at, None);
+        let coming = [hopeless.as_slice(), &[entry(NotReady, 95, 60)]].concat();
+        let told = summary(&coming, &[], 0, false);
+        assert_eq!((told.not_ready, told.downloading), (2, 1));
+        assert_eq!(told.expected_done_at, Some(60), "when classes can be taught");
+    }
+
+    #[test]
+    fn what_is_being_read_counts_as_nothing_else() {
+        let mut read = entry(ReadinessState::NotReady, 95, 60);
+        read.readiness.as_mut().unwrap().is_checking = true;
+        let told = summary(&[read], &[], 0, false);
+        assert_eq!((told.checking, told.not_ready, told.downloading), (1, 0, 0));
+        assert_eq!(told.expected_done_at, None);
+    }
 }

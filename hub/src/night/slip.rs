@@ -97,16 +97,16 @@ const ZH: Words = Words {
     columns: ["节次", "班级", "课程", "主讲 / 辅导", "状态", "下一步"],
     states: ["✔ 已就绪", "◐ 降级就绪", "✘ 未就绪"],
     checking: "◌ 正在核对",
-    checking_all: "正在从磁盘核对今天的课,核对完再打印。已核对",
+    checking_all: "正在从磁盘核对今天的课，核对完再打印。已核对",
     tiers: ["原画", "清晰", "流畅", "声音+课件"],
     modes: ["本校", "直播", "录播", "植入", "观摩"],
     checked: "核对于",
     printed: "打印时间",
     support: "服务编号",
     nothing: "这一天没有远程课。",
-    no_lesson: "(未选课件)",
-    clock: "时间可能不准:请检查本机时钟。",
-    more: "另有未列出的课:",
+    no_lesson: "（未选课件）",
+    clock: "时间可能不准：请检查本机时钟。",
+    more: "另有未列出的课：",
     count: ["节远程课", "节已就绪", "节降级就绪", "节未就绪"],
 };
 
@@ -135,11 +135,11 @@ fn advice(words: &Words, light: &EntryReadiness) -> String {
     let is_zh = words.lang != "en";
     let step = match (light.next_step, is_zh) {
         (NextStep::None, _) => "",
-        (NextStep::Wait, true) => "自动下载,请等待",
+        (NextStep::Wait, true) => "自动下载，请等待",
         (NextStep::Wait, false) => "comes by itself",
         (NextStep::ChooseLesson, true) => "请在课表中选课",
         (NextStep::ChooseLesson, false) => "choose a lesson",
-        (NextStep::Courier, true) => "请用U盘取课",
+        (NextStep::Courier, true) => "请用 U 盘取课",
         (NextStep::Courier, false) => "have it brought on a stick",
         (NextStep::MakeRoom, true) => "请清理磁盘空间",
         (NextStep::MakeRoom, false) => "make room on the disk",
@@ -158,7 +158,7 @@ fn advice(words: &Words, light: &EntryReadiness) -> String {
         (Some(Reason::ImportFailed), false) => "could not be made",
         (Some(Reason::NoLesson), true) => "未选课件",
         (Some(Reason::NoLesson), false) => "no lesson chosen",
-        (Some(Reason::Damaged), true) => "文件损坏,正在修复",
+        (Some(Reason::Damaged), true) => "文件损坏，正在修复",
         (Some(Reason::Damaged), false) => "was damaged, is mended",
         (Some(Reason::Deleted), true) => "课件已被撤回",
         (Some(Reason::Deleted), false) => "taken back",
@@ -170,7 +170,7 @@ fn advice(words: &Words, light: &EntryReadiness) -> String {
         (Some(Reason::DiskFails), false) => "the disk fails",
     };
     let parts: Vec<&str> = [reason, step].into_iter().filter(|part| !part.is_empty()).collect();
-    parts.join(if is_zh { ";" } else { "; " })
+    parts.join(if is_zh { "；" } else { "; " })
 }
 
 fn page(
@@ -341,6 +341,18 @@ mod tests {
     #[test]
     fn a_title_cannot_become_a_tag() {
         assert_eq!(escape("<b>\"R&D\""), "&lt;b&gt;&quot;R&amp;D&quot;");
+    }
+
+    #[test]
+    fn chinese_words_have_chinese_punctuation() {
+        let is_han = |c: char| ('\u{4e00}'..='\u{9fff}').contains(&c);
+        let source = include_str!("slip.rs").split("#[cfg(test)]").next().unwrap();
+        for line in source.lines().filter(|line| !line.trim_start().starts_with("//")) {
+            let words: String = line.split('"').skip(1).step_by(2).collect::<Vec<_>>().join(" ");
+            let chars: Vec<char> = words.chars().collect();
+            let is_wrong = |pair: &[char]| is_han(pair[0]) && ",;:()".contains(pair[1]);
+            assert!(!chars.windows(2).any(is_wrong), "{words}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::rows::SESSIONS;
 use super::{DAMAGED_FOLDER, write_durably};
 
 /// Name of the file beside the damaged ones.
@@ -102,6 +103,22 @@ impl Report {
         });
         keep_alarm(db, self.at_ms, text_code, &named.to_string())
     }
+}
+
+/// A repair that could not read who was logged in: everybody has to log in again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct LoginsEnded {
+    /// Unix milliseconds.
+    pub at_ms: i64,
+    /// True if no account or password is older than the damage.
+    pub are_accounts_whole: bool,
+}
+
+/// Finds the newest repair that ended all logins.
+pub fn logins_ended(data_dir: &Path) -> Option<LoginsEnded> {
+    let ended = |report: &Report| report.tables_partly.iter().any(|table| table == SESSIONS);
+    let Report { at_ms, are_accounts_whole, .. } = all(data_dir).into_iter().rfind(ended)?;
+    Some(LoginsEnded { at_ms, are_accounts_whole })
 }
 
 /// Keeps the alarm that the database's log was gone.

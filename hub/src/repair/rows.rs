@@ -39,7 +39,7 @@ const NOT_TAKEN: &[&str] = &[
     "timetable_terms",
 ];
 /// A login that was ended must not come back: unless all of them read, all log in again.
-const SESSIONS: &str = "sessions";
+pub(super) const SESSIONS: &str = "sessions";
 /// Whose rows a report names by themselves.
 const ACCOUNTS: &str = "users";
 /// Statements over tables that are only known when they run begin with these.

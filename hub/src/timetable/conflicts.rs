@@ -5,7 +5,7 @@ use jiff::civil::Date;
 use serde::Serialize;
 
 use super::calendar::{Calendar, weekday_of};
-use super::term::{Exception, SlotLesson, Term};
+use super::term::{Change, Exception, SlotLesson, Term};
 
 /// Most conflicts that are told; a person sees at twenty that a plan is wrong.
 const CONFLICTS_MAX: usize = 200;
@@ -20,6 +20,8 @@ pub enum ConflictKind {
     Teacher,
     /// A room.
     Room,
+    /// A lesson is exchanged with one of another day, and changed otherwise, too.
+    Change,
 }
 
 /// Two lessons that are at the same time and should not be.
@@ -27,7 +29,7 @@ pub enum ConflictKind {
 pub struct Conflict {
     /// What is twice.
     pub kind: ConflictKind,
-    /// Name of the class, the person or the room.
+    /// Name of the class, the person or the room; of a change, of the class.
     pub name: String,
     /// The day, if only an exception makes the conflict.
     #[schema(value_type = Option<String>, format = Date)]
@@ -38,7 +40,7 @@ pub struct Conflict {
     pub period: u8,
     /// Weeks of the cycle in which it is so.
     pub weeks: Vec<u8>,
-    /// The two lessons.
+    /// The two lessons; of a change first the one that is changed twice.
     pub slot_ids: [String; 2],
 }
 
@@ -53,13 +55,14 @@ pub fn conflicts(term: &Term) -> Vec<Conflict> {
         if found.len() >= CONFLICTS_MAX {
             break;
         }
-        let of_day = of_day(term, &calendar, date);
+        let changes = of_changes(term, &calendar, date);
+        let of_day = changes.into_iter().chain(of_day(term, &calendar, date));
         let is_new = |one: &Conflict| {
             !found.iter().any(|known| {
                 known.date.is_none() && known.kind == one.kind && known.slot_ids == one.slot_ids
             })
         };
-        let new: Vec<Conflict> = of_day.into_iter().filter(is_new).collect();
+        let new: Vec<Conflict> = of_day.filter(is_new).collect();
         found.extend(new);
     }
     found.truncate(CONFLICTS_MAX);
@@ -68,8 +71,7 @@ pub fn conflicts(term: &Term) -> Vec<Conflict> {
 
 /// Gives the days on which an exception may make lessons meet; days without any are none.
 fn days(exception: &Exception) -> Vec<Date> {
-    use super::term::Change::{Exam, Holiday};
-    let is_free = matches!(exception.change, Holiday(_) | Exam(_));
+    let is_free = matches!(exception.change, Change::Holiday(_) | Change::Exam(_));
     if is_free { Vec::new() } else { exception.dates() }
 }
 
@@ -123,6 +125,55 @@ fn of_day(term: &Term, calendar: &Calendar<'_>, date: Date) -> Vec<Conflict> {
         }
     }
     found
+}
+
+/// Finds lessons of a day that an exchange with another day takes away, and that the day has not
+/// or has otherwise: then one of the changes counts for nothing, and a lesson may be nowhere.
+fn of_changes(term: &Term, calendar: &Calendar<'_>, date: Date) -> Vec<Conflict> {
+    let mut found = Vec::new();
+    for exchange in &term.exceptions {
+        let Some((goes, comes, other_date)) = exchanged(exchange, date) else { continue };
+        let (Some(lesson), Some(_)) = (term.slot(goes), term.slot(comes)) else { continue };
+        let has = |date: Date, id: &str| calendar.regular(date).iter().any(|slot| slot.id == id);
+        let is_half = !has(date, goes) && has(other_date, comes);
+        let is_twice = term.exceptions.iter().any(|other| {
+            let is_same = match &other.change {
+                Change::Replace { slot_id, .. } | Change::Cancel { slot_id } => {
+                    slot_id == goes && other.date == date
+                }
+                _ => exchanged(other, date).is_some_and(|(id, ..)| id == goes),
+            };
+            is_same && other.id != exchange.id
+        });
+        if is_half || is_twice {
+            let class = term.class(&lesson.lesson.class_id);
+            found.push(Conflict {
+                kind: ConflictKind::Change,
+                name: class.map_or(&lesson.lesson.class_id, |class| &class.name).clone(),
+                date: Some(date),
+                weekday: weekday_of(date),
+                period: lesson.lesson.period,
+                weeks: calendar.week_of(date).map(|(_, week)| week).into_iter().collect(),
+                slot_ids: [goes.to_owned(), comes.to_owned()],
+            });
+        }
+    }
+    found
+}
+
+/// Gives which lesson an exchange with another day takes from a day, which it brings, and from
+/// when; none if it is no such exchange, or of other days.
+fn exchanged(exception: &Exception, date: Date) -> Option<(&str, &str, Date)> {
+    let Change::Swap { slot_id, with_slot_id: Some(other), with_date: Some(other_date), .. } =
+        &exception.change
+    else {
+        return None;
+    };
+    if date == exception.date {
+        Some((slot_id, other, *other_date))
+    } else {
+        (date == *other_date).then_some((other.as_str(), slot_id.as_str(), exception.date))
+    }
 }
 
 fn sorted(a: &str, b: &str) -> [String; 2] {

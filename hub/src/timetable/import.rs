@@ -21,8 +21,9 @@ use crate::accounts::Admin;
 use crate::app::{App, now_ms, random};
 use crate::catalog::bounds::{FILENAME_CHARS_MAX, line};
 use crate::problem::{ApiError, Body, Problem};
-use draft::{Draft, DraftClass, DraftSlot, ImportProblem, put_into};
+use draft::{Draft, DraftClass, DraftSlot, Misfit, put_into};
 use layout::{Found, Layout, Mapping};
+use problem::ImportProblem;
 use spreadsheet::{SpreadsheetError, SpreadsheetKind};
 use table::Table;
 use words::Field;
@@ -33,6 +34,7 @@ pub mod draft;
 mod grid;
 pub mod layout;
 mod list;
+pub mod problem;
 pub mod spreadsheet;
 pub mod table;
 pub mod text;
@@ -126,6 +128,8 @@ pub struct ImportPreview {
     pub slots: Vec<DraftSlot>,
     /// What could not be read, at most 100.
     pub problems: Vec<ImportProblem>,
+    /// How many there are, those too that are not among them.
+    pub problems_total: usize,
 }
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -248,7 +252,8 @@ fn understood(
             cycle_weeks: draft.cycle_weeks,
             classes: draft.classes,
             slots: draft.slots,
-            problems: draft.problems,
+            problems: draft.problems.shown,
+            problems_total: draft.problems.count,
         },
     })
 }
@@ -370,8 +375,7 @@ async fn apply(
         }
         _ => return Err(ApiError::invalid_input("term_id", "a term's id, or term instead")),
     };
-    let term = put_into(&begun, &draft)
-        .map_err(|misfit| ApiError::invalid_input(misfit.field, misfit.allowed))?;
+    let term = put_into(&begun, &draft).map_err(|misfit| refused(&misfit))?;
     check::whole(&term)?;
     if before.is_none() {
         terms::alone(&app, &term).await?;
@@ -382,6 +386,17 @@ async fn apply(
     terms::save(&app, admin.user(), &term.id, written(&term)).await?;
     let (term, conflicts) = terms::found(&app, &term.id).await?;
     Ok(Json(ImportApplied { term: Some(term), conflicts, undo_id }))
+}
+
+/// Says why a file does not fit, and what it would have to be.
+fn refused(misfit: &Misfit) -> ApiError {
+    let (code, found, allowed) = match misfit {
+        Misfit::Cycle { file, term } => ("import_other_cycle", file.to_string(), term.to_string()),
+        Misfit::Times { file, term } => ("import_other_times", file.clone(), term.clone()),
+        Misfit::NoTime { lessons } => ("import_no_time", lessons.clone(), String::new()),
+    };
+    ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, code, misfit.to_string())
+        .with_params(serde_json::json!({ "found": found, "allowed": allowed }))
 }
 
 fn keep(tx: &Connection, id: &[u8; 16], filename: &str, content: &Content) -> rusqlite::Result<()> {

@@ -3,6 +3,7 @@
 use std::os::unix::fs::symlink;
 use std::process::Command;
 
+use super::super::report::RefusedCode;
 use super::*;
 use crate::app::trial::image::{Image, sh};
 use yingxue_sync_core::courier::SEGMENT_BYTES_MAX;
@@ -44,7 +45,11 @@ async fn a_stick_full_of_other_things_is_read_and_nothing_of_them_is_touched() {
     let refused: Vec<&str> = imported.refused.iter().map(|it| &it.file[7..15]).collect();
     let names = ["0000000a", "0000000c", "0000000d", "0000000e", "0000000f", "00000010"];
     assert_eq!(refused, names, "{:?}", imported.refused);
-    assert!(imported.refused.iter().all(|it| it.code == "unreadable"), "{:?}", imported.refused);
+    assert!(
+        imported.refused.iter().all(|it| it.code == RefusedCode::Unreadable),
+        "{:?}",
+        imported.refused
+    );
     schools.export(&stick, 2).await;
     assert_eq!(fs::read_to_string(deep.join("a.doc")).unwrap(), "mine");
     assert_eq!(fs::read_to_string(outbox.join("photo 2999.jpg")).unwrap(), "mine");
@@ -88,12 +93,12 @@ async fn four_gigabytes_of_zeros_and_edits_are_refused_and_change_nothing() {
     zeros("manifest");
     let report = schools.import(&stick).await;
     assert_eq!(report.refused[0].file, "outbox/00000001/manifest");
-    assert_eq!(report.refused[0].code, "damaged");
+    assert_eq!(report.refused[0].code, RefusedCode::Damaged);
     let mut edited = manifest.clone();
     edited[40] ^= 1;
     fs::write(folder.join("manifest"), edited).unwrap();
     let report = schools.import(&stick).await;
-    assert_eq!(report.refused[0].code, "bad_signature", "{report:?}");
+    assert_eq!(report.refused[0].code, RefusedCode::BadSignature, "{report:?}");
     assert_eq!(state_of(&schools.village), before);
     fs::write(folder.join("manifest"), manifest).unwrap();
     zeros("0000.seg");

@@ -22,6 +22,51 @@ async fn a_login_that_was_ended_and_a_user_who_was_removed_do_not_come_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_comes_after_a_repair_that_ended_all_logins_is_told_why() {
+    let template = template(true).await;
+    let dir = tempfile::tempdir().unwrap();
+    copy_folder(template.dir.path(), dir.path());
+    assert_eq!(report::logins_ended(dir.path()), None);
+    zero_root(&dir.path().join("hub.sqlite"), "sessions");
+    check::want(dir.path(), "a test").unwrap();
+    let first = before_start(dir.path()).unwrap().unwrap();
+    assert!(first.are_accounts_whole && first.tables_partly.contains(&"sessions".to_owned()));
+    // Another repair that ends no login does not hide it.
+    check::want(dir.path(), "a second one").unwrap();
+    let second = before_start(dir.path()).unwrap().unwrap();
+    assert!(!second.tables_partly.contains(&"sessions".to_owned()), "{second:?}");
+    let again = tempfile::tempdir().unwrap();
+    copy_folder(dir.path(), again.path());
+    let hub = TrialHub::start_in(dir, Config::default()).await;
+    let state = hub.get("/api/v1/state", "").await.json();
+    let told = json!({"at_ms": first.at_ms, "are_accounts_whole": true});
+    assert_eq!((&state["user"], &state["logins_ended"]), (&serde_json::Value::Null, &told));
+    hub.app.sync.shutdown().await;
+    // After the longest login it says nothing to anybody any more.
+    let month_ms = i64::try_from(Config::default().accounts.session_days).unwrap() * 86_400_000;
+    for mut done in report::all(again.path()) {
+        done.at_ms -= month_ms;
+        report::write(&again.path().join("damaged").join(&done.folder), &done).unwrap();
+    }
+    let hub = TrialHub::start_in(again, Config::default()).await;
+    let state = hub.get("/api/v1/state", "").await.json();
+    assert_eq!(state["logins_ended"], serde_json::Value::Null);
+    hub.app.sync.shutdown().await;
+}
+
+/// Zeroes the first page of a table, as a failing disk would.
+fn zero_root(path: &Path, table: &str) {
+    let db = Connection::open(path).unwrap();
+    db.query_row("pragma wal_checkpoint(truncate)", [], |_| Ok(())).unwrap();
+    let root = "select rootpage from sqlite_schema where name = ?1";
+    let root: usize = db.query_row(root, [table], |row| row.get(0)).unwrap();
+    drop(db);
+    let mut bytes = fs::read(path).unwrap();
+    bytes[(root - 1) * PAGE..root * PAGE].fill(0);
+    fs::write(path, bytes).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_keeper_goes_back_to_a_copy_and_no_entry_is_lost() {
     let template = template(true).await;
     let dir = template.dir.path();

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use super::draft::{Draft, Place};
+use super::draft::Draft;
 use super::grid;
 use super::layout::{Found, Layout, Mapping};
+use super::problem::{ImportProblemCode as Code, Place};
 use super::table::{Joined, Row, Table};
 use super::words::{self, Field};
 use crate::timetable::check::PERIODS_MAX;
@@ -149,6 +150,7 @@ fn block(
 ) {
     let text = |row: &Row, field| found.column(field).map_or(String::new(), |c| row.cell(c).into());
     note_times(table, found, draft);
+    tell_columns(table, found, &rows, draft);
     let (mut grade, mut class) = (String::new(), String::new());
     let mut lines: Vec<Line<'_>> = Vec::new();
     for row in table.rows.get(rows).unwrap_or_default() {
@@ -198,11 +200,31 @@ fn take(line: &Line<'_>, found: &Found, draft: &mut Draft) {
         let at = Place { sheet: &row.sheet, row: row.number, column: Some(*column) };
         let Some((_, period)) = found.head.lessons.get(column).copied() else {
             let what = "nothing says which period the column is; its lessons are left out";
-            draft.tell(at, "bad_period", what, text);
+            draft.tell(at, Code::NoLabel, what, text);
             continue;
         };
         if let Some(day) = day_of(found, *column) {
             grid::take(draft, at, &line.class, day, &[period], text);
+        }
+    }
+}
+
+/// Tells columns among the lessons, or right of them without a header, of which nothing says which
+/// period they are.
+fn tell_columns(table: &Table, found: &Found, rows: &std::ops::Range<usize>, draft: &mut Draft) {
+    let keys = || found.head.lessons.keys().copied();
+    let (Some(first), Some(last)) = (keys().next(), keys().next_back()) else { return };
+    let rows = table.rows.get(rows.clone()).unwrap_or_default();
+    let width = rows.iter().map(|row| row.cells.len()).max().unwrap_or(0);
+    for column in first..width {
+        let header = found.header_of(table, column);
+        let is_read = found.fields.get(column).copied().flatten().is_some();
+        let is_lessons = column < last || header.is_empty();
+        let says = |row: &&Row| !grid::is_none(row.cell(column));
+        if let Some(row) = rows.iter().find(says).filter(|_| !is_read && is_lessons) {
+            let what = "nothing says which period the column is; its lessons are left out";
+            let at = Place { sheet: &row.sheet, row: row.number, column: Some(column) };
+            draft.tell(at, Code::NoLabel, what, row.cell(column));
         }
     }
 }
@@ -213,7 +235,9 @@ fn note_times(table: &Table, found: &Found, draft: &mut Draft) {
         for row in found.header..found.header + found.head.rows {
             let text = table.rows.get(row).map_or("", |row| row.cell(*column));
             if let Some(times) = words::times(text) {
-                draft.times.entry(*period).or_insert(times);
+                let (sheet, number) =
+                    table.rows.get(row).map_or(("", 0), |row| (row.sheet.as_str(), row.number));
+                draft.time(Place { sheet, row: number, column: Some(*column) }, *period, times);
             }
         }
     }
@@ -237,7 +261,7 @@ fn class_of(class: &str, row: &Row, mapping: &Mapping, draft: &mut Draft) -> Str
     let name = said.or_else(|| mapping.class_name.clone()).unwrap_or_else(|| {
         let what = "the row names no class; say which class the file is for";
         let at = Place { sheet: &row.sheet, row: row.number, column: None };
-        draft.tell(at, "class_missing", what, "");
+        draft.tell(at, Code::ClassMissing, what, "");
         "本班".to_owned()
     });
     crate::catalog::bounds::line(&name, crate::timetable::check::WORD_CHARS_MAX)

@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::draft::{Draft, DraftSlot, Place};
+use super::draft::{Draft, DraftSlot};
+use super::problem::{ImportProblemCode as Code, Place};
 use super::words;
 use crate::timetable::check::CYCLE_WEEKS_MAX;
 use crate::timetable::term::ClockTime;
@@ -173,7 +174,7 @@ fn class_of(draft: &mut Draft, asked: Option<&str>, named: Option<&str>) -> Stri
         return class;
     }
     let what = "the file does not say which class it is for; name it";
-    draft.tell(Place::default(), "class_missing", what, own);
+    draft.tell(Place::default(), Code::ClassMissing, what, own);
     let name = crate::catalog::bounds::line(own, crate::timetable::check::WORD_CHARS_MAX);
     if name.is_empty() { "本班".to_owned() } else { name }
 }
@@ -221,7 +222,7 @@ fn number_periods(draft: &mut Draft, schedules: &[Schedule]) {
     let overlaps = times.windows(2).any(|pair| pair[1].0 < pair[0].1);
     if overlaps {
         let what = "lessons of different days overlap in time; later ones count as later periods";
-        draft.tell(Place::default(), "times_overlap", what, "");
+        draft.tell(Place::default(), Code::TimesOverlap, what, "");
     }
     let numbers = 1..=u8::try_from(crate::timetable::check::PERIODS_MAX).unwrap_or(u8::MAX);
     draft.times = numbers.zip(times).collect();
@@ -242,11 +243,12 @@ fn days_of(
     let what = "the day's plan names a day that the cycle does not have; that day is left out";
     match (&schedule.enable_day, days) {
         (EnableDay::WorkingDays(numbers), Some(days)) => {
-            for number in numbers.iter().take(days.len()) {
+            for number in numbers {
                 let day = usize::try_from(*number).ok().and_then(|n| days.get(n.checked_sub(1)?));
-                match day {
-                    Some((week, weekday)) => found.push((vec![*week], *weekday)),
-                    None => draft.tell(Place::default(), "no_such_day", what, &schedule.name),
+                match day.map(|(week, weekday)| (vec![*week], *weekday)) {
+                    Some(day) if found.contains(&day) => {}
+                    Some(day) => found.push(day),
+                    None => draft.tell(Place::default(), Code::NoSuchDay, what, &schedule.name),
                 }
             }
         }
@@ -262,7 +264,7 @@ fn days_of(
                     draft.cycle_weeks = draft.cycle_weeks.max(cycle);
                     found.push((weeks, weekday));
                 }
-                _ => draft.tell(Place::default(), "no_such_day", what, &schedule.name),
+                _ => draft.tell(Place::default(), Code::NoSuchDay, what, &schedule.name),
             }
         }
     }
@@ -283,12 +285,12 @@ fn take(
     });
     let Some(period) = period else {
         let what = "the lesson's times are none that can be used; it is left out";
-        return draft.tell(place, "bad_time", what, &lesson.start_time);
+        return draft.tell(place, Code::BadTime, what, &lesson.start_time);
     };
     let subject = subjects.get(lesson.subject.as_str());
     if subject.is_none() {
         let what = "the lesson's subject is not among the file's subjects; it is taken as it is";
-        draft.tell(place, "unknown_subject", what, &lesson.subject);
+        draft.tell(place, Code::UnknownSubject, what, &lesson.subject);
     }
     let known = words::known_subject(&lesson.subject).map(str::to_owned);
     let text = |text: Option<&String>| text.map(|text| text.trim().to_owned()).unwrap_or_default();

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::problem::{ImportProblemCode as Code, Place, Problems};
+use super::words;
 use crate::timetable::check::{self, CYCLE_WEEKS_MAX, WORD_CHARS_MAX};
 use crate::timetable::term::{Class, ClockTime, Mode, Period, Slot, SlotLesson, Source, Term};
 
-/// Most problems that are told; a person sees at twenty that the columns are wrong.
-pub const PROBLEMS_MAX: usize = 100;
 /// Where a school's lessons begin, if nothing says it: a village school's day, two lessons before
 /// and two after the long break, the afternoon from 15:00; then the evening of a boarding school.
 const USUAL_STARTS: [(u16, u16); 12] = [
@@ -25,25 +25,10 @@ const USUAL_STARTS: [(u16, u16); 12] = [
     (20, 40),
     (21, 30),
 ];
+/// Lessons that are named when a file does not fit: a line.
+const LOST_SHOWN_MAX: usize = 6;
 /// Minutes of a lesson in a primary school.
 const LESSON_MIN: u16 = 40;
-
-/// Something that could not be read, and where.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-pub struct ImportProblem {
-    /// Name of the sheet, or empty.
-    pub sheet: String,
-    /// As a spreadsheet counts, from 1.
-    pub row: Option<u32>,
-    /// As a spreadsheet counts, from 1.
-    pub column: Option<u32>,
-    /// Stable; the web UI translates it.
-    pub code: &'static str,
-    /// One English sentence: what was wrong, and what was done.
-    pub what: &'static str,
-    /// What was found there.
-    pub value: String,
-}
 
 /// A lesson of a file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, utoipa::ToSchema)]
@@ -67,6 +52,14 @@ pub struct DraftSlot {
     /// How it is taught.
     #[schema(value_type = Mode)]
     pub mode: ModeWord,
+}
+
+impl DraftSlot {
+    /// Names it: 五年级1班 周一13 math.
+    fn shown(&self) -> String {
+        let day = words::weekday_name(self.weekday);
+        format!("{} {day}{} {}", self.class, self.period, self.subject)
+    }
 }
 
 /// A mode with an order, so that lessons have one.
@@ -111,33 +104,13 @@ pub struct Draft {
     /// The lessons.
     pub slots: Vec<DraftSlot>,
     /// What could not be read.
-    pub problems: Vec<ImportProblem>,
-}
-
-/// Where something stands in a file.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Place<'a> {
-    /// Name of the sheet, or empty.
-    pub sheet: &'a str,
-    /// From 1; 0 for the whole file.
-    pub row: u32,
-    /// From 0, if it is one cell.
-    pub column: Option<usize>,
+    pub problems: Problems,
 }
 
 impl Draft {
     /// Tells a problem.
-    pub fn tell(&mut self, at: Place<'_>, code: &'static str, what: &'static str, value: &str) {
-        if self.problems.len() < PROBLEMS_MAX {
-            self.problems.push(ImportProblem {
-                sheet: at.sheet.to_owned(),
-                row: (at.row > 0).then_some(at.row),
-                column: at.column.and_then(|column| u32::try_from(column + 1).ok()),
-                code,
-                what,
-                value: crate::catalog::bounds::line(value, 60),
-            });
-        }
+    pub fn tell(&mut self, at: Place<'_>, code: Code, what: &'static str, value: &str) {
+        self.problems.tell(at, code, what, value);
     }
 
     /// Takes a class, if it is a new one.
@@ -147,7 +120,7 @@ impl Draft {
             Some(class) => class.pupils = class.pupils.max(pupils),
             None if is_full => {
                 let what = "the file has more classes than a timetable may have; it is left out";
-                self.tell(Place::default(), "too_many_classes", what, name);
+                self.tell(Place::default(), Code::TooManyClasses, what, name);
             }
             None => self.classes.push(DraftClass {
                 name: name.to_owned(),
@@ -161,7 +134,7 @@ impl Draft {
     pub fn slot(&mut self, at: Place<'_>, mut slot: DraftSlot) {
         if self.slots.len() >= check::SLOTS_MAX {
             let what = "the file has more lessons than a timetable may have; the rest is left out";
-            return self.tell(at, "too_many_lessons", what, "");
+            return self.tell(at, Code::TooManyLessons, what, "");
         }
         let mut is_cut = false;
         let fields = [&mut slot.subject, &mut slot.room, &mut slot.class];
@@ -172,16 +145,29 @@ impl Draft {
         }
         if is_cut {
             let what = "a text was too long for a line of a timetable, and was cut";
-            self.tell(at, "text_cut", what, &slot.subject);
+            self.tell(at, Code::TextCut, what, &slot.subject);
         }
         if slot.subject.is_empty() || slot.class.is_empty() {
             let what = "the lesson has no subject or no class; it is left out";
-            return self.tell(at, "incomplete", what, &slot.class);
+            return self.tell(at, Code::Incomplete, what, &slot.class);
         }
-        self.slots.push(slot);
+        // Of a class that there is no room for it was told when the class came.
+        if self.classes.iter().any(|class| class.name == slot.class) {
+            self.slots.push(slot);
+        }
     }
 
-    /// Joins lessons that differ in their weeks alone, and tells those that are there twice.
+    /// Notes when a period is; of two times that differ the first counts, and that is told.
+    pub fn time(&mut self, at: Place<'_>, no: u8, times: (ClockTime, ClockTime)) {
+        let known = *self.times.entry(no).or_insert(times);
+        if known != times {
+            let what = "the period has another time than above; that one counts";
+            self.tell(at, Code::TimesDiffer, what, &no.to_string());
+        }
+    }
+
+    /// Joins lessons that differ in their weeks alone, and tells those that are there twice or
+    /// have no time.
     pub fn finish(&mut self) {
         self.cycle_weeks = self.cycle_weeks.clamp(1, CYCLE_WEEKS_MAX);
         let every: Vec<u8> = (1..=self.cycle_weeks).collect();
@@ -192,13 +178,9 @@ impl Draft {
             let known = by_lesson.entry(DraftSlot { weeks: Vec::new(), ..slot.clone() });
             let known = known.or_default();
             if weeks.iter().any(|week| known.contains(week)) {
-                twice.push(slot.subject);
+                twice.push(slot.shown());
             }
             known.extend(weeks);
-        }
-        for subject in twice {
-            let what = "the same lesson is there twice; it is taken once";
-            self.tell(Place::default(), "twice", what, &subject);
         }
         for (slot, mut weeks) in by_lesson {
             weeks.sort_unstable();
@@ -210,6 +192,29 @@ impl Draft {
             let key = |slot: &DraftSlot| (slot.weekday, slot.period, slot.weeks.clone());
             key(a).cmp(&key(b)).then_with(|| a.cmp(b))
         });
+        // A lesson is the same one whichever way it is taught.
+        self.slots.dedup_by(|b, a| {
+            let is_same = DraftSlot { mode: a.mode, ..b.clone() } == *a;
+            if is_same {
+                twice.push(b.shown());
+            }
+            is_same
+        });
+        for lesson in twice {
+            let what = "the same lesson is there twice; it is taken once";
+            self.tell(Place::default(), Code::Twice, what, &lesson);
+        }
+        for lesson in self.without_time().map(DraftSlot::shown).collect::<Vec<_>>() {
+            let what = "nothing says when the period is; write its times into the file, or import \
+                into a term that has this period";
+            self.tell(Place::default(), Code::NoTime, what, &lesson);
+        }
+    }
+
+    /// Gives the lessons in periods that [`Self::periods`] cannot time.
+    fn without_time(&self) -> impl Iterator<Item = &DraftSlot> {
+        let periods = self.periods();
+        self.slots.iter().filter(move |slot| periods.iter().all(|period| period.no != slot.period))
     }
 
     /// Gives the periods that the lessons need: with the file's times, or the usual ones if it
@@ -250,19 +255,46 @@ fn usual(numbers: &[u8]) -> Vec<Period> {
 
 /// Why a file does not fit a term.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{field}: allowed is {allowed}")]
-pub struct Misfit {
-    /// The term's field.
-    pub field: &'static str,
-    /// A few English words.
-    pub allowed: String,
+pub enum Misfit {
+    /// Other classes of the term have another cycle.
+    #[error(
+        "The file's cycle has {file} weeks, and that of the term's other classes {term}: import it \
+         into a term of its own, or say that its cycle has {term} weeks."
+    )]
+    Cycle {
+        /// Weeks of the file's cycle.
+        file: u8,
+        /// Weeks of the term's cycle.
+        term: u8,
+    },
+    /// Other classes of the term have their periods at other times.
+    #[error(
+        "The file has a period at {file}, and the term's other classes have theirs at {term}: \
+         correct the file or the term's periods."
+    )]
+    Times {
+        /// The file's period.
+        file: String,
+        /// The periods of the term.
+        term: String,
+    },
+    /// Nothing says when some of its lessons are.
+    #[error(
+        "Nothing says when these lessons are: {lessons}. Write the times of their periods into the \
+         file, or add these periods to the term."
+    )]
+    NoTime {
+        /// Some of them.
+        lessons: String,
+    },
 }
 
 /// Puts the lessons of a file into a term, in place of those that its classes have there; other
 /// classes keep theirs.
 ///
 /// # Errors
-/// If other classes stay, and the file has other times or another cycle than they.
+/// If other classes stay, and the file has other times or another cycle than they; or if a lesson
+/// is in a period that has no time.
 pub fn put_into(term: &Term, draft: &Draft) -> Result<Term, Misfit> {
     let mut term = term.clone();
     let names: Vec<&str> = draft.classes.iter().map(|class| class.name.as_str()).collect();
@@ -278,22 +310,24 @@ pub fn put_into(term: &Term, draft: &Draft) -> Result<Term, Misfit> {
         fresh_periods(&mut term, draft)
     } else {
         if draft.cycle_weeks > 1 && term.cycle_weeks > 1 && draft.cycle_weeks != term.cycle_weeks {
-            let allowed = format!("1 or {}, as other classes of the term have", term.cycle_weeks);
-            return Err(Misfit { field: "cycle_weeks", allowed });
+            return Err(Misfit::Cycle { file: draft.cycle_weeks, term: term.cycle_weeks });
         }
         term.cycle_weeks = term.cycle_weeks.max(draft.cycle_weeks);
         shared_periods(&mut term, draft)?
     };
+    let is_lost = |slot: &&DraftSlot| !places.contains_key(&slot.period);
+    let lost: Vec<String> = draft.slots.iter().filter(is_lost).map(DraftSlot::shown).collect();
+    if !lost.is_empty() {
+        let named = lost.iter().take(LOST_SHOWN_MAX).map(String::as_str);
+        let rest = (lost.len() > LOST_SHOWN_MAX).then_some("…");
+        return Err(Misfit::NoTime { lessons: named.chain(rest).collect::<Vec<_>>().join(", ") });
+    }
     for class in &draft.classes {
         put_class(&mut term, class);
     }
     let slots: Vec<Slot> =
         draft.slots.iter().filter_map(|slot| new_slot(&term, slot, &places)).collect();
-    for slot in slots {
-        if term.slots.iter().all(|known| known.id != slot.id) {
-            term.slots.push(slot);
-        }
-    }
+    term.slots.extend(slots);
     crate::timetable::document::sort(&mut term);
     Ok(term)
 }
@@ -303,7 +337,8 @@ fn fresh_periods(term: &mut Term, draft: &Draft) -> BTreeMap<u8, u8> {
     let mut periods = draft.periods();
     if !draft.has_times() {
         let known: Vec<Period> = std::mem::take(&mut term.periods);
-        let covers = periods.iter().all(|period| known.iter().any(|k| k.no == period.no));
+        let is_known = |no: u8| known.iter().any(|known| known.no == no);
+        let covers = draft.slots.iter().map(|slot| slot.period).all(is_known);
         if covers && !known.is_empty() {
             periods = known;
         }
@@ -317,12 +352,15 @@ fn fresh_periods(term: &mut Term, draft: &Draft) -> BTreeMap<u8, u8> {
 fn shared_periods(term: &mut Term, draft: &Draft) -> Result<BTreeMap<u8, u8>, Misfit> {
     let has_times = draft.has_times();
     let mut places = BTreeMap::new();
+    let numbers = draft.slots.iter().map(|slot| slot.period);
+    let is_known = |no: &u8| term.periods.iter().any(|known| known.no == *no);
+    places.extend(numbers.filter(|no| !has_times && is_known(no)).map(|no| (no, no)));
     for period in draft.periods() {
-        let known = term.periods.iter().find(|known| {
-            let is_then = (known.start, known.end) == (period.start, period.end);
-            is_then || (!has_times && known.no == period.no)
-        });
-        if let Some(known) = known {
+        if places.contains_key(&period.no) {
+            continue;
+        }
+        let is_then = |known: &&Period| (known.start, known.end) == (period.start, period.end);
+        if let Some(known) = term.periods.iter().find(is_then).filter(|_| has_times) {
             places.insert(period.no, known.no);
             continue;
         }
@@ -332,14 +370,13 @@ fn shared_periods(term: &mut Term, draft: &Draft) -> Result<BTreeMap<u8, u8>, Mi
             term.periods.push(period);
             continue;
         }
+        if !has_times {
+            // Its lessons are named by whoever looks for their place.
+            continue;
+        }
         let shown = |p: &Period| format!("{} {}–{}", p.no, p.start, p.end);
         let times: Vec<String> = term.periods.iter().map(shown).collect();
-        let allowed = format!(
-            "the times that other classes of the term have ({}); the file has {}",
-            times.join(", "),
-            shown(&period)
-        );
-        return Err(Misfit { field: "periods", allowed });
+        return Err(Misfit::Times { file: shown(&period), term: times.join(", ") });
     }
     Ok(places)
 }

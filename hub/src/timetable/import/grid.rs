@@ -1,8 +1,9 @@
 //! Tables whose columns are weekdays, or classes, and whose rows are periods. One file may have
 //! several of them, below each other or on sheets: one a class.
 
-use super::draft::{Draft, DraftSlot, ModeWord, Place};
+use super::draft::{Draft, DraftSlot, ModeWord};
 use super::layout::{self, Found, Mapping, fields};
+use super::problem::{ImportProblemCode as Code, Place};
 use super::table::{Joined, Row, Table};
 use super::words::{self, Field};
 use crate::timetable::check::PERIODS_MAX;
@@ -49,8 +50,14 @@ fn block(
     draft: &mut Draft,
 ) {
     let header = rows.start;
-    let mut lines = lines(&table.rows[rows.start + 1..rows.end], found);
-    lines.retain(|line| !is_break(&line.label));
+    let mut lines = lines(&table.rows[rows.start + 1..rows.end], found, draft);
+    lines.retain(|line| {
+        let is_break = is_break(&line.label);
+        if is_break {
+            tell_break(line, draft);
+        }
+        !is_break
+    });
     let numbers = numbers(&lines);
     let class = class_of(table, header, mapping);
     for (line, numbers) in lines.iter().zip(numbers) {
@@ -58,25 +65,25 @@ fn block(
         let at = |column| Place { sheet: &row.sheet, row: row.number, column };
         if numbers.iter().any(|no| usize::from(*no) > PERIODS_MAX) {
             let what = "a day has at most 20 periods; the row is left out";
-            draft.tell(at(None), "bad_period", what, &line.label);
+            draft.tell(at(None), Code::BadPeriod, what, &line.label);
             continue;
         }
         if let ([no], Some(times)) = (numbers.as_slice(), words::times(&line.label)) {
-            draft.times.entry(*no).or_insert(times);
+            draft.time(at(None), *no, times);
         }
         for (column, text) in &line.joined.cells {
             let field = found.fields.get(*column).copied().flatten();
             let weekday = field.and_then(Field::day).or_else(|| words::weekday(&line.weekday));
             let Some(weekday) = weekday else {
                 let what = "the row has no weekday; the lesson is left out";
-                draft.tell(at(Some(*column)), "bad_weekday", what, text);
+                draft.tell(at(Some(*column)), Code::BadWeekday, what, text);
                 continue;
             };
             let headed = (field == Some(Field::Lessons)).then(|| table.rows[header].cell(*column));
             let headed = headed.map(|text| words::class_in(text).unwrap_or_else(|| text.into()));
             let class = headed.or_else(|| class.clone()).unwrap_or_else(|| {
                 let what = "nothing names the class of this timetable; say which class it is";
-                draft.tell(at(None), "class_missing", what, "");
+                draft.tell(at(None), Code::ClassMissing, what, "");
                 "本班".to_owned()
             });
             take(draft, at(Some(*column)), &class, weekday, &numbers, text);
@@ -94,7 +101,16 @@ pub(super) fn take(
     text: &str,
 ) {
     let class = crate::catalog::bounds::line(class, crate::timetable::check::WORD_CHARS_MAX);
-    for lesson in lessons(text) {
+    let lessons = lessons(text);
+    if lessons.is_empty() && !is_none(text) {
+        let what = "this names no subject; no lesson came of it";
+        draft.tell(at, Code::NoLesson, what, text);
+    }
+    for lesson in lessons {
+        if !lesson.left.is_empty() {
+            let what = "a lesson has a subject, a teacher and a room; these words are left out";
+            draft.tell(at, Code::WordsLeft, what, &lesson.left.join(" "));
+        }
         draft.class(&class, words::grade_of(&class).unwrap_or_default(), 0);
         let (weeks, cycle) = lesson.weeks.unwrap_or((Vec::new(), 1));
         draft.cycle_weeks = draft.cycle_weeks.max(cycle);
@@ -115,8 +131,20 @@ pub(super) fn take(
     }
 }
 
-/// Joins rows that go on: a teacher below the subject, where only the first row has a label.
-fn lines<'a>(rows: &'a [Row], found: &Found) -> Vec<Line<'a>> {
+/// Tells what a break's row says beside that it is one.
+fn tell_break(line: &Line<'_>, draft: &mut Draft) {
+    let row = line.joined.row;
+    let said = line.joined.cells.iter().find(|(_, text)| !lessons(text).is_empty());
+    if let Some((column, text)) = said {
+        let what = "the row is a break; what stands in it is left out";
+        let at = Place { sheet: &row.sheet, row: row.number, column: Some(*column) };
+        draft.tell(at, Code::InBreak, what, text);
+    }
+}
+
+/// Joins rows that go on: a teacher below the subject, where only the first row has a label. One
+/// that has none and goes on with nothing is told.
+fn lines<'a>(rows: &'a [Row], found: &Found, draft: &mut Draft) -> Vec<Line<'a>> {
     let is_lessons = |column: usize| {
         let field = found.fields.get(column).copied().flatten();
         field.is_some_and(|field| field.day().is_some() || field == Field::Lessons)
@@ -139,9 +167,18 @@ fn lines<'a>(rows: &'a [Row], found: &Found) -> Vec<Line<'a>> {
         } else if !label.is_empty() {
             let weekday = weekday.clone();
             lines.push(Line { joined, label, weekday });
+        } else if let Some((column, text)) = joined.cells.iter().find(|(_, text)| !is_none(text)) {
+            let what = "nothing says which period the row is; its lessons are left out";
+            let at = Place { sheet: &row.sheet, row: row.number, column: Some(*column) };
+            draft.tell(at, Code::NoLabel, what, text);
         }
     }
     lines
+}
+
+/// Says whether a cell says that there is no lesson.
+pub(super) fn is_none(text: &str) -> bool {
+    words_of(text).next().is_none()
 }
 
 fn is_break(label: &str) -> bool {
@@ -189,15 +226,13 @@ struct CellLesson {
     teacher: String,
     room: String,
     mode: Mode,
+    /// Words that there is no place for.
+    left: Vec<String>,
 }
 
 /// Reads a cell: 数学, 数学 王老师, 语文(张老师), 数学(单)/美术(双), 英语 直播 李老师 多媒体室.
 fn lessons(text: &str) -> Vec<CellLesson> {
-    let tokens: Vec<String> = text
-        .split(|c: char| c.is_whitespace() || SEPARATORS.contains(&c))
-        .filter(|token| !token.is_empty() && !words::is_no_lesson(token))
-        .flat_map(apart)
-        .collect();
+    let tokens: Vec<String> = words_of(text).flat_map(apart).collect();
     let weeks_of = |token: &str| words::weeks(token).filter(|(weeks, _)| !weeks.is_empty());
     let is_prefix = tokens.first().is_some_and(|token| weeks_of(token).is_some());
     let mut lessons: Vec<CellLesson> = Vec::new();
@@ -230,6 +265,11 @@ fn lessons(text: &str) -> Vec<CellLesson> {
     lessons
 }
 
+fn words_of(text: &str) -> impl Iterator<Item = &str> {
+    let words = text.split(|c: char| c.is_whitespace() || SEPARATORS.contains(&c));
+    words.filter(|word| !word.is_empty() && !words::is_no_lesson(word))
+}
+
 impl CellLesson {
     fn add(&mut self, token: &str) {
         if words::is_room(token) && self.room.is_empty() {
@@ -238,6 +278,8 @@ impl CellLesson {
             token.clone_into(&mut self.teacher);
         } else if self.room.is_empty() {
             token.clone_into(&mut self.room);
+        } else {
+            self.left.push(token.to_owned());
         }
     }
 }

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::by_class::{self, Head};
-use super::draft::{Draft, Place};
-use super::table::Table;
+use super::draft::Draft;
+use super::problem::{ImportProblemCode as Code, Place};
+use super::table::{NoteKind, Row, Table};
 use super::words::{self, Field};
 use super::{grid, list};
 
@@ -119,22 +120,75 @@ pub fn read(table: &Table, found: Option<&Found>, mapping: &Mapping) -> Draft {
     let mut draft = Draft { cycle_weeks: 1, ..Draft::default() };
     if table.is_cut {
         let what = "the file is larger than what is looked at; the rest is left out";
-        draft.tell(Place::default(), "file_cut", what, "");
+        draft.tell(Place::default(), Code::FileCut, what, "");
     }
     match found {
         None => {
             let what = "no row has headers that are known; say which row and what its columns hold";
-            draft.tell(Place::default(), "no_header", what, "");
+            draft.tell(Place::default(), Code::NoHeader, what, "");
         }
-        Some(found) => match found.layout {
-            Layout::List => list::read(table, found, mapping, &mut draft),
-            Layout::Grid => grid::read(table, found, mapping, &mut draft),
-            Layout::Rows => by_class::read(table, found, mapping, &mut draft),
-        },
+        Some(found) => {
+            tell_columns(table, found, mapping, &mut draft);
+            match found.layout {
+                Layout::List => list::read(table, found, mapping, &mut draft),
+                Layout::Grid => grid::read(table, found, mapping, &mut draft),
+                Layout::Rows => by_class::read(table, found, mapping, &mut draft),
+            }
+        }
     }
+    tell_notes(table, found, &mut draft);
     draft.cycle_weeks = draft.cycle_weeks.max(mapping.cycle_weeks.unwrap_or(1));
     draft.finish();
     draft
+}
+
+/// Tells columns that seem to hold what one before them does, unless somebody says what they hold.
+fn tell_columns(table: &Table, found: &Found, mapping: &Mapping, draft: &mut Draft) {
+    if found.layout == Layout::Rows {
+        return;
+    }
+    let header = &table.rows[found.header];
+    let below = || table.rows[found.header + 1..].iter().take_while(|r| r.sheet == header.sheet);
+    for (column, text) in header.cells.iter().enumerate() {
+        let is_said = mapping.columns.contains_key(&(column + 1).to_string());
+        let is_read = found.fields.get(column).copied().flatten().is_some();
+        let is_known = Field::of_header(text).is_some_and(|f| found.fields.contains(&Some(f)));
+        let is_filled = below().any(|row| !words::is_none(row.cell(column)));
+        if is_known && is_filled && !is_said && !is_read {
+            let what = "a column before this one holds the same; this one is left out";
+            let at = Place { sheet: &header.sheet, row: header.number, column: Some(column) };
+            draft.tell(at, Code::ColumnTwice, what, text);
+        }
+    }
+}
+
+/// Tells sheets that cannot be read, and cells of what was looked at that were not read whole.
+fn tell_notes(table: &Table, found: Option<&Found>, draft: &mut Draft) {
+    let header = found.and_then(|found| table.rows.get(found.header));
+    for note in &table.notes {
+        let fields = found.map_or(&[][..], |found| found.fields.as_slice());
+        let field = fields.get(note.column).copied().flatten();
+        let is_below = header.is_some_and(|h| h.sheet != note.sheet || h.number < note.row);
+        let is_looked_at = is_below && field.is_some();
+        let at = Place { sheet: &note.sheet, row: note.row, column: Some(note.column) };
+        match note.kind {
+            NoteKind::Unread => {
+                let what = "this sheet cannot be read; it is left out";
+                draft.tell(Place { column: None, ..at }, Code::SheetUnread, what, &note.sheet);
+            }
+            NoteKind::Error if is_looked_at => {
+                let what = "the cell shows an error of its formula; it counts as empty";
+                draft.tell(at, Code::CellError, what, "");
+            }
+            NoteKind::Cut if is_looked_at => {
+                let what = "a text was too long for a line of a timetable, and was cut";
+                let is_row = |row: &&Row| (&row.sheet, row.number) == (&note.sheet, note.row);
+                let text = table.rows.iter().find(is_row).map_or("", |row| row.cell(note.column));
+                draft.tell(at, Code::TextCut, what, text);
+            }
+            NoteKind::Error | NoteKind::Cut => {}
+        }
+    }
 }
 
 fn guess(table: &Table, layout: Option<Layout>) -> Option<Found> {

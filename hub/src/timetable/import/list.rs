@@ -1,7 +1,8 @@
 //! Tables with one row a lesson.
 
-use super::draft::{Draft, DraftSlot, ModeWord, Place};
+use super::draft::{Draft, DraftSlot, ModeWord};
 use super::layout::{Found, Mapping};
+use super::problem::{ImportProblemCode as Code, Place};
 use super::table::{Row, Table};
 use super::words::{self, Field};
 use crate::timetable::check::PERIODS_MAX;
@@ -36,28 +37,37 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn row(&mut self, row: &Row, draft: &mut Draft) {
         let subject = text(row, self.found, Field::Subject);
-        let is_header = Field::of_header(subject) == Some(Field::Subject);
-        if subject.is_empty() || is_header || words::is_no_lesson(subject) {
+        if Field::of_header(subject) == Some(Field::Subject) {
             return;
         }
+        // A cell over several rows may begin in one without a lesson.
         keep(&mut self.weekday, text(row, self.found, Field::Weekday));
         keep(&mut self.class, text(row, self.found, Field::Class));
         let at =
             |field| Place { sheet: &row.sheet, row: row.number, column: self.found.column(field) };
+        let teacher = [Field::Lead, Field::Tutor].map(|field| text(row, self.found, field));
+        if subject.is_empty() && teacher.iter().any(|name| !words::is_none(name)) {
+            let what = "the lesson has no subject or no class; it is left out";
+            return draft.tell(at(Field::Subject), Code::Incomplete, what, &teacher.join(" "));
+        }
+        if words::is_none(subject) {
+            return;
+        }
         let Some(weekday) = words::weekday(&self.weekday) else {
             let what = "this is no weekday such as 星期一 or Monday; the lesson is left out";
-            return draft.tell(at(Field::Weekday), "bad_weekday", what, &self.weekday);
+            return draft.tell(at(Field::Weekday), Code::BadWeekday, what, &self.weekday);
         };
         let periods = self.periods(row, draft);
         if periods.is_empty() {
             let what = "this is no period such as 第3节 or 3, and no time; the lesson is left out";
-            let value = text(row, self.found, Field::Period);
-            return draft.tell(at(Field::Period), "bad_period", what, value);
+            let field = if self.by_time { Field::Start } else { Field::Period };
+            let value = text(row, self.found, field);
+            return draft.tell(at(Field::Period), Code::BadPeriod, what, value);
         }
         let weeks_text = text(row, self.found, Field::Weeks);
         let (weeks, cycle) = words::weeks(weeks_text).unwrap_or_else(|| {
             let what = "this is no week such as 单周, 双周 or 1/2; the lesson is in every week";
-            draft.tell(at(Field::Weeks), "bad_weeks", what, weeks_text);
+            draft.tell(at(Field::Weeks), Code::BadWeeks, what, weeks_text);
             (Vec::new(), 1)
         });
         draft.cycle_weeks = draft.cycle_weeks.max(cycle);
@@ -87,16 +97,13 @@ impl Reader<'_> {
             return known.map(|(no, _)| *no).into_iter().collect();
         }
         let numbers = words::periods(text(row, self.found, Field::Period));
-        let numbers: Vec<u8> =
-            numbers.into_iter().filter(|no| usize::from(*no) <= PERIODS_MAX).collect();
+        // All of them, or none: half of a lesson is no lesson.
+        if numbers.iter().any(|no| usize::from(*no) > PERIODS_MAX) {
+            return Vec::new();
+        }
         if let ([no], Some(times)) = (numbers.as_slice(), times) {
-            let known = *draft.times.entry(*no).or_insert(times);
-            if known != times {
-                let what = "the period has another time than above; that one counts";
-                let column = self.found.column(Field::Start);
-                let at = Place { sheet: &row.sheet, row: row.number, column };
-                draft.tell(at, "times_differ", what, &times.0.to_string());
-            }
+            let column = self.found.column(Field::Start);
+            draft.time(Place { sheet: &row.sheet, row: row.number, column }, *no, times);
         }
         numbers
     }
@@ -107,7 +114,7 @@ impl Reader<'_> {
         let name = name.or(asked).or_else(|| words::class_in(&row.sheet)).unwrap_or_else(|| {
             let what = "the row names no class; say which class the file is for";
             let at = Place { sheet: &row.sheet, row: row.number, column: None };
-            draft.tell(at, "class_missing", what, "");
+            draft.tell(at, Code::ClassMissing, what, "");
             "本班".to_owned()
         });
         let name = crate::catalog::bounds::line(&name, crate::timetable::check::WORD_CHARS_MAX);
@@ -128,7 +135,7 @@ impl Reader<'_> {
             let what = "this is none of 直播 录播 植入 观摩 本校; the lesson is the school's own";
             let column = self.found.column(Field::Mode);
             let at = Place { sheet: &row.sheet, row: row.number, column };
-            draft.tell(at, "bad_mode", what, said);
+            draft.tell(at, Code::BadMode, what, said);
             Mode::Local
         })
     }

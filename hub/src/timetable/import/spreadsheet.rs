@@ -11,7 +11,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
 
-use super::table::{COLUMNS_MAX, ROWS_MAX, Table, TableMaker};
+use super::table::{COLUMNS_MAX, NoteKind, ROWS_MAX, Table, TableMaker};
 
 /// Memory of the child, this program's own code included: a school's timetable needs 20 MiB.
 const MEMORY_BYTES_MAX: u64 = 768 << 20;
@@ -147,15 +147,29 @@ fn cells(bytes: Vec<u8>) -> anyhow::Result<Table> {
         calamine::open_workbook_auto_from_rs(Cursor::new(bytes))?;
     let names = book.sheet_names();
     let mut maker = TableMaker::default();
+    if names.len() > SHEETS_MAX {
+        maker.cut();
+    }
     for name in names.iter().take(SHEETS_MAX) {
         // A sheet that is a chart, or is damaged, does not cost the others.
-        let Ok(range) = book.worksheet_range(name) else { continue };
+        let Ok(range) = book.worksheet_range(name) else {
+            maker.note(NoteKind::Unread, name, 0, 0);
+            continue;
+        };
         let Some((first, _)) = range.start() else { continue };
         let shown = if names.len() == 1 && is_default_name(name) { "" } else { name };
         let left = range.start().map_or(0, |(_, column)| column as usize);
+        if range.height() > ROWS_MAX || left + range.width() > COLUMNS_MAX {
+            maker.cut();
+        }
         for (i, row) in range.rows().enumerate().take(ROWS_MAX) {
             let number = u32::try_from(i).unwrap_or(u32::MAX).saturating_add(first + 1);
             let before = std::iter::repeat_n(String::new(), left.min(COLUMNS_MAX));
+            for (column, cell) in row.iter().enumerate().take(COLUMNS_MAX) {
+                if matches!(cell, Data::Error(_)) {
+                    maker.note(NoteKind::Error, shown, number, left + column);
+                }
+            }
             let cells = row.iter().take(COLUMNS_MAX).map(shown_as_text);
             if !maker.push(shown, number, before.chain(cells)) {
                 return Ok(maker.finish());

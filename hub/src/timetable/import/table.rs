@@ -12,6 +12,8 @@ pub const ROWS_MAX: usize = 4_000;
 pub const COLUMNS_MAX: usize = 128;
 /// Longest text of a cell: a subject, a teacher and a room on three lines.
 pub const CELL_CHARS_MAX: usize = 120;
+/// Most notes that are kept: as many as are told.
+pub const NOTES_MAX: usize = super::problem::PROBLEMS_MAX;
 /// Longest name of a sheet, as spreadsheets allow.
 pub const SHEET_CHARS_MAX: usize = 31;
 
@@ -22,6 +24,34 @@ pub struct Table {
     pub rows: Vec<Row>,
     /// True if the file has more than is looked at.
     pub is_cut: bool,
+    /// What was not read as it stands there, at most [`NOTES_MAX`].
+    #[serde(default)]
+    pub notes: Vec<TableNote>,
+}
+
+/// A cell or a sheet that was not read as it stands there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableNote {
+    /// What became of it.
+    pub kind: NoteKind,
+    /// Name of its sheet; empty in a file without sheets.
+    pub sheet: String,
+    /// As a spreadsheet counts, from 1; 0 for a whole sheet.
+    pub row: u32,
+    /// From 0.
+    pub column: usize,
+}
+
+/// What became of a cell or a sheet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NoteKind {
+    /// Its text was shortened.
+    Cut,
+    /// It shows an error of its formula, and counts as empty.
+    Error,
+    /// The sheet could not be read.
+    Unread,
 }
 
 /// A row with anything in it.
@@ -98,7 +128,11 @@ impl TableMaker {
                 self.table.is_cut = true;
                 break;
             }
-            row.push(clean(&text));
+            let lines = visible_lines(&text);
+            if lines.chars().count() > CELL_CHARS_MAX {
+                self.note(NoteKind::Cut, sheet, number, column);
+            }
+            row.push(crate::catalog::bounds::paragraph(&lines, CELL_CHARS_MAX));
         }
         while row.last().is_some_and(String::is_empty) {
             row.pop();
@@ -117,6 +151,19 @@ impl TableMaker {
         true
     }
 
+    /// Notes that something was not read as it stands there.
+    pub fn note(&mut self, kind: NoteKind, sheet: &str, row: u32, column: usize) {
+        if self.table.notes.len() < NOTES_MAX {
+            let sheet = sheet.chars().take(SHEET_CHARS_MAX).collect();
+            self.table.notes.push(TableNote { kind, sheet, row, column });
+        }
+    }
+
+    /// Notes that the file has more than is looked at.
+    pub fn cut(&mut self) {
+        self.table.is_cut = true;
+    }
+
     /// Gives what was taken.
     pub fn finish(self) -> Table {
         self.table
@@ -124,9 +171,8 @@ impl TableMaker {
 }
 
 /// Gives a cell's text without what is not to be seen; its lines stay lines.
-fn clean(text: &str) -> String {
+fn visible_lines(text: &str) -> String {
     // What Excel writes between lines of a cell, and spaces of every width.
     let text = text.replace("_x000D_", "").replace(['\u{3000}', '\u{a0}', '\t', '\u{feff}'], " ");
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    crate::catalog::bounds::paragraph(&lines.collect::<Vec<_>>().join("\n"), CELL_CHARS_MAX)
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
 }

@@ -3,13 +3,15 @@ use axum::http::Method;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::draft::{PROBLEMS_MAX, put_into};
+use super::draft::put_into;
+use super::problem::{ImportProblemCode as Code, PROBLEMS_MAX};
 use super::table::{CELLS_MAX, ROWS_MAX};
 use super::*;
 use crate::app::trial::{Answer, TrialHub, request};
 use crate::timetable::terms::tests::{day, put, with_term};
 
 mod by_class;
+mod told;
 
 // The spreadsheets were saved by openpyxl 3.1, xlwt 1.3 and odfpy 1.4.
 const XLSX: &[u8] = include_bytes!("fixtures/two-classes.xlsx");
@@ -58,8 +60,8 @@ fn slots(draft: &Draft) -> Vec<String> {
     draft.slots.iter().map(shown).collect()
 }
 
-fn codes(draft: &Draft) -> Vec<&'static str> {
-    draft.problems.iter().map(|problem| problem.code).collect()
+fn codes(draft: &Draft) -> Vec<Code> {
+    draft.problems.shown.iter().map(|problem| problem.code).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -293,9 +295,16 @@ async fn files_that_are_none_or_ask_for_too_much_are_refused_in_words() {
 
 /// Makes a workbook whose second cell is as far away as the format allows.
 fn far_xlsx() -> Vec<u8> {
-    let sheet = "<worksheet xmlns=\"http://schemas.openxmlformats.org/spreadsheetml/2006/main\">\
-        <sheetData><row r=\"1\"><c r=\"A1\"><v>1</v></c></row><row r=\"1048576\">\
-        <c r=\"XFD1048576\"><v>1</v></c></row></sheetData></worksheet>";
+    xlsx(
+        "<row r=\"1\"><c r=\"A1\"><v>1</v></c></row>\
+        <row r=\"1048576\"><c r=\"XFD1048576\"><v>1</v></c></row>",
+    )
+}
+
+/// Makes a workbook of one sheet.
+fn xlsx(rows: &str) -> Vec<u8> {
+    let main = "http://schemas.openxmlformats.org/spreadsheetml/2006/main";
+    let sheet = format!("<worksheet xmlns=\"{main}\"><sheetData>{rows}</sheetData></worksheet>");
     let book = "<workbook xmlns=\"http://schemas.openxmlformats.org/spreadsheetml/2006/main\" \
         xmlns:r=\"http://schemas.openxmlformats.org/officeDocument/2006/relationships\"><sheets>\
         <sheet name=\"a\" sheetId=\"1\" r:id=\"rId1\"/></sheets></workbook>";
@@ -306,7 +315,7 @@ fn far_xlsx() -> Vec<u8> {
     zip(&[
         ("xl/workbook.xml", book),
         ("xl/_rels/workbook.xml.rels", relations),
-        ("xl/worksheets/sheet1.xml", sheet),
+        ("xl/worksheets/sheet1.xml", &sheet),
     ])
 }
 
@@ -344,7 +353,7 @@ fn crc32(bytes: &[u8]) -> u32 {
 #[test]
 fn a_village_schools_day_is_read_with_its_times() {
     let draft = guessed(VILLAGE);
-    assert_eq!(codes(&draft), [""; 0]);
+    assert_eq!(codes(&draft), []);
     assert_eq!(draft.slots.len(), 25);
     let periods: Vec<String> =
         draft.periods().iter().map(|p| format!("{} {}-{}", p.no, p.start, p.end)).collect();
@@ -373,14 +382,14 @@ fn a_list_is_read_in_english_with_cells_over_several_rows_and_told_what_is_wrong
         ]
     );
     let problems: Vec<_> =
-        draft.problems.iter().map(|p| (p.row, p.column, p.code, p.value.as_str())).collect();
+        draft.problems.shown.iter().map(|p| (p.row, p.column, p.code, p.value.as_str())).collect();
     assert_eq!(
         problems,
         [
-            (Some(4), Some(2), "bad_period", "x"),
-            (Some(5), Some(1), "bad_weekday", "Funday"),
-            (Some(6), Some(6), "bad_weeks", "every fifth"),
-            (Some(6), Some(7), "bad_mode", "cinema"),
+            (Some(4), Some(2), Code::BadPeriod, "x"),
+            (Some(5), Some(1), Code::BadWeekday, "Funday"),
+            (Some(6), Some(6), Code::BadWeeks, "every fifth"),
+            (Some(6), Some(7), Code::BadMode, "cinema"),
         ]
     );
 }
@@ -418,10 +427,9 @@ fn a_class_that_comes_to_a_term_finds_its_times_or_is_refused() {
     // One with other times does not.
     let early = guessed(&other.replace("8:30-9:10", "8:00-8:40"));
     let misfit = put_into(&both, &early).unwrap_err();
-    assert_eq!(misfit.field, "periods");
-    assert!(misfit.allowed.contains("08:00"), "{misfit}");
+    assert!(matches!(&misfit, Misfit::Times { file, .. } if file.contains("08:00")), "{misfit}");
     let cycle = Draft { cycle_weeks: 3, ..guessed(&other) };
-    assert_eq!(put_into(&both, &cycle).unwrap_err().field, "cycle_weeks");
+    assert_eq!(put_into(&both, &cycle), Err(Misfit::Cycle { file: 3, term: 2 }));
     // Without times it takes those of the term.
     let plain = "七年级课程表\n节次,周一,周二,周三\n1,语文,数学,\n2,数学,体育,音乐\n";
     let three = put_into(&both, &guessed(plain)).unwrap();
@@ -458,7 +466,7 @@ proptest! {
             prop_assert!(table.rows.len() <= ROWS_MAX);
             for mapping in [&mapping, &Mapping::default()] {
                 let draft = understood_draft(&text, mapping);
-                prop_assert!(draft.problems.len() <= PROBLEMS_MAX);
+                prop_assert!(draft.problems.shown.len() <= PROBLEMS_MAX);
                 let term = crate::timetable::calendar::tests::term(1);
                 if let Ok(mut term) = put_into(&term, &draft) {
                     // What is read can be kept, up to the number of classes.

@@ -124,6 +124,11 @@ const HEADERS: [(Field, &[&str]); 13] = [
     (Field::Pupils, &["人数", "学生数", "学生人数", "pupils", "students", "size"]),
 ];
 
+/// Periods of one lesson that are named one by one, at most: an afternoon.
+const PARTS_MAX: usize = 5;
+/// What stands between the first and the last of a range.
+const UNTIL: [char; 6] = ['-', '–', '—', '~', '至', '到'];
+
 /// Words that stand where a lesson could, and are none.
 const NO_LESSON: [&str; 22] = [
     "-",
@@ -250,14 +255,24 @@ pub fn periods(text: &str) -> Vec<u8> {
     if text.contains(':') {
         return Vec::new();
     }
+    let parts: Option<Vec<Vec<u8>>> =
+        text.split(['、', ',', ';', '/', '和']).take(PARTS_MAX + 1).map(part_of_day).collect();
+    let numbers = parts.filter(|parts| parts.len() <= PARTS_MAX).unwrap_or_default().concat();
+    // All that is named or nothing: what is left out is told.
+    if numbers.windows(2).all(|pair| pair[0] < pair[1]) { numbers } else { Vec::new() }
+}
+
+/// Reads 第三节, 3 or 1-2; none if it is neither.
+fn part_of_day(text: &str) -> Option<Vec<u8>> {
     let is_number = |c: char| c.is_ascii_digit() || DIGITS.contains(&c);
-    let mut numbers = text.split(|c| !is_number(c)).filter(|part| !part.is_empty());
-    let found: Option<Vec<u8>> = numbers.by_ref().take(5).map(number).collect();
-    let is_range = text.contains(['-', '~', '至', '到']);
-    match found.as_deref() {
-        Some([from, to]) if is_range && from < to && to - from < 8 => (*from..=*to).collect(),
-        Some(numbers) if numbers.windows(2).all(|pair| pair[0] < pair[1]) => numbers.to_vec(),
-        _ => Vec::new(),
+    let numbers = text.split(|c| !is_number(c)).filter(|part| !part.is_empty());
+    let numbers: Vec<u8> = numbers.take(PARTS_MAX + 1).map(number).collect::<Option<_>>()?;
+    match numbers[..] {
+        [from, to] if text.contains(UNTIL) => {
+            (from < to && to - from < 8).then(|| (from..=to).collect())
+        }
+        [_, _, _, ..] if text.contains(UNTIL) => None,
+        _ => (numbers.len() <= PARTS_MAX).then_some(numbers),
     }
 }
 
@@ -330,6 +345,11 @@ pub fn mode(text: &str) -> Option<Mode> {
 /// Says whether a text stands where a lesson could, and is none.
 pub fn is_no_lesson(text: &str) -> bool {
     NO_LESSON.contains(&plain(text).as_str())
+}
+
+/// Says whether a text names no lesson and nobody.
+pub fn is_none(text: &str) -> bool {
+    text.is_empty() || is_no_lesson(text)
 }
 
 /// Says whether a text names a room.

@@ -1,4 +1,5 @@
 import { get, send } from './client';
+import type { components } from './schema';
 
 export interface Target {
   hub_id: string;
@@ -52,7 +53,7 @@ export interface CourierImport {
   accepted: { envelopes: number; blobs: number; lessons: number };
   /** What became of the receipt for the other school. */
   receipt: 'written' | 'kept' | 'with_next_export' | null;
-  refused: { file: string; why: string; code?: string }[];
+  refused: components['schemas']['RefusedFile'][];
   /** Schools that have joined by their answers to invitations. */
   admitted: string[];
   /** The alliance that this school has joined by it. */

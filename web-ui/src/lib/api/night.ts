@@ -26,6 +26,9 @@ export interface NightWarning {
   probability_percent: number;
 }
 
+/** Why a lesson is where it is in the plan, or what keeps it. */
+export type StepWhy = components['schemas']['StepWhy'];
+
 /** What the plan believes about one lesson. */
 export interface PlanLine {
   lesson_id: string;
@@ -35,7 +38,7 @@ export interface PlanLine {
   by: number | null;
   /** How likely that is, 0 to 100. */
   probability_percent: number;
-  why: string;
+  why: StepWhy;
 }
 
 export interface Night {

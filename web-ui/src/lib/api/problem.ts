@@ -1,6 +1,12 @@
 import { m } from '$lib/paraglide/messages';
+import { allowedWords } from './allowed';
 
-type Words = (inputs: { field: string; allowed: string; seconds: string }) => string;
+type Words = (inputs: {
+  field: string;
+  allowed: string;
+  found: string;
+  seconds: string;
+}) => string;
 
 /**
  * Every code that the hub can answer, with its words. Named one by one: what is looked up by a
@@ -38,6 +44,9 @@ export const PROBLEM_WORDS: Record<string, Words> = {
   conflict: m.problem_conflict,
   no_subtitles: m.problem_no_subtitles,
   timetable_unreadable: m.problem_timetable_unreadable,
+  import_other_cycle: m.problem_import_other_cycle,
+  import_other_times: m.problem_import_other_times,
+  import_no_time: m.problem_import_no_time,
   internal: m.problem_internal,
 };
 
@@ -57,6 +66,36 @@ const FIELD_WORDS: Record<string, () => string> = {
   alliance: m.field_alliance,
   text: m.field_text,
   valid_hours: m.field_valid_hours,
+  class_name: m.field_class_name,
+  period: m.field_period,
+  periods: m.field_period,
+  no: m.field_period,
+  to_period: m.field_period,
+  end: m.field_period,
+  weekday: m.field_weekday,
+  week: m.field_weeks,
+  weeks: m.field_weeks,
+  mode: m.field_mode,
+  lead: m.field_lead,
+  tutor: m.field_tutor,
+  room: m.field_room,
+  class_id: m.field_class,
+  class_ids: m.field_class,
+  slot_id: m.field_lesson,
+  with_slot_id: m.field_other_lesson,
+  date: m.field_date,
+  with_date: m.field_with_date,
+  follows_date: m.field_follows_date,
+  from: m.field_from,
+  pupils: m.field_pupils,
+  first_day: m.field_first_day,
+  last_day: m.field_last_day,
+  cycle_weeks: m.field_cycle_weeks,
+  note: m.field_note,
+  offer_id: m.field_plan,
+  textbook: m.field_textbook,
+  mapping: m.field_columns,
+  classes: m.field_class,
 };
 
 /** An answer of the hub that is not a success (RFC 9457), or `unreachable` when none came. */
@@ -98,10 +137,15 @@ export function problemWords(problem: unknown): string {
   if (!(problem instanceof Problem)) return m.problem_internal();
   const words = PROBLEM_WORDS[problem.code];
   if (!words) return problem.detail || m.problem_internal();
-  const { field, allowed, retry_after_s } = problem.params;
+  const { field, allowed, found, retry_after_s } = problem.params;
+  const said = problem.code === 'invalid_input' ? allowedWords(allowed) : String(allowed ?? '');
+  if (problem.code === 'invalid_input' && !said) {
+    return m.problem_invalid_field({ field: fieldWords(field) });
+  }
   const text = words({
     field: fieldWords(field),
-    allowed: allowed === undefined ? '' : String(allowed),
+    allowed: said,
+    found: String(found ?? ''),
     seconds: String(retry_after_s ?? ''),
   });
   // Only these two are answered with reasons that differ from case to case.
@@ -110,6 +154,7 @@ export function problemWords(problem: unknown): string {
 }
 
 function fieldWords(field: unknown): string {
-  if (typeof field !== 'string') return '';
-  return FIELD_WORDS[field]?.() ?? field;
+  if (typeof field !== 'string') return m.field_other();
+  // `periods.no`, `slot.room`, `items.3.title`: the innermost is what was typed.
+  return (FIELD_WORDS[field.split('.').at(-1) ?? ''] ?? m.field_other)();
 }

@@ -124,7 +124,7 @@ export interface TermName {
 
 /** Two lessons at one time that should not be; told, not refused. */
 export interface Conflict {
-  kind: 'room' | 'class' | 'teacher';
+  kind: components['schemas']['ConflictKind'];
   name: string;
   /** The day, if only an exception makes it. */
   date: Day | null;
@@ -266,11 +266,13 @@ export interface ImportColumn {
   samples: string[];
 }
 
+export type ImportProblemCode = components['schemas']['ImportProblemCode'];
+
 export interface ImportProblem {
   sheet: string;
   row: number | null;
   column: number | null;
-  code: string;
+  code: ImportProblemCode;
   what: string;
   value: string;
 }
@@ -290,7 +292,9 @@ export interface Import {
     has_times: boolean;
     classes: { name: string; grade: string; pupils: number }[];
     slots: DraftSlot[];
+    /** The first of them. */
     problems: ImportProblem[];
+    problems_total: number;
   };
 }
 

@@ -1,5 +1,6 @@
 import type { CourierImport } from '$lib/api/courier';
 import { Problem, problemWords } from '$lib/api/problem';
+import type { components } from '$lib/api/schema';
 import { m } from '$lib/paraglide/messages';
 
 /** What came in, in words; nothing new is no mistake. */
@@ -10,30 +11,31 @@ export function importWords({ accepted }: Pick<CourierImport, 'accepted'>): stri
   return envelopes > 0 ? m.import_notes({ count: envelopes }) : m.import_nothing();
 }
 
-const WHY: Record<string, () => string> = {
+type RefusedCode = components['schemas']['RefusedCode'];
+
+const WHY: Record<RefusedCode, () => string> = {
   not_for_us: m.refused_not_for_us,
   other_alliance: m.refused_other_alliance,
   damaged: m.refused_damaged,
   truncated: m.refused_truncated,
   bad_signature: m.refused_bad_signature,
-  older_epoch: m.refused_older_epoch,
+  other_version: m.refused_other_version,
   unknown_sender: m.refused_unknown_sender,
-  not_courier: m.refused_not_courier,
-  too_large: m.refused_too_large,
-  unreadable: m.refused_unreadable,
   gap: m.refused_gap,
   unknown_epoch: m.refused_unknown_epoch,
   not_named: m.refused_not_named,
-  other_version: m.refused_other_version,
   invitation_unknown: m.problem_invitation_unknown,
   invitation_used: m.problem_invitation_used,
   invitation_expired: m.problem_invitation_expired,
   not_registrar: m.problem_not_registrar,
+  no_alliance: m.problem_no_alliance,
+  not_stored: m.refused_not_stored,
+  unreadable: m.refused_unreadable,
 };
 
-/** Why a file was not taken, and what to do; a reason newer than this page in the hub's words. */
-export function refusedWords({ code, why }: { code?: string; why: string }): string {
-  return WHY[code ?? '']?.() ?? why;
+/** Why a file was not taken, and what to do. */
+export function refusedWords({ code }: { code: RefusedCode }): string {
+  return WHY[code]();
 }
 
 const FAILURES: Record<string, () => string> = {
@@ -45,6 +47,8 @@ const FAILURES: Record<string, () => string> = {
   courier_damaged: m.refused_damaged,
   not_admitted_yet: m.stick_not_admitted_yet,
   not_admitted: m.stick_not_admitted,
+  not_a_member: m.courier_not_a_member,
+  cancelled: m.courier_cancelled,
 };
 
 /** Why an export or import ended early, and what to do. */

@@ -68,8 +68,30 @@ describe('the night in sentences', () => {
       night({ ready: 10, ready_at: 2, not_ready: 4, downloading: 3, needs_nothing: false }),
       'zh',
     );
-    expect(words).toContain('10 节已就绪，2 节降级就绪，3 节正在下载，1 节未就绪');
+    expect(words).toContain(
+      '10 节已就绪，2 节降级就绪，3 节正在下载，预计 11月23日 02:10 完成，1 节未就绪',
+    );
     expect(words).not.toContain('无需操作');
+  });
+
+  it('names a lesson that does not come, beside upgrades that do', () => {
+    const words = summaryWords(
+      night({
+        total: 3, ready: 0, ready_at: 2, not_ready: 1, downloading: 0,
+        expected_done_at: null, needs_nothing: false,
+      }),
+      'zh',
+    );
+    expect(words).toContain('2 节降级就绪，1 节未就绪。');
+    expect(words).not.toContain('正在下载');
+  });
+
+  it('promises a time only for what comes', () => {
+    const words = summaryWords(
+      night({ ready: 13, not_ready: 3, downloading: 2, needs_nothing: false }),
+      'zh',
+    );
+    expect(words).toContain('2 节正在下载，预计 11月23日 02:10 完成，1 节未就绪。');
   });
 
   it('does not invent lessons or calm when there are none', () => {
@@ -87,6 +109,13 @@ describe('the night in sentences', () => {
   it('says that there is no contact rather than that something must be done', () => {
     const cut = night({ needs_nothing: false }, { is_online: false });
     expect(summaryWords(cut, 'zh')).toContain('连不上');
+  });
+
+  it('says that something downloads only while it does', () => {
+    expect(summaryWords(night({}), 'zh')).toContain('2 节正在下载');
+    for (const rest of [{ is_online: false }, { paused_until: at(22, 22, 0) }]) {
+      expect(summaryWords(night({}, rest), 'zh')).toContain('2 节等待下载');
+    }
   });
 
   it('names today, tomorrow and other days', () => {

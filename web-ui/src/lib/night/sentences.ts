@@ -19,7 +19,7 @@ export function summaryWords(night: Night, language: string): string {
   if (summary.total === 0) {
     return paragraph([m.night_nothing({ day }), disk(summary), ending(night, true)], language);
   }
-  const parts = counts(summary, language, now);
+  const parts = counts(night, language);
   const count = summary.total;
   const lessons =
     summary.ready === count
@@ -28,17 +28,18 @@ export function summaryWords(night: Night, language: string): string {
   return paragraph([lessons, disk(summary), ending(night, false)], language);
 }
 
-function counts(summary: NightSummary, language: string, now: number): string[] {
+function counts({ summary, now, is_online, paused_until }: Night, language: string): string[] {
   const { ready, ready_at, not_ready, checking, downloading, expected_done_at } = summary;
   const left = Math.max(0, not_ready - downloading);
+  const coming = is_online && paused_until === null ? m.night_downloading : m.night_waiting;
   const time = expected_done_at === null ? '' : moment(expected_done_at, language, now);
   return [
     ready > 0 ? m.night_ready({ count: ready }) : '',
     ready_at > 0 ? m.night_ready_at({ count: ready_at }) : '',
     checking > 0 ? m.night_checking({ count: checking }) : '',
-    downloading > 0 ? m.night_downloading({ count: downloading }) : '',
-    left > 0 ? m.night_not_ready({ count: left }) : '',
+    downloading > 0 ? coming({ count: downloading }) : '',
     time ? m.night_done_by({ time }) : '',
+    left > 0 ? m.night_not_ready({ count: left }) : '',
   ].filter(Boolean);
 }
 

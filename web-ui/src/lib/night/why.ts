@@ -1,17 +1,17 @@
+import type { StepWhy } from '$lib/api/night';
 import { m } from '$lib/paraglide/messages';
 
-const WHY: Record<string, () => string> = {
-  next: m.why_next,
-  in_turn: m.why_in_turn,
+/** Why the plan puts a lesson where it is, or leaves it out. */
+export const WHY: Record<StepWhy, () => string> = {
+  urgent: m.why_urgent,
+  floor_first: m.why_floor_first,
+  upgrade: m.why_upgrade,
+  pinned: m.why_pinned,
+  rest: m.why_rest,
   window: m.why_window,
-  no_contact: m.why_no_contact,
+  no_link: m.why_no_link,
   no_holder: m.why_no_holder,
   budget: m.why_budget,
-  too_much: m.why_too_much,
+  too_slow: m.why_too_slow,
   paused: m.why_paused,
 };
-
-/** Why the plan puts a lesson where it is, or leaves it out. */
-export function whyWords(why: string): string {
-  return WHY[why]?.() ?? why;
-}

@@ -12,6 +12,7 @@ import type {
 import { CHECKING, type Light, tierWords } from '$lib/lessons/readiness';
 import { m } from '$lib/paraglide/messages';
 import type { IconName } from '$lib/ui/icons';
+import { subjectWords } from '$lib/words/subjects';
 import { dayWords, weekdayWords } from './days';
 
 /** A way of teaching has one shape and one word everywhere. */
@@ -94,7 +95,7 @@ export function weeksWords(weeks: readonly number[], cycle_weeks: number): strin
 /** The name of a week within its cycle: `单周`, `第 2 周（共 3 周）`; nothing without a cycle. */
 export function weekWords(week: number, cycle_weeks: number): string {
   if (cycle_weeks <= 1) return '';
-  if (cycle_weeks === 2) return week === 1 ? m.week_odd() : m.week_even();
+  if (cycle_weeks === 2) return week === 1 ? m.this_week_odd() : m.this_week_even();
   return m.week_of_cycle({ week, cycle: cycle_weeks });
 }
 
@@ -117,6 +118,11 @@ export function conflictWords(conflict: Conflict, term: Term, language: string):
     : [weekdayWords(weekday, language), weeksWords(weeks, term.cycle_weeks)];
   const named = term.periods.find((one) => one.no === period) ?? { no: period, name: '' };
   const time = [...day, periodWords(named)].filter(Boolean).join(' ');
+  if (kind === 'change') {
+    const slot = term.slots.find((one) => one.id === conflict.slot_ids[0]);
+    const lesson = slot ? ` ${subjectWords(slot.subject)}` : '';
+    return m.conflict_change({ time, name: name + lesson });
+  }
   return { room: m.conflict_room, class: m.conflict_class, teacher: m.conflict_teacher }[kind]({
     time,
     name,

@@ -31,7 +31,7 @@ describe('both languages', () => {
     for (const subject of SUBJECTS) expect(subjectWords(subject)).not.toBe(subject);
     for (const grade of GRADES) expect(gradeWords(grade)).not.toBe(grade);
     for (const [code, words] of Object.entries({ ...PROBLEM_WORDS, ...JOB_WORDS })) {
-      const said = words({ field: '', allowed: '', seconds: '' });
+      const said = words({ field: '', allowed: '', found: '', seconds: '' });
       expect([chinese, english].map((all) => all[`problem_${code}`]?.replace(/\{\w+\}/g, '')), code)
         .toContain(said);
     }

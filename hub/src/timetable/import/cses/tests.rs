@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use super::super::problem::PROBLEMS_MAX;
 use super::*;
 use crate::timetable::term::Mode;
 
@@ -19,7 +20,7 @@ fn working_days_are_counted_without_the_days_of_rest() {
     assert_eq!(draft.cycle_weeks, 2);
     assert_eq!(draft.classes[0].name, "五年级1班");
     assert_eq!(draft.classes[0].grade, "5");
-    assert_eq!(draft.problems, []);
+    assert_eq!(draft.problems.shown, []);
     assert_eq!(draft.name.as_deref(), Some("2026年秋季学期"));
     assert_eq!(
         shown(&draft),
@@ -48,7 +49,7 @@ fn version_1_has_weekdays_and_odd_and_even_weeks() {
     let draft = read(text, Some("一班")).unwrap();
     assert_eq!(draft.cycle_weeks, 2);
     assert_eq!(shown(&draft), ["1 1 [1] math 李梅 101", "5 1 [] 班会  "]);
-    assert_eq!(draft.problems[0].code, "unknown_subject");
+    assert_eq!(draft.problems.shown[0].code, Code::UnknownSubject);
 }
 
 #[test]
@@ -84,8 +85,8 @@ fn days_and_times_that_the_cycle_has_not_are_left_out_and_told() {
         1,
     );
     let draft = read(&text, None).unwrap();
-    let codes: Vec<&str> = draft.problems.iter().map(|problem| problem.code).collect();
-    assert_eq!(codes, ["bad_time", "no_such_day", "no_such_day"]);
+    let codes: Vec<Code> = draft.problems.shown.iter().map(|problem| problem.code).collect();
+    assert_eq!(codes, [Code::BadTime, Code::NoSuchDay, Code::NoSuchDay]);
     assert_eq!(draft.slots.len(), 4);
 }
 
@@ -117,7 +118,7 @@ proptest! {
         let text = crate::timetable::import::text::decode(&bytes);
         if let Ok(draft) = read(&text, None) {
             prop_assert!((1..=CYCLE_WEEKS_MAX).contains(&draft.cycle_weeks));
-            prop_assert!(draft.problems.len() <= super::super::draft::PROBLEMS_MAX);
+            prop_assert!(draft.problems.shown.len() <= PROBLEMS_MAX);
         }
     }
 }
