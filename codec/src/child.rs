@@ -153,8 +153,8 @@ impl Child {
             .stderr(Stdio::piped())
             // LibreOffice starts programs of its own: all of them are ended together.
             .process_group(0);
-        let mut process = birth::spawn(command)
-            .map_err(|source| ChildError::Start { program: name, source })?;
+        let mut process =
+            birth::spawn(command).map_err(|source| ChildError::Start { program: name, source })?;
         restrain(&process, limits);
         let stdout = process.stdout.take().expect("stdout was asked for as a pipe");
         let stderr = process.stderr.take().expect("stderr was asked for as a pipe");

@@ -48,8 +48,8 @@ pub fn measure(lab: &Lab, figures: &mut Figures) -> Result<()> {
     rural.process.stop()?;
     lead.process.stop()?;
     let cuts = (took_s / f64::from(every_s)).floor();
-    let cut_packets = sum(&after, |way| way.dropped_cut.packets)
-        - sum(&before, |way| way.dropped_cut.packets);
+    let cut_packets =
+        sum(&after, |way| way.dropped_cut.packets) - sum(&before, |way| way.dropped_cut.packets);
     ensure!(cuts >= 1.0 && cut_packets > 0.0, "the line was not cut in {took_s:.0} s");
     let sent = sum(&after, |way| way.tcp_payload_bytes) - sum(&before, |way| way.tcp_payload_bytes);
     let is_up = 1.0 - f64::from(for_s) / f64::from(every_s);
