@@ -1,11 +1,12 @@
 import type Hls from 'hls.js';
 import type { ErrorData, HlsConfig } from 'hls.js';
 import type { LessonDetail, TierName } from '$lib/api/types';
+import type { Gap } from './gaps';
 
 /** What the player page is told while a tier plays. */
 export interface Ears {
-  /** A segment that is not on this hub was met at this place. */
-  gap(at_s: number): void;
+  /** A segment was met that is not on this hub. */
+  gap(gap: Gap): void;
   /** The hub cannot be read just now; tried again by itself. */
   waiting(): void;
   /** Media flows (again). */
@@ -22,6 +23,9 @@ export interface How {
   /** Asked when loading begins: the viewer may have gone elsewhere meanwhile. */
   at_s: () => number;
 }
+
+/** Makes what plays a tier on a video element. */
+export type Begin = (video: HTMLVideoElement, ears: Ears) => Pick<Playback, 'start' | 'stop'>;
 
 const PLAYLIST_TYPE = 'application/vnd.apple.mpegurl';
 const RETRY_MS_MIN = 1_000;
@@ -103,8 +107,9 @@ export class Playback {
   }
 
   #heard(HlsClass: typeof Hls, error: ErrorData): void {
-    if (error.details === HlsClass.ErrorDetails.FRAG_GAP || isMissing(error)) {
-      this.ears.gap(error.frag?.start ?? this.video.currentTime);
+    const { frag } = error;
+    if (frag && (error.details === HlsClass.ErrorDetails.FRAG_GAP || isMissing(error))) {
+      this.ears.gap([frag.start, frag.end]);
     }
     if (!error.fatal) return;
     if (error.type === HlsClass.ErrorTypes.NETWORK_ERROR) this.#loadLater(error);
