@@ -35,9 +35,11 @@ const RECOVER_AGAIN_MS = 5_000;
 
 const CONFIG: Partial<HlsConfig> = {
   autoStartLoad: false,
-  // A panel has 4 GB for everything: half a minute back, a minute ahead.
+  // A panel has 4 GB for everything: half a minute back, a minute ahead. Without the second bound
+  // hls.js would take what 60 MB hold, ten minutes of ours, and the hub would not hear of a class.
   backBufferLength: 30,
   maxBufferLength: 60,
+  maxMaxBufferLength: 60,
   // Captions are our own <track> elements, which hls.js would switch off and empty.
   subtitleStreamController: undefined,
   subtitleTrackController: undefined,

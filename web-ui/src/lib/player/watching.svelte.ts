@@ -12,6 +12,8 @@ import { indexAt, isMissingAt, turnFrom } from './timeline';
 const WISH_KEY = 'yingxue.tier';
 /** Losing power costs at most this much of the place. */
 const KEEP_EVERY_MS = 5_000;
+/** While it plays, the hub is told so; it takes a minute of silence for the end of a class. */
+const SAY_EVERY_MS = 20_000;
 /** Playing begins anew at a gap no more often than this. */
 const GAP_AGAIN_MS = 5_000;
 /**
@@ -71,6 +73,7 @@ export class Watching {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #wasPlaying = false;
   /** Between two tiers the element can neither play nor seek: what was asked for meanwhile. */
+  #said_at = -Infinity;
   #isStarting = false;
   #isWanted = false;
 
@@ -189,6 +192,7 @@ export class Watching {
   faster(by: 1 | -1): void {
     const next = RATES[RATES.indexOf(this.rate) + by];
     if (next) this.setRate(next);
+    this.#say();
   }
 
   zoomBy(by: 1 | -1): void {
@@ -297,9 +301,19 @@ export class Watching {
   #lookAhead(): void {
     this.gap = gapAt(this.#gaps, this.time);
     if (this.gap) this.#readSoon();
+    if (this.isPlaying) this.#say();
   }
 
   /** The playlist is read once: what has come since is played after a new beginning. */
+  /** The hub leaves its processor to classes; what is held in advance asks it for nothing. */
+  #say(): void {
+    const now = performance.now();
+    if (now - this.#said_at < SAY_EVERY_MS) return;
+    this.#said_at = now;
+    // A hub that is away hears of the next one; the banner says that it is away.
+    void hub.sayPlaying(this.lesson.id).catch(() => {});
+  }
+
   #mend(): void {
     const isDue = performance.now() - this.#restarted_at >= GAP_AGAIN_MS;
     if (this.gap && isDue && this.#hasCome(middleOf(this.gap))) this.start(this.time);
