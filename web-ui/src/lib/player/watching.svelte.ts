@@ -21,6 +21,9 @@ const GAP_AGAIN_MS = 5_000;
  * some 10 KB.
  */
 const TIMELINE_EVERY_MS = 3_000;
+/** Where a lesson goes on from is told until so much of it has been played. */
+const RESUMED_TOLD_S = 20;
+
 /** Nearer than this is the same place: no seek for a rounding. */
 const SAME_S = 0.1;
 
@@ -42,6 +45,8 @@ export class Watching {
   isWaiting = $state(false);
   /** What is not here of what comes next. */
   gap = $state.raw<Gap | null>(null);
+  /** Where it was taken up again, as long as that is worth telling. */
+  resumed_s = $state<number | null>(null);
   rate = $state(1);
   isMuted = $state(false);
   isBlank = $state(false);
@@ -68,12 +73,12 @@ export class Watching {
   /** What was here of the tier's tracks when it began. */
   #held = '';
   #kept_at = 0;
+  #said_at = -Infinity;
   #restarted_at = 0;
   #timeline_at = -Infinity;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #wasPlaying = false;
   /** Between two tiers the element can neither play nor seek: what was asked for meanwhile. */
-  #said_at = -Infinity;
   #isStarting = false;
   #isWanted = false;
 
@@ -90,7 +95,7 @@ export class Watching {
   open(video: HTMLVideoElement): () => void {
     this.#video = video;
     this.#pages = new PageClock(this.duration, () => this.#paged());
-    this.start(placeOf(localStorage, this.lesson.id, this.lesson.duration_ms) / 1000);
+    this.#resume(placeOf(localStorage, this.lesson.id, this.lesson.duration_ms) / 1000);
     void this.readTimeline().then(() => {
       this.caption = recallCaption(localStorage, this.timeline?.captions ?? []);
     });
@@ -144,6 +149,11 @@ export class Watching {
     if (this.#isWanted) void this.play();
   }
 
+  fromBeginning(): void {
+    this.go(0);
+    void this.play();
+  }
+
   pick(wish: Wish): void {
     this.wish = wish;
     this.avoid = [];
@@ -172,6 +182,7 @@ export class Watching {
   go(at_s: number): void {
     const to = Math.min(Math.max(0, at_s), Math.max(0, this.duration - 0.2));
     this.time = to;
+    this.resumed_s = null;
     if (this.#clock) this.#clock.currentTime = to;
     this.#lookAhead();
   }
@@ -181,6 +192,7 @@ export class Watching {
     const at_ms = turnFrom(this.slides, this.now_ms, by);
     if (at_ms === null) return;
     if (this.isSilent) this.hasBegun = true;
+    this.#say();
     this.go(at_ms / 1000);
   }
 
@@ -192,7 +204,6 @@ export class Watching {
   faster(by: 1 | -1): void {
     const next = RATES[RATES.indexOf(this.rate) + by];
     if (next) this.setRate(next);
-    this.#say();
   }
 
   zoomBy(by: 1 | -1): void {
@@ -279,12 +290,28 @@ export class Watching {
     return this.isSilent ? this.#pages : this.#video;
   }
 
+  #resume(at_s: number): void {
+    this.resumed_s = at_s > 0 ? at_s : null;
+    this.start(at_s);
+  }
+
   #at(time: number): void {
     const back = loopBack(this.loop, this.time, time);
     this.time = time;
+    if (this.resumed_s !== null && time > this.resumed_s + RESUMED_TOLD_S) this.resumed_s = null;
     if (back !== null) this.go(back);
     this.#lookAhead();
+    if (this.isPlaying) this.#say();
     if (performance.now() - this.#kept_at > KEEP_EVERY_MS) this.keep();
+  }
+
+  /** The hub leaves its processor to classes; what is held in advance asks it for nothing. */
+  #say(): void {
+    const now = performance.now();
+    if (now - this.#said_at < SAY_EVERY_MS) return;
+    this.#said_at = now;
+    // A hub that is away hears of the next one; the banner says that it is away.
+    void hub.sayPlaying(this.lesson.id).catch(() => {});
   }
 
   #readSoon(): void {
@@ -301,25 +328,16 @@ export class Watching {
   #lookAhead(): void {
     this.gap = gapAt(this.#gaps, this.time);
     if (this.gap) this.#readSoon();
-    if (this.isPlaying) this.#say();
   }
 
   /** The playlist is read once: what has come since is played after a new beginning. */
-  /** The hub leaves its processor to classes; what is held in advance asks it for nothing. */
-  #say(): void {
-    const now = performance.now();
-    if (now - this.#said_at < SAY_EVERY_MS) return;
-    this.#said_at = now;
-    // A hub that is away hears of the next one; the banner says that it is away.
-    void hub.sayPlaying(this.lesson.id).catch(() => {});
-  }
-
   #mend(): void {
     const isDue = performance.now() - this.#restarted_at >= GAP_AGAIN_MS;
     if (this.gap && isDue && this.#hasCome(middleOf(this.gap))) this.start(this.time);
   }
 
   #hasCome(at_ms: number): boolean {
+    if (!this.timeline) return false;
     if (!isMissingAt(this.missing, at_ms)) return true;
     // A slide, or the sound of a picture that is remade, may be all that is missing there: then
     // each new piece is tried while nothing plays anyhow.

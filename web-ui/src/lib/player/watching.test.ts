@@ -42,6 +42,8 @@ let screen: Screen;
 let players: Player[];
 let watching: Watching;
 let end: () => void;
+/** What the hub was asked and told, such as `POST /api/v1/lessons/l1/playing`. */
+let asked: string[];
 
 beforeEach(() => {
   vi.useFakeTimers();
@@ -51,7 +53,11 @@ beforeEach(() => {
     setItem: (key: string, value: string) => void kept.set(key, value),
   });
   vi.stubGlobal('MediaSource', { isTypeSupported: () => true });
-  vi.stubGlobal('fetch', () => Promise.resolve(new Response(JSON.stringify(timeline))));
+  asked = [];
+  vi.stubGlobal('fetch', (path: string, { method }: RequestInit) => {
+    asked.push(`${method} ${path}`);
+    return Promise.resolve(new Response(JSON.stringify(timeline)));
+  });
   lesson = lessonOf([trackOf('source', 50), trackOf('audio', 100), trackOf('slides', 100)]);
   timeline = timelineOf({ source: [[20_000, 60_000]], t0: [] });
   players = [];
@@ -66,8 +72,9 @@ beforeEach(() => {
   end = watching.open(screen as unknown as HTMLVideoElement);
   watching.loaded();
 });
-afterEach(() => {
+afterEach(async () => {
   end();
+  await passed(0);
   vi.unstubAllGlobals();
   vi.useRealTimers();
 });
@@ -103,10 +110,12 @@ it('waits at a gap for as long as it is one, and then goes on', async () => {
 
 it('asks a hub that is away until it answers', async () => {
   await passed(BEGUN_AGAIN_MS);
+  watching.timeline = null;
   vi.stubGlobal('fetch', () => Promise.reject(new Error('away')));
   playTo(20);
   meet([20, 24]);
   await passed(10 * LOOKED_AGAIN_MS);
+  expect(players, 'nothing is known, so nothing has come').toHaveLength(1);
   vi.stubGlobal('fetch', () => Promise.resolve(new Response(JSON.stringify(timeline))));
   timeline = timelineOf({ source: [] });
   await passed(LOOKED_AGAIN_MS);
@@ -147,6 +156,38 @@ it('tries new pieces where a missing slide hides whether the sound is here', asy
   lesson = lessonOf([trackOf('audio', 60), trackOf('slides', 50)]);
   await passed(10 * LOOKED_AGAIN_MS);
   expect(players, 'it plays, though the slide is missing still').toHaveLength(3);
+});
+
+it('says where it goes on from until that is old news, and goes back to the beginning', () => {
+  playTo(30);
+  watching.hasBegun = true;
+  end();
+  const again = new Watching(
+    () => lesson,
+    (_, ears) => new Player(ears),
+  );
+  end = again.open(screen as unknown as HTMLVideoElement);
+  again.loaded();
+  expect([again.resumed_s, again.time]).toEqual([30, 30]);
+  const playOnTo = (at_s: number) => ((screen.currentTime = at_s), again.moved());
+  playOnTo(45);
+  expect(again.resumed_s).toBe(30);
+  playOnTo(51);
+  expect(again.resumed_s).toBeNull();
+  again.fromBeginning();
+  expect([again.time, screen.currentTime, screen.paused]).toEqual([0, 0, false]);
+});
+
+it('tells the hub that it plays while it plays', async () => {
+  const said = () => asked.filter((one) => one === `POST /api/v1/lessons/${LESSON_ID}/playing`);
+  for (let at_s = 0; at_s < 10; at_s += 1) playTo(at_s);
+  expect(said(), 'what only fills its buffer does not play').toHaveLength(0);
+  watching.isPlaying = true;
+  for (let at_s = 10; at_s < 55; at_s += 1) {
+    await passed(1_000);
+    playTo(at_s);
+  }
+  expect(said()).toHaveLength(3);
 });
 
 it('asks nothing more once it is closed', async () => {
