@@ -91,6 +91,8 @@ test('a lesson is taken up where it was left, and can be begun anew', async () =
   const told = page.locator('[data-resumed]');
   await expect(told).toContainText(/从 1:4\d 继续/);
   expect((await played(page)).at).toBeGreaterThanOrEqual(100);
+  // t1, which was chosen for the film, is nothing that a talk has.
+  await expect(page.getByTestId('tier')).toHaveValue('auto');
   await look(page, 'player-resumed');
   await told.getByRole('button', { name: '从头播放' }).click();
   await expect(told).toHaveCount(0);

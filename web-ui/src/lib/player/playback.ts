@@ -33,6 +33,9 @@ const RETRY_MS_MAX = 10_000;
 /** Two decoder failures nearer than this are one that cannot be recovered. */
 const RECOVER_AGAIN_MS = 5_000;
 
+/** A segment comes from a disk in the same building; but remade ones of a room wait in a queue. */
+const FIRST_BYTE_MS_MAX = { asItIs: 10_000, remade: 60_000 };
+
 const CONFIG: Partial<HlsConfig> = {
   autoStartLoad: false,
   // A panel has 4 GB for everything: half a minute back, a minute ahead. Without the second bound
@@ -44,16 +47,19 @@ const CONFIG: Partial<HlsConfig> = {
   subtitleStreamController: undefined,
   subtitleTrackController: undefined,
   timelineController: undefined,
-  // A segment comes from a disk in the same building.
-  fragLoadPolicy: {
+};
+
+/** How segments are asked for; who gives up waiting for a remade one throws the hub's work away. */
+function patience(isRemade: boolean): HlsConfig['fragLoadPolicy'] {
+  return {
     default: {
-      maxTimeToFirstByteMs: 10_000,
+      maxTimeToFirstByteMs: isRemade ? FIRST_BYTE_MS_MAX.remade : FIRST_BYTE_MS_MAX.asItIs,
       maxLoadTimeMs: 60_000,
       timeoutRetry: { maxNumRetry: 2, retryDelayMs: 0, maxRetryDelayMs: 0 },
       errorRetry: { maxNumRetry: 3, retryDelayMs: 500, maxRetryDelayMs: 4_000 },
     },
-  },
-};
+  };
+}
 
 /** One tier of one lesson on one video element. To change the tier, stop it and start another. */
 export class Playback {
@@ -76,7 +82,7 @@ export class Playback {
     const { default: HlsClass } = await import('hls.js');
     if (this.#isStopped) return;
     if (!HlsClass.isSupported()) return this.#startPlain(lesson, how);
-    const hls = new HlsClass(CONFIG);
+    const hls = new HlsClass({ ...CONFIG, fragLoadPolicy: patience(how.isRemade) });
     this.#hls = hls;
     hls.on(HlsClass.Events.MANIFEST_PARSED, () => {
       keepOnly(hls, how.tier);
