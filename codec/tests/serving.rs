@@ -16,6 +16,9 @@ use yingxue_codec::mux::{BEGINNING_BYTES_MAX, Input, Layout};
 use yingxue_codec::track::TrackKind;
 use yingxue_codec::{Ffmpeg, Limits, scan};
 
+#[path = "clip/vlc.rs"]
+mod vlc;
+
 struct Quiet;
 
 impl Observer for Quiet {
@@ -56,6 +59,9 @@ static LESSON: LazyLock<Lesson> = LazyLock::new(|| {
     let tracks = import(&request, &Quiet).unwrap().tracks;
     Lesson { folder, tracks }
 });
+
+/// What is put into one file.
+const JOINED: [TrackKind; 2] = [TrackKind::Video360, TrackKind::Audio];
 
 impl Lesson {
     fn track(&self, kind: TrackKind) -> &FinishedTrack {
@@ -129,10 +135,9 @@ fn a_file_that_is_opened_over_http_says_where_its_segments_are() {
     }
 }
 
-#[test]
-fn one_file_of_picture_and_sound_plays_like_its_tracks() {
-    let kinds = [TrackKind::Video360, TrackKind::Audio];
-    let tracks = kinds.map(|kind| LESSON.track(kind));
+/// Picture and sound as one file.
+fn joined(name: &str) -> PathBuf {
+    let tracks = JOINED.map(|kind| LESSON.track(kind));
     let files = tracks.map(|track| std::fs::read(&track.path).unwrap());
     let inits = [init(tracks[0], &files[0]), init(tracks[1], &files[1])];
     let inputs = [0, 1].map(|n| Input { info: &tracks[n].info, init: &inits[n] });
@@ -146,8 +151,15 @@ fn one_file_of_picture_and_sound_plays_like_its_tracks() {
         joined.extend(bytes);
     }
     assert_eq!(joined.len() as u64, layout.total_bytes());
-    let path = LESSON.path("joined.mp4");
+    let path = LESSON.path(name);
     std::fs::write(&path, joined).unwrap();
+    path
+}
+
+#[test]
+fn one_file_of_picture_and_sound_plays_like_its_tracks() {
+    let tracks = JOINED.map(|kind| LESSON.track(kind));
+    let path = joined("joined.mp4");
     let alone: Vec<_> = tracks.iter().flat_map(|track| streams(&track.path)).collect();
     assert_eq!(streams(&path), alone);
     let (sound, sound_alone) = (pcm(&path), pcm(&tracks[1].path));
@@ -251,4 +263,35 @@ fn sound_alone_is_made_for_old_panels_too() {
     let seen = streams(&path);
     assert_eq!((seen.len(), seen[0].0.as_str()), (1, "aac"));
     assert!(seen[0].1 >= 469, "{seen:?}");
+}
+
+/// All pictures and sounds of a file, as ffprobe counts them, come out of VLC.
+fn expect_vlc_plays(path: &Path) {
+    let played = vlc::play(path);
+    let counted = streams(path);
+    let count = |are_pictures: bool| -> u64 {
+        let is_sound = |codec: &str| ["aac", "opus"].contains(&codec);
+        let of_kind = counted.iter().filter(|(codec, ..)| is_sound(codec) != are_pictures);
+        of_kind.map(|(_, packets, _)| packets).sum()
+    };
+    let (pictures, sounds) = (count(true), count(false));
+    assert!(pictures + sounds > 0, "{path:?}: {counted:?}");
+    assert!(played.pictures >= pictures, "{path:?}: {played:?} of {pictures}");
+    // VLC stands still where a file's bytes end: of sound alone, the last is not decoded then.
+    let sounds_min = if pictures > 0 { sounds } else { sounds - sounds / 10 };
+    assert!(played.sounds >= sounds_min, "{path:?}: {played:?} of {sounds}");
+    assert_eq!(played.damaged, 0, "{path:?}");
+    assert!(played.sounds_heard > 0 || sounds == 0, "{path:?}: {played:?}");
+    // A page that stays is shown once, at the beginning.
+    assert!(played.pictures_shown > 0 || pictures < 10, "{path:?}: {played:?}");
+}
+
+/// Left out where there is no VLC; `tools/test` says so.
+#[test]
+#[ignore = "needs VLC, whose decoders a machine that only builds does not have"]
+fn vlc_plays_every_file_that_people_are_given() {
+    for track in &LESSON.tracks {
+        expect_vlc_plays(&track.path);
+    }
+    expect_vlc_plays(&joined("for-vlc.mp4"));
 }

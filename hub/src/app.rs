@@ -209,6 +209,7 @@ pub fn api_routes() -> OpenApiRouter<App> {
         .merge(alliance::routes())
         .merge(lessons::routes())
         .merge(timeline::routes())
+        .merge(playing::routes())
         .merge(media::check::routes())
         .merge(comments::routes())
         .merge(captions::routes())

@@ -36,7 +36,8 @@ use resource::{Resource, attachment};
 
 /// A blob never changes under its name, nor does a part of a finished track.
 const FOR_EVER: HeaderValue = HeaderValue::from_static("private, immutable, max-age=31536000");
-/// A playlist changes while its lesson arrives.
+/// A playlist changes while its lesson arrives; and what is named by its number in a lesson may be
+/// of another track tomorrow.
 const ASK_AGAIN: HeaderValue = HeaderValue::from_static("private, no-cache");
 
 /// What serving keeps between requests.
@@ -185,10 +186,25 @@ async fn read(
     if range.end - range.start <= READ_BYTES_MAX as u64 {
         return read_right(app, track, range).await;
     }
-    let (files, blob) = (Arc::clone(app.sync.files()), track.blob);
-    let len = usize::try_from(range.end - range.start).map_err(ApiError::internal)?;
-    let read = tokio::task::spawn_blocking(move || files.read_at(blob, range.start, len));
-    read.await.map_err(ApiError::internal)?.map(Into::into).map_err(ApiError::internal)
+    read_pieces(app, track, range).await
+}
+
+/// Reads a range that need not be whole pieces, and compares the pieces that it lies in.
+async fn read_pieces(
+    app: &App,
+    track: &Arc<OpenTrack>,
+    range: std::ops::Range<u64>,
+) -> Result<bytes::Bytes, ApiError> {
+    let mut bytes = bytes::BytesMut::new();
+    let mut at = range.start;
+    while at < range.end {
+        let piece = track.piece_at(at);
+        let (start, end) = (piece.start, piece.end.min(range.end));
+        let read = read_right(app, track, piece).await?;
+        bytes.extend_from_slice(&read[(at - start) as usize..(end - start) as usize]);
+        at = end;
+    }
+    Ok(bytes.freeze())
 }
 
 /// Reads a range of at most [`READ_BYTES_MAX`]. A piece of it that has rotted is taken back,
@@ -240,7 +256,7 @@ async fn body(
         if rest.is_empty() {
             return None;
         }
-        let end = rest.end.min(track.piece_end(rest.start));
+        let end = rest.end.min(track.piece_at(rest.start).end);
         let chunk = read_right(&app, &track, rest.start..end).await;
         if chunk.is_err() {
             check_file(&app, track.blob).await;
@@ -254,6 +270,20 @@ async fn body(
 #[derive(Debug, Deserialize)]
 struct LessonQuery {
     tier: Option<String>,
+    of: Option<String>,
+}
+
+/// What an address says of a part beside its number in the lesson.
+#[derive(Debug, Deserialize)]
+struct PartQuery {
+    /// The version that is meant: a blob's name.
+    of: Option<String>,
+}
+
+/// Says how long a part may be kept: for ever only under an address that names the version it is
+/// of, for captions and thumbnails are made anew under the same number.
+fn kept_for(of: Option<&str>, version: &str) -> HeaderValue {
+    if of == Some(version) { FOR_EVER } else { ASK_AGAIN }
 }
 
 async fn serve_lesson_file(
@@ -271,7 +301,9 @@ async fn serve_lesson_file(
         ("h264.m3u8", _) => old_panels::playlist(&app, lesson).await,
         ("master.m3u8", _) => playlists::master(&app, lesson, tier).await,
         (_, Some((kind, "m3u8"))) => playlists::media(&app, lesson, kind).await,
-        (_, Some((kind, "vtt"))) => captions::serve(&app, lesson, kind, &headers).await,
+        (_, Some((kind, "vtt"))) => {
+            captions::serve(&app, lesson, kind, query.of.as_deref(), &headers).await
+        }
         _ => Err(ApiError::not_found()),
     }
 }
@@ -280,15 +312,18 @@ async fn serve_part(
     State(app): State<App>,
     _: Anyone,
     Path((lesson, folder, file)): Path<(String, String, String)>,
+    Query(query): Query<PartQuery>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let lesson: DocId = lesson.parse().map_err(|_| ApiError::not_found())?;
-    match folder.as_str() {
-        "slides" => pictures::serve(&app, lesson, TrackKind::Slides, &file, &headers).await,
-        "thumbs" => pictures::serve(&app, lesson, TrackKind::Thumbs, &file, &headers).await,
-        "h264" => old_panels::segment(&app, lesson, &file).await,
-        _ => Err(ApiError::not_found()),
-    }
+    let of = query.of.as_deref();
+    let kind = match folder.as_str() {
+        "slides" => TrackKind::Slides,
+        "thumbs" => TrackKind::Thumbs,
+        "h264" => return old_panels::segment(&app, lesson, &file, of).await,
+        _ => return Err(ApiError::not_found()),
+    };
+    pictures::serve(&app, lesson, kind, (&file, of), &headers).await
 }
 
 async fn serve_poster(app: &App, lesson: DocId) -> Result<Response, ApiError> {

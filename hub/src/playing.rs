@@ -5,16 +5,23 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use axum::extract::{Request, State};
+use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::Response;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 use yingxue_sync_core::id::{BlobId, DocId};
 
+use crate::accounts::Anyone;
 use crate::app::App;
+use crate::catalog::query;
+use crate::lessons::parse;
+use crate::problem::{ApiError, Problem};
 
-/// A player fetches a segment every 4 s, or what it holds in advance at once: a minute without one
-/// is a player that was closed, or a teacher who explains a picture for a while.
+/// A player fetches a segment every 4 s until it holds the end, and says every 20 s that it plays:
+/// a minute without either is a player that was closed, or a teacher who explains a picture for a
+/// while.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 
 /// Lessons and tracks that are remembered as being played; more than a school has classes.
@@ -66,6 +73,29 @@ impl Playing {
         let last = *self.last.lock().expect("never held over a panic");
         last.is_some_and(|last| now.saturating_duration_since(last) < SILENCE_MAX)
     }
+}
+
+/// The routes of this slice.
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(say))
+}
+
+/// Takes a player's word that it plays a lesson. One that holds the rest of it, or a browser that
+/// has kept its slides, asks for nothing else.
+#[utoipa::path(post, path = "/lessons/{id}/playing", tag = "lessons",
+    params(("id" = String, Path)),
+    responses((status = 204), (status = 404, body = Problem)))]
+async fn say(
+    State(app): State<App>,
+    _: Anyone,
+    Path(id): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    let lesson: DocId = parse(&id)?;
+    let row = app.db.read(move |db| query::row(db, &lesson)).await?;
+    row.ok_or_else(ApiError::not_found)?;
+    app.playing.note(Instant::now());
+    app.playing.note_played(Played::Lesson(lesson), Instant::now());
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Notes answered requests that only a player makes; for the routes of media.

@@ -132,6 +132,16 @@ export class RunningHub {
     return file;
   }
 
+  /** A film of every quality, its own H.264 and AAC in stretches of two seconds. */
+  film(name: string, seconds: number): string {
+    const file = join(this.folder, name);
+    const args = ['-v', 'error', '-f', 'lavfi', '-i', `testsrc2=s=854x480:r=25:d=${seconds}`];
+    args.push('-f', 'lavfi', '-i', `sine=f=440:d=${seconds}`, '-c:v', 'libx264', '-g', '50');
+    args.push('-preset', 'ultrafast', '-pix_fmt', 'yuv420p', '-c:a', 'aac', '-shortest', file);
+    run('ffmpeg', args, ENCODE_MS_MAX);
+    return file;
+  }
+
   /** Adds a file as a lesson by the command line, and waits until all of it is made. */
   add(file: string, title: string): void {
     const args = ['add', '--data', join(this.folder, 'hub'), '--title', title, file];

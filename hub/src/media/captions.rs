@@ -9,7 +9,7 @@ use yingxue_codec::track::TrackKind;
 use yingxue_sync_core::id::DocId;
 
 use super::resource::{self, Resource};
-use super::{FOR_EVER, open_kind, read};
+use super::{kept_for, open_kind, read};
 use crate::app::App;
 use crate::problem::ApiError;
 
@@ -27,6 +27,7 @@ pub(super) async fn serve(
     app: &App,
     lesson: DocId,
     kind: &str,
+    of: Option<&str>,
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
     let kind: TrackKind = kind.parse().map_err(|_| ApiError::not_found())?;
@@ -36,11 +37,12 @@ pub(super) async fn serve(
     let track = open_kind(app, lesson, kind).await?;
     let bytes = read(app, &track, 0..track.total_bytes, BYTES_MAX).await?;
     let text = clean(&String::from_utf8_lossy(&bytes));
+    let version = track.blob.to_string();
     let resource = Resource {
-        etag: resource::etag(&track.blob.to_string()),
+        etag: resource::etag(&version),
         total_bytes: text.len() as u64,
         media_type: "text/vtt; charset=utf-8",
-        cache: FOR_EVER,
+        cache: kept_for(of, &version),
     };
     Ok(resource.whole(headers, text.into()))
 }

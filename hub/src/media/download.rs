@@ -12,9 +12,9 @@ use yingxue_codec::mux::{BEGINNING_BYTES_MAX, Input, Layout};
 use yingxue_codec::track::{INIT_BYTES_MAX, TrackKind};
 use yingxue_sync_core::id::DocId;
 
-use super::open_tracks::{OpenTrack, READ_BYTES_MAX};
+use super::open_tracks::OpenTrack;
 use super::resource::{self, Resource, attachment};
-use super::{ASK_AGAIN, check_file, open_lesson, playlists, read, serve_track};
+use super::{ASK_AGAIN, check_file, open_lesson, playlists, read, read_pieces, serve_track};
 use crate::app::App;
 use crate::catalog::query;
 use crate::catalog::readiness::TierName;
@@ -151,7 +151,7 @@ impl Joined {
         }))
     }
 
-    /// Reads the first bytes of a range, at most 1 MiB.
+    /// Reads the first bytes of a range, at most a piece.
     async fn chunk(&self, rest: &Range<u64>) -> std::io::Result<Bytes> {
         let head = self.layout.head();
         if let Some(head) = usize::try_from(rest.start).ok().and_then(|start| head.get(start..))
@@ -165,22 +165,26 @@ impl Joined {
         let part = part.ok_or_else(|| std::io::Error::other("past the end of the file"))?;
         let track = &self.tracks[part.input];
         let at = rest.start - part.start;
-        let beginning = part.bytes().min(BEGINNING_BYTES_MAX as u64);
         let end = part.bytes().min(at + (rest.end - rest.start));
-        let source = |from: u64, to: u64| part.source.start + from..part.source.start + to;
-        if at >= beginning {
-            return self.read(track, source(at, end.min(at + READ_BYTES_MAX as u64))).await;
+        let beginning = part.bytes().min(BEGINNING_BYTES_MAX as u64);
+        let from = if at < beginning { 0 } else { at };
+        let source = part.source.start;
+        let piece_end = track.piece_at(source + from).end - source;
+        let to = piece_end.max(beginning).min(part.bytes());
+        let mut bytes = self.read(track, source + from..source + to).await?;
+        if at < beginning {
+            let mut numbered = bytes.to_vec();
+            part.renumber(&mut numbered).map_err(std::io::Error::other)?;
+            bytes = Bytes::from(numbered);
         }
-        let mut bytes = self.read(track, source(0, beginning)).await?.to_vec();
-        part.renumber(&mut bytes).map_err(std::io::Error::other)?;
-        Ok(Bytes::from(bytes).slice(at as usize..end.min(beginning) as usize))
+        Ok(bytes.slice((at - from) as usize..(end.min(to) - from) as usize))
     }
 
     async fn read(&self, track: &Arc<OpenTrack>, range: Range<u64>) -> std::io::Result<Bytes> {
-        let read = self.app.sync.news().tracks().read(track, range).await;
+        let read = read_pieces(&self.app, track, range).await;
         if read.is_err() {
             check_file(&self.app, track.blob).await;
         }
-        read
+        read.map_err(std::io::Error::other)
     }
 }

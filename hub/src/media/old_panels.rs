@@ -17,7 +17,7 @@ use yingxue_sync_core::id::{BlobId, DocId};
 
 use super::kept::Kept;
 use super::open_tracks::OpenTrack;
-use super::{FOR_EVER, open_lesson, playlists, read};
+use super::{kept_for, open_lesson, playlists, read};
 use crate::app::App;
 use crate::problem::ApiError;
 
@@ -31,6 +31,9 @@ const MATERIAL_BYTES_MAX: u64 = 16 << 20;
 const STALL_TIMEOUT_MS: u64 = 20_000;
 /// Segments that are waited for at once, before those that nobody waits for are swept.
 const TURNS_SWEPT_AT: usize = 256;
+
+/// What is answered where some of the sound is silence for now.
+const NOT_KEPT: HeaderValue = HeaderValue::from_static("private, no-store");
 
 /// A segment of a lesson's picture and sound; none: what comes before the segments.
 type Key = (Option<BlobId>, Option<BlobId>, Option<usize>);
@@ -89,17 +92,23 @@ pub(super) async fn playlist(app: &App, lesson: DocId) -> Result<Response, ApiEr
     let tracks = Tracks::of(app, lesson).await?;
     let plan = tracks.plan();
     let seconds = plan.seconds();
+    let of = tracks.version();
     let segments = seconds.iter().enumerate().map(|(n, seconds)| playlist::Segment {
         seconds: *seconds,
-        uri: format!("h264/{n}.m4s"),
+        uri: format!("h264/{n}.m4s?of={of}"),
         is_here: tracks.can_make(n),
     });
-    let text = playlist::separate("h264/init.mp4", segments);
+    let text = playlist::separate(&format!("h264/init.mp4?of={of}"), segments);
     Ok(playlists::answer(text))
 }
 
 /// Answers with `init.mp4`, or with a segment such as `7.m4s`.
-pub(super) async fn segment(app: &App, lesson: DocId, file: &str) -> Result<Response, ApiError> {
+pub(super) async fn segment(
+    app: &App,
+    lesson: DocId,
+    file: &str,
+    of: Option<&str>,
+) -> Result<Response, ApiError> {
     let tracks = Tracks::of(app, lesson).await?;
     let segments = tracks.plan().seconds().len();
     let n = match file.strip_suffix(".m4s") {
@@ -110,42 +119,50 @@ pub(super) async fn segment(app: &App, lesson: DocId, file: &str) -> Result<Resp
     // The init segment is that of any segment.
     let source = n.or_else(|| (0..segments).find(|n| tracks.can_make(*n)));
     let source = source.filter(|n| tracks.can_make(*n)).ok_or_else(ApiError::not_found)?;
-    let bytes = made(app, &tracks, n, source).await?;
+    let (bytes, has_all) = made(app, &tracks, n, source).await?;
+    let cache = if has_all { kept_for(of, &tracks.version()) } else { NOT_KEPT };
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("video/mp4")),
-        (header::CACHE_CONTROL, FOR_EVER),
+        (header::CACHE_CONTROL, cache),
     ];
     Ok((headers, bytes).into_response())
 }
 
-/// Finds what was made before, or makes segment `source`.
+/// Finds what was made before, or makes segment `source`; says whether it is what it will always
+/// be. Sound that is not here yet is silence, and that is not kept: it is not how the lesson is.
 async fn made(
     app: &App,
     tracks: &Tracks,
     n: Option<usize>,
     source: usize,
-) -> Result<Bytes, ApiError> {
+) -> Result<(Bytes, bool), ApiError> {
     let panels = &app.serving.old_panels;
     let key = |n| (tracks.picture_blob(), tracks.sound_blob(), n);
     if let Some(bytes) = panels.kept.get(&key(n)) {
-        return Ok(bytes);
+        return Ok((bytes, true));
     }
     let turn = panels.turn(key(Some(source)));
     let _turn = turn.lock().await;
     if let Some(bytes) = panels.kept.get(&key(n)) {
-        return Ok(bytes);
+        return Ok((bytes, true));
     }
-    let made = make(app, tracks, source).await?;
+    let needs = tracks.plan().needs(source).ok_or_else(ApiError::not_found)?;
+    let material = tracks.material(app, &needs).await?;
+    let has_all = material.sound.iter().all(Option::is_some);
+    let made = make(app, tracks, source, material).await?;
     let (init, segment) = (Bytes::from(made.init), Bytes::from(made.segment));
     panels.kept.put(key(None), init.clone());
-    panels.kept.put(key(Some(source)), segment.clone());
-    Ok(if n.is_none() { init } else { segment })
+    if n.is_none() {
+        return Ok((init, true));
+    }
+    if has_all {
+        panels.kept.put(key(Some(source)), segment.clone());
+    }
+    Ok((segment, has_all))
 }
 
-async fn make(app: &App, tracks: &Tracks, n: usize) -> Result<Made, ApiError> {
+async fn make(app: &App, tracks: &Tracks, n: usize, material: Material) -> Result<Made, ApiError> {
     let ffmpeg = app.ffmpeg.clone().ok_or_else(no_ffmpeg)?;
-    let needs = tracks.plan().needs(n).ok_or_else(ApiError::not_found)?;
-    let material = tracks.material(app, &needs).await?;
     let permit = Arc::clone(&app.serving.old_panels.children).acquire_owned().await;
     let permit = permit.map_err(ApiError::internal)?;
     let is_given_up = Arc::new(AtomicBool::new(false));
@@ -202,6 +219,12 @@ impl Tracks {
 
     fn plan(&self) -> Plan<'_> {
         Plan { picture: info(self.picture.as_ref()), sound: info(self.sound.as_ref()) }
+    }
+
+    /// Names what segments are made of.
+    fn version(&self) -> String {
+        let name = |blob: Option<BlobId>| blob.map(|blob| blob.to_string()).unwrap_or_default();
+        format!("{}-{}", name(self.picture_blob()), name(self.sound_blob()))
     }
 
     fn picture_blob(&self) -> Option<BlobId> {

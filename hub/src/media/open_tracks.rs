@@ -129,10 +129,11 @@ impl OpenTrack {
         None
     }
 
-    /// Gives the end of the piece in which a byte lies.
-    pub fn piece_end(&self, at: u64) -> u64 {
+    /// Gives the range of the piece in which a byte lies.
+    pub fn piece_at(&self, at: u64) -> Range<u64> {
         let piece = self.ends.partition_point(|end| *end <= at);
-        self.ends.get(piece).copied().unwrap_or(self.total_bytes)
+        let start = if piece == 0 { 0 } else { self.ends[piece - 1] };
+        start..self.ends.get(piece).copied().unwrap_or(self.total_bytes)
     }
 
     /// Says whether the file is still in its folder and long enough.

@@ -12,7 +12,7 @@ use yingxue_sync_core::id::{BlobId, DocId};
 
 use super::kept::Kept;
 use super::resource::{self, Resource};
-use super::{FOR_EVER, open_kind, read};
+use super::{kept_for, open_kind, read};
 use crate::app::App;
 use crate::problem::ApiError;
 
@@ -51,12 +51,13 @@ struct Still {
     segment: Bytes,
 }
 
-/// Answers with a picture such as `7.avif`, if it is here.
+/// Answers with a picture such as `7.avif`, if it is here; beside its name stands the blob that is
+/// meant.
 pub(super) async fn serve(
     app: &App,
     lesson: DocId,
     kind: TrackKind,
-    file: &str,
+    (file, of): (&str, Option<&str>),
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
     let (n, format) = match file.split_once('.') {
@@ -83,7 +84,7 @@ pub(super) async fn serve(
         etag: resource::etag(&format!("{}-{file}", track.blob)),
         total_bytes: bytes.len() as u64,
         media_type,
-        cache: FOR_EVER,
+        cache: kept_for(of, &track.blob.to_string()),
     };
     Ok(resource.whole(headers, bytes))
 }

@@ -68,7 +68,11 @@ pub(super) async fn media(app: &App, lesson: DocId, kind: &str) -> Result<Respon
     let info = track.info.as_ref().ok_or_else(ApiError::not_found)?;
     if let TrackKind::Captions(_) = kind {
         let is_here = track.is_complete();
-        return Ok(answer(playlist::captions(info, &format!("{kind}.vtt"), is_here)));
+        return Ok(answer(playlist::captions(
+            info,
+            &format!("{kind}.vtt?of={}", track.blob),
+            is_here,
+        )));
     }
     let uri = format!("/media/blob/{}", track.blob);
     Ok(answer(playlist::media(info, &uri, |range| track.holds(&range))))

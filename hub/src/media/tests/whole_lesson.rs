@@ -3,10 +3,13 @@
 use std::path::Path;
 use std::process::Command;
 use std::sync::LazyLock;
+use std::time::Instant;
 
 use axum::body::Body;
 use axum::http::{Method, header};
+use futures::StreamExt as _;
 use serde_json::{Value, json};
+use tower::ServiceExt as _;
 use yingxue_codec::import::{EncoderChoice, ImportRequest, Observer, Progress, Tiers, import};
 use yingxue_codec::track::{SegmentInfo, TrackInfo, TrackKind};
 use yingxue_codec::{Ffmpeg, Limits};
@@ -15,6 +18,7 @@ use yingxue_sync_core::id::{BlobId, DocId};
 
 use crate::app::trial::{Answer, TrialHub, request};
 use crate::catalog::{self, NewLesson, NewTrack, collection};
+use crate::playing::Played;
 use crate::store::blobs;
 
 const LESSON: DocId = DocId([2; 16]);
@@ -140,6 +144,20 @@ impl Served {
         self.hub.send(asked, Body::empty()).await
     }
 
+    /// What the playlist of H.264 names its segments by.
+    fn h264_version(&self) -> String {
+        format!("{}-{}", self.blob(TrackKind::Video360), self.blob(TrackKind::Audio))
+    }
+
+    /// Changes a byte of a track's file that is `back` before its end.
+    fn rot(&self, kind: TrackKind, back: usize) {
+        let path = self.hub.app.sync.files().path(self.blob(kind));
+        let mut bytes = std::fs::read(&path).unwrap();
+        let at = bytes.len() - back;
+        bytes[at] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+    }
+
     fn blob(&self, kind: TrackKind) -> BlobId {
         self.blobs.iter().find(|(of_track, _)| *of_track == kind).unwrap().1
     }
@@ -239,7 +257,9 @@ async fn what_is_not_wholly_here_is_no_file_and_its_times_are_missing() {
     assert_eq!(timeline["duration_ms"], 10_000);
     assert_eq!(timeline["captions"], json!([{"n": 1, "language": "zh-Hans", "is_here": true}]));
     let old = String::from_utf8(served.media("h264.m3u8").await.bytes).unwrap();
-    assert!(old.contains("h264/0.m4s\n#EXT-X-GAP\n#EXTINF:4.00000,\nh264/1.m4s"), "{old}");
+    let of = served.h264_version();
+    let two = format!("h264/0.m4s?of={of}\n#EXT-X-GAP\n#EXTINF:4.00000,\nh264/1.m4s?of={of}");
+    assert!(old.contains(&two), "{old}");
     assert_eq!(served.media("h264/1.m4s").await.outcome(), "404 not_found");
     let tier = String::from_utf8(served.media("master.m3u8?tier=t1").await.bytes).unwrap();
     assert!(tier.contains("video-360.m3u8") && !tier.contains("source.m3u8"), "{tier}");
@@ -262,7 +282,8 @@ async fn captions_come_clean_and_only_whole() {
     let raw = served.hub.get(&raw, &served.who).await;
     assert_eq!(raw.header("content-type"), "text/plain; charset=utf-8");
     let list = String::from_utf8(served.media("captions-1.m3u8").await.bytes).unwrap();
-    assert!(list.contains("#EXTINF:10.00000,\ncaptions-1.vtt"), "{list}");
+    let of = served.blob(TrackKind::Captions(1));
+    assert!(list.contains(&format!("#EXTINF:10.00000,\ncaptions-1.vtt?of={of}")), "{list}");
     for file in ["captions-2.vtt", "audio.vtt", "captions-9.vtt"] {
         assert_eq!(served.media(file).await.outcome(), "404 not_found", "{file}");
     }
@@ -291,6 +312,97 @@ async fn an_old_panel_gets_h264_made_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn h264_without_its_sound_is_not_kept_and_has_it_once_it_is_here() {
+    // Piece 3 of the sound is its last segment, from 8 s on.
+    let served = Served::start(&[(TrackKind::Audio, 3)]).await;
+    let of = served.h264_version();
+    let whole = served.media(&format!("h264/0.m4s?of={of}")).await;
+    assert_eq!(whole.header("cache-control"), "private, immutable, max-age=31536000");
+    assert_eq!(served.media("h264/0.m4s").await.header("cache-control"), "private, no-cache");
+    let file = format!("h264/2.m4s?of={of}");
+    let silent = served.media(&file).await;
+    assert_eq!(silent.header("cache-control"), "private, no-store");
+    let blob = served.blob(TrackKind::Audio);
+    let arrived = served.hub.app.db.write(move |tx| {
+        let sql = "update blobs set is_complete = 1, bitmap = x'0f', held_pieces = 4 \
+             where blob = ?1";
+        tx.execute(sql, [blob.as_bytes()])
+    });
+    assert_eq!(arrived.await.unwrap(), 1);
+    served.hub.app.sync.news().tracks().forget(&blob);
+    let heard = served.media(&file).await;
+    assert_eq!(heard.header("cache-control"), "private, immutable, max-age=31536000");
+    assert!(heard.bytes != silent.bytes, "the silence was kept");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_joined_file_ends_before_what_has_rotted() {
+    let served = Served::start(&[]).await;
+    let file = format!("/media/{LESSON}/download.mp4?tier=t1");
+    let whole = served.hub.get(&file, &served.who).await.bytes;
+    served.rot(TrackKind::Video360, 9);
+    let asked = request(Method::GET, &file, &served.who).body(Body::empty()).unwrap();
+    let answer = served.hub.router.clone().oneshot(asked).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let mut body = answer.into_body().into_data_stream();
+    let mut given = Vec::new();
+    let mut is_broken_off = false;
+    while let Some(bytes) = body.next().await {
+        match bytes {
+            Ok(bytes) => given.extend(bytes),
+            Err(_) => is_broken_off = true,
+        }
+    }
+    assert!(is_broken_off, "whoever keeps the file hears that it is not whole");
+    assert!(given.len() < whole.len() && whole.starts_with(&given), "nothing that has rotted");
+    assert_eq!(served.timeline().await["missing"]["t1"], json!([[8000, 10_000]]));
+    let again = served.hub.get(&file, &served.who).await;
+    assert_eq!(again.outcome(), "404 not_found");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn new_captions_under_an_old_number_reach_a_browser_that_knows_the_old_ones() {
+    let served = Served::start(&[]).await;
+    let plain = served.media("captions-1.vtt").await;
+    assert_eq!(plain.header("cache-control"), "private, no-cache");
+    let old = served.blob(TrackKind::Captions(1));
+    let named = format!("captions-1.vtt?of={old}");
+    let kept = served.media(&named).await;
+    assert_eq!(kept.header("cache-control"), "private, immutable, max-age=31536000");
+
+    let corrected = CAPTIONS.replace("光合", "呼吸");
+    let new = keep(&served.hub, &captions(), corrected.as_bytes(), Vec::new()).await;
+    let changed = served.hub.app.db.write(move |tx| {
+        let sql = "update lesson_tracks set blob = ?2 where lesson = ?1 and kind = 'captions-1'";
+        tx.execute(sql, [LESSON.as_bytes().as_slice(), new.as_bytes().as_slice()])
+    });
+    assert_eq!(changed.await.unwrap(), 1);
+    let asked_again =
+        served.part("captions-1.vtt", header::IF_NONE_MATCH, plain.header("etag")).await;
+    assert_eq!(asked_again.outcome(), "200");
+    assert!(String::from_utf8(asked_again.bytes).unwrap().contains("呼吸作用"));
+    let old_name = served.media(&named).await;
+    assert_eq!(old_name.header("cache-control"), "private, no-cache", "new words, old name");
+    let new_name = served.media(&format!("captions-1.vtt?of={new}")).await;
+    assert_eq!(new_name.header("cache-control"), "private, immutable, max-age=31536000");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_player_that_holds_the_rest_says_that_it_plays() {
+    let served = Served::start(&[]).await;
+    let say = format!("/api/v1/lessons/{LESSON}/playing");
+    let is_on = || served.hub.app.playing.is_on(Instant::now());
+    assert_eq!(served.hub.post(&say, "", json!({})).await.outcome(), "401 not_logged_in");
+    let none = format!("/api/v1/lessons/{}/playing", DocId([9; 16]));
+    assert_eq!(served.hub.post(&none, &served.who, json!({})).await.outcome(), "404 not_found");
+    assert!(!is_on());
+    let pupil = served.hub.log_in_new(&served.who, "pupil", "pupil").await;
+    assert_eq!(served.hub.post(&say, &pupil, json!({})).await.outcome(), "204");
+    assert!(is_on());
+    assert_eq!(served.hub.app.playing.played(Instant::now()), [Played::Lesson(LESSON)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_check_finds_damage_and_takes_it_back() {
     let served = Served::start(&[(TrackKind::Source, 1)]).await;
     let pupil = served.hub.log_in_new(&served.who, "pupil", "pupil").await;
@@ -307,12 +419,7 @@ async fn a_check_finds_damage_and_takes_it_back() {
     );
     assert_eq!(track(&found, "audio")["missing"], 0);
 
-    let blob = served.blob(TrackKind::Audio);
-    let path = served.hub.app.sync.files().path(blob);
-    let mut bytes = std::fs::read(&path).unwrap();
-    let at = bytes.len() - 9;
-    bytes[at] ^= 1;
-    std::fs::write(&path, bytes).unwrap();
+    served.rot(TrackKind::Audio, 9);
     assert_eq!(served.timeline().await["missing"]["t0"], json!([]), "nobody has looked yet");
     let found = served.check(&served.who).await.json();
     assert_eq!(
@@ -335,7 +442,11 @@ async fn a_slide_is_a_picture_for_every_browser() {
     let avif = served.media("slides/0.avif").await;
     assert_eq!((avif.outcome().as_str(), avif.header("content-type")), ("200", "image/avif"));
     assert_eq!(&avif.bytes[4..12], b"ftypavif");
-    assert_eq!(avif.header("cache-control"), "private, immutable, max-age=31536000");
+    assert_eq!(avif.header("cache-control"), "private, no-cache");
+    let of = served.blob(TrackKind::Slides);
+    let named = served.media(&format!("slides/0.avif?of={of}")).await;
+    assert_eq!(named.header("cache-control"), "private, immutable, max-age=31536000");
+    assert!(named.bytes == avif.bytes);
     let known = served.part("slides/0.avif", header::IF_NONE_MATCH, avif.header("etag")).await;
     assert_eq!(known.outcome(), "304");
     let jpeg = served.media("slides/0.jpg").await;

@@ -102,6 +102,7 @@ export const hub = {
   /** Reads what a lesson is played from off the disk, before it is taught. */
   beginLesson: (lesson: string) =>
     send<{ is_checked: boolean }>('POST', `/lessons/${id(lesson)}/begin`),
+  sayPlaying: (lesson: string) => send<void>('POST', `/lessons/${id(lesson)}/playing`),
   timeline: (lesson: string) => get<api.Timeline>(`/lessons/${id(lesson)}/timeline`),
   changeLesson: (lesson: string, body: LessonEdit) =>
     send<api.LessonDetail>('PATCH', `/lessons/${id(lesson)}`, body),

@@ -67,6 +67,19 @@ it('leaves letters alone when they are turned off, but not the remote', () => {
   expect(keyAction({ ...plain, key: 'PageDown', target: null }, acts, manner)).toBe(true);
 });
 
+it('turns pages by a remote wherever the focus is in the player', () => {
+  const acts = actions();
+  const press = (key: string, target: never) =>
+    keyAction({ ...plain, key, target }, acts, video);
+  const choice = inside('select', '.player', '.player select');
+  for (const key of ['PageDown', 'PageUp', 'F5']) expect(press(key, choice), key).toBe(true);
+  expect(acts.turn.mock.calls).toEqual([[1], [-1]]);
+  expect(acts.show).toHaveBeenCalledOnce();
+  for (const key of ['ArrowDown', '2', ' ', 'b']) expect(press(key, choice), key).toBe(false);
+  expect(press('PageDown', inside('select'))).toBe(false);
+  expect(press('PageDown', inside('select', 'dialog'))).toBe(false);
+});
+
 it('leaves writing, focused buttons and shortcuts of the browser alone', () => {
   const acts = actions();
   const press = (key: string, target: never, more = {}) =>

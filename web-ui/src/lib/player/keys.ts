@@ -87,11 +87,14 @@ function letterOf(key: string, acts: Actions, manner: Manner): (() => void) | un
 
 /** Keys that move about the page, if what has the focus is not the player. */
 const MOVING = /^(Arrow|Page|F5)/;
+/** Keys that remotes send, and that a slider or a list of choices can do without. */
+const REMOTE = /^(Page|F5)/;
 
 /** Writing, choosing and pressing a focused button go before the player's keys. */
 function isTaken(event: Key): boolean {
   const target = event.target as Element | null;
   if (!target || typeof target.closest !== 'function') return false;
+  if (REMOTE.test(event.key) && target.closest('.player select')) return false;
   if (target.closest('textarea, select, dialog, input:not([type="range"])')) return true;
   if (target.closest('input[type="range"]')) return event.key.startsWith('Arrow');
   // A slide that is zoomed into is scrolled by arrows.

@@ -1,11 +1,12 @@
 import type Hls from 'hls.js';
 import type { ErrorData, HlsConfig } from 'hls.js';
 import type { LessonDetail, TierName } from '$lib/api/types';
+import type { Gap } from './gaps';
 
 /** What the player page is told while a tier plays. */
 export interface Ears {
-  /** A segment that is not on this hub was met at this place. */
-  gap(at_s: number): void;
+  /** A segment was met that is not on this hub. */
+  gap(gap: Gap): void;
   /** The hub cannot be read just now; tried again by itself. */
   waiting(): void;
   /** Media flows (again). */
@@ -23,31 +24,42 @@ export interface How {
   at_s: () => number;
 }
 
+/** Makes what plays a tier on a video element. */
+export type Begin = (video: HTMLVideoElement, ears: Ears) => Pick<Playback, 'start' | 'stop'>;
+
 const PLAYLIST_TYPE = 'application/vnd.apple.mpegurl';
 const RETRY_MS_MIN = 1_000;
 const RETRY_MS_MAX = 10_000;
 /** Two decoder failures nearer than this are one that cannot be recovered. */
 const RECOVER_AGAIN_MS = 5_000;
 
+/** A segment comes from a disk in the same building; but remade ones of a room wait in a queue. */
+const FIRST_BYTE_MS_MAX = { asItIs: 10_000, remade: 60_000 };
+
 const CONFIG: Partial<HlsConfig> = {
   autoStartLoad: false,
-  // A panel has 4 GB for everything: half a minute back, a minute ahead.
+  // A panel has 4 GB for everything: half a minute back, a minute ahead. Without the second bound
+  // hls.js would take what 60 MB hold, ten minutes of ours, and the hub would not hear of a class.
   backBufferLength: 30,
   maxBufferLength: 60,
+  maxMaxBufferLength: 60,
   // Captions are our own <track> elements, which hls.js would switch off and empty.
   subtitleStreamController: undefined,
   subtitleTrackController: undefined,
   timelineController: undefined,
-  // A segment comes from a disk in the same building.
-  fragLoadPolicy: {
+};
+
+/** How segments are asked for; who gives up waiting for a remade one throws the hub's work away. */
+function patience(isRemade: boolean): HlsConfig['fragLoadPolicy'] {
+  return {
     default: {
-      maxTimeToFirstByteMs: 10_000,
+      maxTimeToFirstByteMs: isRemade ? FIRST_BYTE_MS_MAX.remade : FIRST_BYTE_MS_MAX.asItIs,
       maxLoadTimeMs: 60_000,
       timeoutRetry: { maxNumRetry: 2, retryDelayMs: 0, maxRetryDelayMs: 0 },
       errorRetry: { maxNumRetry: 3, retryDelayMs: 500, maxRetryDelayMs: 4_000 },
     },
-  },
-};
+  };
+}
 
 /** One tier of one lesson on one video element. To change the tier, stop it and start another. */
 export class Playback {
@@ -70,7 +82,7 @@ export class Playback {
     const { default: HlsClass } = await import('hls.js');
     if (this.#isStopped) return;
     if (!HlsClass.isSupported()) return this.#startPlain(lesson, how);
-    const hls = new HlsClass(CONFIG);
+    const hls = new HlsClass({ ...CONFIG, fragLoadPolicy: patience(how.isRemade) });
     this.#hls = hls;
     hls.on(HlsClass.Events.MANIFEST_PARSED, () => {
       keepOnly(hls, how.tier);
@@ -103,8 +115,9 @@ export class Playback {
   }
 
   #heard(HlsClass: typeof Hls, error: ErrorData): void {
-    if (error.details === HlsClass.ErrorDetails.FRAG_GAP || isMissing(error)) {
-      this.ears.gap(error.frag?.start ?? this.video.currentTime);
+    const { frag } = error;
+    if (frag && (error.details === HlsClass.ErrorDetails.FRAG_GAP || isMissing(error))) {
+      this.ears.gap([frag.start, frag.end]);
     }
     if (!error.fatal) return;
     if (error.type === HlsClass.ErrorTypes.NETWORK_ERROR) this.#loadLater(error);

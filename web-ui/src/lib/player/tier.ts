@@ -59,6 +59,12 @@ export function isRemade(lesson: Media, tier: TierName, canPlay: CanPlay): boole
   return REMADE_TIERS.includes(tier) && !isPlayable(tracks, canPlay);
 }
 
+/** Says how much of each track that is played in this tier is here; it changes as pieces come. */
+export function heldOf(lesson: Media, tier: TierName): string {
+  const tracks = lesson.tracks.filter((track) => TRACKS[tier].includes(track.kind));
+  return playedOf(tracks).map((track) => `${track.blob_id} ${track.verified_bytes}`).join();
+}
+
 function playedOf(tracks: Track[]): Track[] {
   return tracks.filter((track) => track.kind !== 'slides');
 }

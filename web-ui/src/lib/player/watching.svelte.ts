@@ -1,22 +1,28 @@
 import { hub } from '$lib/api/client';
 import type { LessonDetail, TierName, Timeline } from '$lib/api/types';
 import { recallCaption, rememberCaption } from './captions';
+import { gapAt, middleOf, type Gap } from './gaps';
 import { NO_LOOP, loopBack, setEnd } from './loop';
 import { PageClock, type Clock } from './pages';
 import { keepPlace, placeOf } from './place';
-import { Playback, canPlay } from './playback';
-import { choose, floorOf, isRemade, standing, type Wish } from './tier';
+import { Playback, canPlay, type Begin } from './playback';
+import { choose, floorOf, heldOf, isRemade, standing, type Wish } from './tier';
 import { indexAt, isMissingAt, turnFrom } from './timeline';
 
 const WISH_KEY = 'yingxue.tier';
 /** Losing power costs at most this much of the place. */
 const KEEP_EVERY_MS = 5_000;
-/** A gap is looked at again at this pace while pieces arrive. */
+/** While it plays, the hub is told so; it takes a minute of silence for the end of a class. */
+const SAY_EVERY_MS = 20_000;
+/** Playing begins anew at a gap no more often than this. */
 const GAP_AGAIN_MS = 5_000;
-/** While pieces arrive, what is missing is asked anew at this pace: an hour's is some 10 KB. */
+/**
+ * While pieces arrive or a gap is near, what is missing is asked anew at this pace: an hour's is
+ * some 10 KB.
+ */
 const TIMELINE_EVERY_MS = 3_000;
-/** A gap nearer than this is told of before it is reached. */
-const GAP_NEAR_S = 8;
+/** Where a lesson goes on from is told until so much of it has been played. */
+const RESUMED_TOLD_S = 20;
 
 /** Nearer than this is the same place: no seek for a rounding. */
 const SAME_S = 0.1;
@@ -37,7 +43,10 @@ export class Watching {
   hasBegun = $state(false);
   isStalled = $state(false);
   isWaiting = $state(false);
-  gap_s = $state<number | null>(null);
+  /** What is not here of what comes next. */
+  gap = $state.raw<Gap | null>(null);
+  /** Where it was taken up again, as long as that is worth telling. */
+  resumed_s = $state<number | null>(null);
   rate = $state(1);
   isMuted = $state(false);
   isBlank = $state(false);
@@ -52,9 +61,6 @@ export class Watching {
   readonly isPaged = $derived(this.tier === 't0' && floorOf(this.lesson) !== 'sound');
   readonly isSilent = $derived(this.tier === 't0' && floorOf(this.lesson) === 'slides');
   readonly missing = $derived((this.tier && this.timeline?.missing[this.tier]) || []);
-  readonly isAtGap = $derived(
-    this.gap_s !== null && (this.isStalled || Math.abs(this.gap_s - this.time) < GAP_NEAR_S),
-  );
   /** Would sound and slides play here, where this tier has a gap? */
   readonly floorHelps = $derived(
     this.tier !== 't0' && standing(this.lesson, 't0', canPlay) === 'whole',
@@ -62,8 +68,12 @@ export class Watching {
 
   #video: HTMLVideoElement | null = null;
   #pages: PageClock | null = null;
-  #playback: Playback | null = null;
+  #playback: ReturnType<Begin> | null = null;
+  #gaps: Gap[] = [];
+  /** What was here of the tier's tracks when it began. */
+  #held = '';
   #kept_at = 0;
+  #said_at = -Infinity;
   #restarted_at = 0;
   #timeline_at = -Infinity;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -72,7 +82,10 @@ export class Watching {
   #isStarting = false;
   #isWanted = false;
 
-  constructor(private readonly asked: () => LessonDetail) {}
+  constructor(
+    private readonly asked: () => LessonDetail,
+    private readonly begin: Begin = (video, ears) => new Playback(video, ears),
+  ) {}
 
   get lesson(): LessonDetail {
     return this.asked();
@@ -82,12 +95,13 @@ export class Watching {
   open(video: HTMLVideoElement): () => void {
     this.#video = video;
     this.#pages = new PageClock(this.duration, () => this.#paged());
-    this.start(placeOf(localStorage, this.lesson.id, this.lesson.duration_ms) / 1000);
+    this.#resume(placeOf(localStorage, this.lesson.id, this.lesson.duration_ms) / 1000);
     void this.readTimeline().then(() => {
       this.caption = recallCaption(localStorage, this.timeline?.captions ?? []);
     });
     return () => {
       this.keep();
+      this.#forgetGaps();
       clearTimeout(this.#timer);
       this.#pages?.pause();
       this.#playback?.stop();
@@ -105,14 +119,15 @@ export class Watching {
     this.#pages?.pause();
     this.#playback = null;
     this.tier = next;
-    this.gap_s = null;
+    this.#forgetGaps();
     this.isStalled = this.isWaiting = false;
     this.#restarted_at = performance.now();
     this.time = at_s;
     if (!next) return;
     if (this.isSilent) return this.#startPages(at_s, wasPlaying);
-    const playback = new Playback(video, {
-      gap: (at) => (this.gap_s = at),
+    this.#held = heldOf(this.lesson, next);
+    const playback = this.begin(video, {
+      gap: (gap) => this.#met(gap),
       waiting: () => (this.isWaiting = true),
       flowing: () => (this.isWaiting = false),
       failed: () => this.#fallBack(next),
@@ -120,7 +135,7 @@ export class Watching {
     this.#playback = playback;
     this.#isStarting = true;
     this.#isWanted = wasPlaying;
-    const how = { tier: next, isRemade: isRemade(this.lesson, next, canPlay) };
+    const how = { tier: next, isRemade: this.#isRemade };
     void playback.start(this.lesson, { ...how, at_s: () => this.time });
   }
 
@@ -132,6 +147,11 @@ export class Watching {
     if (Math.abs(video.currentTime - this.time) > SAME_S) video.currentTime = this.time;
     video.playbackRate = this.rate;
     if (this.#isWanted) void this.play();
+  }
+
+  fromBeginning(): void {
+    this.go(0);
+    void this.play();
   }
 
   pick(wish: Wish): void {
@@ -162,7 +182,9 @@ export class Watching {
   go(at_s: number): void {
     const to = Math.min(Math.max(0, at_s), Math.max(0, this.duration - 0.2));
     this.time = to;
+    this.resumed_s = null;
     if (this.#clock) this.#clock.currentTime = to;
+    this.#lookAhead();
   }
 
   /** To the next slide or the one before, and the sound with it. */
@@ -170,6 +192,7 @@ export class Watching {
     const at_ms = turnFrom(this.slides, this.now_ms, by);
     if (at_ms === null) return;
     if (this.isSilent) this.hasBegun = true;
+    this.#say();
     this.go(at_ms / 1000);
   }
 
@@ -230,13 +253,16 @@ export class Watching {
     keepPlace(localStorage, this.lesson.id, this.now_ms, Date.now());
   }
 
-  /** More of the lesson arrived: begins what could not begin, goes on where a gap was met. */
+  /** Playing stands still for want of bytes. */
+  stalled(): void {
+    this.isStalled = true;
+    this.#lookAhead();
+  }
+
+  /** More of the lesson arrived: begins what could not begin, and asks what is missing still. */
   arrived(): void {
-    const now = performance.now();
-    const isDue = now - this.#restarted_at > GAP_AGAIN_MS;
-    if (this.tier === null || (this.isAtGap && this.isStalled && isDue)) this.start(this.time);
-    const wait_ms = Math.max(0, this.#timeline_at + TIMELINE_EVERY_MS - now);
-    this.#timer ??= setTimeout(() => void this.readTimeline(), wait_ms);
+    if (this.tier === null) this.start(this.time);
+    this.#readSoon();
   }
 
   async readTimeline(): Promise<void> {
@@ -248,21 +274,82 @@ export class Watching {
     } catch {
       // The lesson plays without; the banner says if the hub is away.
     }
+    this.#mend();
+    if (this.gap) this.#readSoon();
   }
 
   isMissing(at_s: number): boolean {
     return isMissingAt(this.missing, at_s * 1000);
   }
 
+  get #isRemade(): boolean {
+    return this.tier !== null && isRemade(this.lesson, this.tier, canPlay);
+  }
+
   get #clock(): Clock | null {
     return this.isSilent ? this.#pages : this.#video;
+  }
+
+  #resume(at_s: number): void {
+    this.resumed_s = at_s > 0 ? at_s : null;
+    this.start(at_s);
   }
 
   #at(time: number): void {
     const back = loopBack(this.loop, this.time, time);
     this.time = time;
+    if (this.resumed_s !== null && time > this.resumed_s + RESUMED_TOLD_S) this.resumed_s = null;
     if (back !== null) this.go(back);
+    this.#lookAhead();
+    if (this.isPlaying) this.#say();
     if (performance.now() - this.#kept_at > KEEP_EVERY_MS) this.keep();
+  }
+
+  /** The hub leaves its processor to classes; what is held in advance asks it for nothing. */
+  #say(): void {
+    const now = performance.now();
+    if (now - this.#said_at < SAY_EVERY_MS) return;
+    this.#said_at = now;
+    // A hub that is away hears of the next one; the banner says that it is away.
+    void hub.sayPlaying(this.lesson.id).catch(() => {});
+  }
+
+  #readSoon(): void {
+    const wait_ms = Math.max(0, this.#timeline_at + TIMELINE_EVERY_MS - performance.now());
+    this.#timer ??= setTimeout(() => void this.readTimeline(), wait_ms);
+  }
+
+  #met(gap: Gap): void {
+    if (!this.#gaps.some(([from_s]) => from_s === gap[0])) this.#gaps.push(gap);
+    this.#lookAhead();
+  }
+
+  /** Looks for a gap near ahead; while there is one, the hub is asked whether it has come. */
+  #lookAhead(): void {
+    this.gap = gapAt(this.#gaps, this.time);
+    if (this.gap) this.#readSoon();
+  }
+
+  /** The playlist is read once: what has come since is played after a new beginning. */
+  #mend(): void {
+    const isDue = performance.now() - this.#restarted_at >= GAP_AGAIN_MS;
+    if (this.gap && isDue && this.#hasCome(middleOf(this.gap))) this.start(this.time);
+  }
+
+  #hasCome(at_ms: number): boolean {
+    if (!this.timeline) return false;
+    if (!isMissingAt(this.missing, at_ms)) return true;
+    // A slide, or the sound of a picture that is remade, may be all that is missing there: then
+    // each new piece is tried while nothing plays anyhow.
+    const isOther =
+      this.slides[indexAt(this.slides, at_ms)]?.is_here === false || this.#isRemade;
+    const held = this.tier ? heldOf(this.lesson, this.tier) : this.#held;
+    return isOther && this.isStalled && held !== this.#held;
+  }
+
+  #forgetGaps(): void {
+    this.#gaps = [];
+    this.gap = null;
   }
 
   #startPages(at_s: number, isPlaying: boolean): void {
