@@ -35,6 +35,9 @@ const POLL: Duration = Duration::from_millis(100);
 const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Encoding is never in a hurry: a class on the same machine comes first.
 const NICENESS: i32 = 10;
+/// What the kernel ends first where memory runs out: 1000 is the most (proc(5)). A child can be
+/// started again, and the hub behind it is what a class looks at.
+const OOM_SCORE_ADJ: &str = "1000";
 
 /// Lets the calling thread, and threads that it starts from now on, run at the children's low
 /// priority (on Linux it is a property of threads).
@@ -153,8 +156,8 @@ impl Child {
             .stderr(Stdio::piped())
             // LibreOffice starts programs of its own: all of them are ended together.
             .process_group(0);
-        let mut process = birth::spawn(command)
-            .map_err(|source| ChildError::Start { program: name, source })?;
+        let mut process =
+            birth::spawn(command).map_err(|source| ChildError::Start { program: name, source })?;
         restrain(&process, limits);
         let stdout = process.stdout.take().expect("stdout was asked for as a pipe");
         let stderr = process.stderr.take().expect("stderr was asked for as a pipe");
@@ -192,10 +195,19 @@ impl Child {
 
     /// Reads everything and waits for a good end.
     pub(crate) fn read_all(
-        mut self,
+        self,
         bytes_max: usize,
         is_cancelled: &dyn Fn() -> bool,
     ) -> Result<Vec<u8>, ChildError> {
+        Ok(self.read_all_and_complaint(bytes_max, is_cancelled)?.0)
+    }
+
+    /// As [`Child::read_all`]; gives what it complained of, at most 8 KiB, though its end was good.
+    pub(crate) fn read_all_and_complaint(
+        mut self,
+        bytes_max: usize,
+        is_cancelled: &dyn Fn() -> bool,
+    ) -> Result<(Vec<u8>, String), ChildError> {
         let mut all = Vec::new();
         while self.refill(is_cancelled)? {
             if all.len() + self.current.len() > bytes_max {
@@ -204,12 +216,16 @@ impl Child {
             all.append(&mut self.current);
             self.current_at = 0;
         }
-        self.finish()?;
-        Ok(all)
+        self.end()?;
+        Ok((all, self.complaint()))
     }
 
     /// Waits for the exit after the output has ended; an error status is an error.
     pub(crate) fn finish(mut self) -> Result<(), ChildError> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<(), ChildError> {
         let deadline = Instant::now() + EXIT_TIMEOUT;
         let status = loop {
             match self.process.try_wait() {
@@ -306,6 +322,11 @@ fn restrain(process: &std::process::Child, limits: &Limits) {
     }
     if let Err(error) = setpriority_process(Some(pid), NICENESS) {
         tracing::warn!(%error, "a child runs at normal priority");
+    }
+    // Anybody may raise it, and nobody but root lower it again.
+    let score = format!("/proc/{}/oom_score_adj", process.id());
+    if let Err(error) = std::fs::write(score, OOM_SCORE_ADJ) {
+        tracing::warn!(%error, "a child is no more likely than the hub to be ended for memory");
     }
 }
 
@@ -459,5 +480,9 @@ mod tests {
         let limit = shell("sleep 0.2; ulimit -v; ulimit -c; ulimit -f", &limits);
         let text = limit.read_all(1000, &|| false).unwrap();
         assert_eq!(String::from_utf8(text).unwrap(), "1048576\n0\n0\n");
+
+        let child = shell("exec sleep 600", &Limits::default());
+        let score = std::fs::read_to_string(format!("/proc/{}/oom_score_adj", child.process.id()));
+        assert_eq!(score.unwrap().trim(), "1000", "the kernel ends it before this process");
     }
 }
