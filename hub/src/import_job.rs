@@ -28,8 +28,8 @@ mod rates;
 mod work_folder;
 
 pub use publication::add_tracks;
-pub(crate) use work_folder::PartFolder;
 pub use work_folder::remove_work;
+pub(crate) use work_folder::{PartFolder, kept};
 
 use publication::Publication;
 

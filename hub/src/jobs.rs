@@ -2,6 +2,7 @@
 //! What a lesson can be taught with comes before what only makes it look better.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
@@ -181,8 +182,14 @@ pub struct Observer {
 
 impl Jobs {
     /// Loads what is not done; what a stop has interrupted waits again.
-    pub fn load(db: &Db, events: &EventBus, attempts_max: u32) -> Result<Self, ApiError> {
-        db.write_blocking(move |tx| runner::requeue_interrupted(tx, attempts_max))?;
+    pub fn load(
+        db: &Db,
+        data_dir: &Path,
+        events: &EventBus,
+        attempts_max: u32,
+    ) -> Result<Self, ApiError> {
+        let dir = data_dir.to_owned();
+        db.write_blocking(move |tx| runner::requeue_interrupted(tx, &dir, attempts_max))?;
         let rows = db.read_blocking(|c| table::select(c, table::SELECT_OPEN, OPEN_MAX))?;
         let open = RwLock::new(rows.into_iter().map(|job| (job.id, job)).collect());
         let stops = Mutex::default();

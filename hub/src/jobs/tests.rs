@@ -1,3 +1,4 @@
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rusqlite::Transaction;
@@ -80,18 +81,49 @@ async fn cancel_and_retry_need_a_job_in_the_right_state() {
     assert_eq!(hub.app.jobs.of_lesson(LESSON).unwrap().state, JobState::Queued);
 }
 
+/// A hub whose power goes while it makes a lesson, and comes back.
+async fn interrupted(hub: TrialHub, id: i64) -> TrialHub {
+    let claim = |tx: &Transaction<'_>| {
+        Ok::<_, ApiError>(tx.query_row(runner::CLAIM, [true], |_| Ok(()))?)
+    };
+    hub.app.db.write(claim).await.unwrap();
+    assert_eq!(state(&hub.app, id).await, JobState::Running);
+    hub.app.sync.shutdown().await;
+    TrialHub::start_in(hub.dir, Config::default()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_does_not_count_against_a_lesson_that_got_on() {
+    let mut hub = TrialHub::start().await;
+    let id = add(&hub.app).await;
+    let work = hub.dir.path().join(format!("work/{id}"));
+    let segments = work.join("video-360.segments");
+    std::fs::create_dir_all(&segments).unwrap();
+    for n in 0..5 {
+        std::fs::write(segments.join(format!("{n:05}")), "durable").unwrap();
+        hub = interrupted(hub, id).await;
+        assert_eq!(state(&hub.app, id).await, JobState::Queued, "after segment {n}");
+    }
+    for n in 0..3 {
+        std::fs::write(work.join("slides.found"), format!("minute {n}")).unwrap();
+        hub = interrupted(hub, id).await;
+        assert_eq!(state(&hub.app, id).await, JobState::Queued, "after minute {n}");
+    }
+    for expected in [JobState::Queued, JobState::Queued, JobState::Failed] {
+        // What is being written is nothing yet.
+        std::fs::write(work.join("audio.part"), format!("{expected:?}")).unwrap();
+        std::fs::create_dir_all(work.join(format!("office/{expected:?}"))).unwrap();
+        hub = interrupted(hub, id).await;
+        assert_eq!(state(&hub.app, id).await, expected);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_stop_interrupts_waits_again_until_it_was_begun_too_often() {
     let mut hub = TrialHub::start().await;
     let id = add(&hub.app).await;
     for attempt in 1..=3 {
-        let claim = |tx: &Transaction<'_>| {
-            Ok::<_, ApiError>(tx.query_row(runner::CLAIM, [true], |_| Ok(()))?)
-        };
-        hub.app.db.write(claim).await.unwrap();
-        assert_eq!(state(&hub.app, id).await, JobState::Running);
-        hub.app.sync.shutdown().await;
-        hub = TrialHub::start_in(hub.dir, Config::default()).await;
+        hub = interrupted(hub, id).await;
         let expected = if attempt < 3 { JobState::Queued } else { JobState::Failed };
         assert_eq!(state(&hub.app, id).await, expected);
     }
@@ -194,4 +226,44 @@ async fn nothing_stands_still_where_the_school_does_not_want_it() {
     let id = add(&hub.app).await;
     hub.app.playing.note(Instant::now());
     assert!(!Observer::new(&hub.app, id).is_paused());
+}
+
+/// Texts between quotes on lines that `is_one` picks.
+fn quoted(source: &str, is_one: impl Fn(&str) -> bool) -> Vec<String> {
+    let lines = source.lines().filter(|line| is_one(line.trim()));
+    lines.filter_map(|line| Some(line.split('"').nth(1)?.to_owned())).collect()
+}
+
+#[test]
+fn every_code_that_a_job_can_fail_with_has_words_on_the_screen() {
+    let read = |path: &str| {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        std::fs::read_to_string(root.join(path)).unwrap()
+    };
+    let codec = ["probe", "import/error", "document", "material", "subtitles"];
+    let mut codes: Vec<String> = codec
+        .iter()
+        .flat_map(|file| {
+            quoted(&read(&format!("codec/src/{file}.rs")), |line| line.contains("=> \""))
+        })
+        .collect();
+    let hub = ["import_job", "import_job/blobs", "import_job/encoding", "import_job/publication"];
+    let hub = hub.map(|file| format!("hub/src/{file}.rs"));
+    for source in hub.iter().map(|path| read(path)).chain([read("hub/src/jobs/runner.rs")]) {
+        let is_code = |line: &str| {
+            line.contains("JobError::new(\"")
+                || line.contains("Self::new(\"")
+                || line.contains("=> \"")
+                || line.contains("error_code = '")
+        };
+        codes.extend(quoted(&source.replace('\'', "\""), is_code));
+    }
+    codes.sort();
+    codes.dedup();
+    assert!(codes.len() > 40 && codes.iter().any(|code| code == "interrupted"), "{codes:?}");
+    let words = read("web-ui/src/lib/upload/job_words.ts") + &read("web-ui/src/lib/api/problem.ts");
+    // A job that is cancelled has no error.
+    let has_words = |code: &str| code == "cancelled" || words.contains(&format!("  {code}: m."));
+    codes.retain(|code| !has_words(code));
+    assert_eq!(codes, Vec::<String>::new());
 }

@@ -43,6 +43,7 @@ export const JOB_WORDS: Record<string, () => string> = {
   subtitles_too_large: m.problem_subtitles_too_large,
   too_many_files: m.problem_too_many_files,
   upload_gone: m.problem_upload_gone,
+  interrupted: m.problem_interrupted,
 };
 
 /** Says in the reader's language why a job failed or waits, and what to do next. */
