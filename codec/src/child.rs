@@ -75,8 +75,8 @@ pub enum ChildError {
         /// The end of its standard error, at most 8 KiB.
         complaint: String,
     },
-    /// A signal ended it, which says nothing about the file.
-    #[error("ffmpeg was ended from outside by signal {signal} (out of memory?); try again")]
+    /// A signal ended it.
+    #[error("ffmpeg was ended by signal {signal} (out of memory?); try again")]
     Killed {
         /// The signal's number.
         signal: i32,
@@ -90,6 +90,18 @@ pub enum ChildError {
 }
 
 impl ChildError {
+    /// Whether it was stopped, by the kernel for want of memory, by somebody, or because it hung:
+    /// that says nothing about what it was given, and another try may go well. A signal that a
+    /// program brings upon itself is a failure like any other.
+    pub(crate) fn is_stopped(&self) -> bool {
+        let stops = [Signal::KILL, Signal::TERM, Signal::INT, Signal::HUP].map(Signal::as_raw);
+        match self {
+            Self::Stalled { .. } => true,
+            Self::Killed { signal } => stops.contains(signal),
+            _ => false,
+        }
+    }
+
     /// Whether ffmpeg gave up because not one frame came out of the input: the words of its
     /// versions 5 and 6, and of 7.
     pub(crate) fn is_empty_input(&self) -> bool {

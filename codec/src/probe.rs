@@ -195,6 +195,7 @@ impl ProbeError {
             Self::Read(_) => "unreadable",
             Self::Child(ChildError::Cancelled) => "cancelled",
             Self::Child(ChildError::Start { .. }) => "no_ffmpeg",
+            Self::Child(error) if error.is_stopped() => "ffmpeg_stopped",
             Self::Child(_) => "ffmpeg_failed",
         }
     }

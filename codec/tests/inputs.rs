@@ -278,20 +278,20 @@ fn an_ffmpeg_that_is_gone_killed_hangs_or_floods_ends_an_import_in_words() {
         refused_by(ffprobe, ffmpeg, limits)
     };
     let (code, text) = hangs("exec sleep 600", "");
-    assert!(code == "ffmpeg_failed" && text.contains("no progress for 400 ms"), "{text}");
+    assert!(code == "ffmpeg_stopped" && text.contains("no progress for 400 ms"), "{text}");
     let (code, text) = refused("exec yes", "");
     assert_eq!(code, "too_many_streams", "{text}");
     let (code, text) = refused("kill -9 $$", "");
-    assert!(code == "ffmpeg_failed" && text.contains("signal 9"), "{text}");
+    assert!(code == "ffmpeg_stopped" && text.contains("signal 9"), "{text}");
     let (code, text) = hangs("exec yes no >&2", "");
-    assert!(code == "ffmpeg_failed" && text.contains("no progress"), "{text}");
+    assert!(code == "ffmpeg_stopped" && text.contains("no progress"), "{text}");
     let (code, text) = refused("yes no | head -c 1000000 >&2; exit 1", "");
     assert_eq!(code, "not_media", "{text}");
     assert!(text.len() < 500, "{text}");
     let (code, text) = hangs(&good, "exec sleep 600");
-    assert!(code == "ffmpeg_failed" && text.contains("no progress"), "{text}");
+    assert!(code == "ffmpeg_stopped" && text.contains("no progress"), "{text}");
     let (code, text) = refused(&good, "kill -9 $$");
-    assert!(code == "ffmpeg_failed" && text.contains("signal 9"), "{text}");
+    assert!(code == "ffmpeg_stopped" && text.contains("signal 9"), "{text}");
     let limits = Limits { duration_ms_max: 5000, ..Limits::default() };
     let (code, text) = refused_by(&good, "exec cat /dev/zero", limits);
     assert_eq!(code, "too_long", "{text}");

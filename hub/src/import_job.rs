@@ -92,8 +92,16 @@ fn is_larger_than_360(track: &FinishedTrack) -> bool {
 /// What is finished is worth keeping if the same import may go on soon, or if somebody cancelled
 /// the rest of a lesson that is taught already and may want it after all.
 async fn may_go_on(app: &App, lesson: DocId, outcome: &Result<Made, JobError>) -> bool {
-    const KEPT: [&str; 5] =
-        ["disk_full", "disk_failed", WAITING_FOR_ALLIANCE, GIVES_WAY, "internal"];
+    const KEPT: [&str; 8] = [
+        "disk_full",
+        "disk_failed",
+        "ffmpeg_stopped",
+        "no_ffmpeg",
+        "no_svt_av1",
+        WAITING_FOR_ALLIANCE,
+        GIVES_WAY,
+        "internal",
+    ];
     let Err(error) = outcome else { return false };
     if app.shutdown.is_on() || KEPT.contains(&error.code.as_str()) {
         return true;

@@ -77,6 +77,11 @@ impl ImportError {
     /// A stable name for machines.
     pub fn code(&self) -> &'static str {
         match self {
+            Self::Child { error, .. } | Self::Encode(EncodeError::Child(error))
+                if error.is_stopped() =>
+            {
+                "ffmpeg_stopped"
+            }
             Self::Probe(error) => error.code(),
             Self::Cancelled => "cancelled",
             Self::NothingDecoded => "nothing_decoded",

@@ -26,6 +26,7 @@ export const JOB_WORDS: Record<string, () => string> = {
   too_large: m.problem_too_large,
   unreadable: m.problem_unreadable,
   ffmpeg_failed: m.problem_ffmpeg_failed,
+  ffmpeg_stopped: m.problem_ffmpeg_stopped,
   no_ffmpeg: m.problem_no_ffmpeg,
   too_many_segments: m.problem_too_many_segments,
   encoder_failed: m.problem_encoder_failed,
