@@ -39,12 +39,17 @@ const NICENESS: i32 = 10;
 /// started again, and the hub behind it is what a class looks at.
 const OOM_SCORE_ADJ: &str = "1000";
 
-/// Lets the calling thread, and threads that it starts from now on, run at the children's low
-/// priority (on Linux it is a property of threads).
-pub(crate) fn lower_own_priority() {
-    if let Err(error) = setpriority_process(None, NICENESS) {
-        tracing::warn!(%error, "a thread encodes at normal priority");
-    }
+/// Does `work` on a thread of its own at the children's low priority, which is that of every thread
+/// it starts too (on Linux it is a property of threads, and cannot be raised again).
+pub(crate) fn at_low_priority<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    let low = || {
+        if let Err(error) = setpriority_process(None, NICENESS) {
+            tracing::warn!(%error, "a lesson is made at normal priority");
+        }
+        work()
+    };
+    let done = std::thread::scope(|scope| scope.spawn(low).join());
+    done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// Why a child process did not do its work.

@@ -16,11 +16,12 @@
 //! `audio` (never more than 30 ms away). `source` that is remuxed has its own key frames, about
 //! every 4 s or more; re-encoded it has the same multiples of 4 s.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use crate::child::ChildError;
+use crate::child::{ChildError, at_low_priority};
 use crate::document::DocumentError;
 pub use crate::encoder::EncoderChoice;
 use crate::encoder::maker::Makers;
@@ -198,8 +199,12 @@ pub struct FinishedTrack {
     pub info: TrackInfo,
 }
 
-/// Imports a file, or goes on with an import that was cut.
+/// Imports a file, or goes on with an import that was cut; all of it at low priority.
 pub fn import(request: &ImportRequest, observer: &dyn Observer) -> Result<Imported, ImportError> {
+    at_low_priority(|| import_here(request, observer))
+}
+
+fn import_here(request: &ImportRequest, observer: &dyn Observer) -> Result<Imported, ImportError> {
     let job = Job::open(request, observer)?;
     let mut tracks = job.make_tracks()?;
     let duration_ms = job.check_length(&tracks)?;
@@ -416,6 +421,12 @@ fn child_error(track: TrackKind, error: ChildError) -> ImportError {
         error if error.is_empty_input() => ImportError::NothingDecoded,
         error => ImportError::Child { track, error },
     }
+}
+
+/// Does a worker's part. A panic in it ends the import as any error does, and the worker goes on:
+/// whoever hands out the parts waits until somebody takes them.
+fn caught(part: impl FnOnce() -> Result<(), ImportError>) -> Result<(), ImportError> {
+    catch_unwind(AssertUnwindSafe(part)).unwrap_or(Err(ImportError::Panicked))
 }
 
 /// What a stage's thread gave; a panic in it goes on in the caller.
