@@ -406,13 +406,17 @@ impl<'a> Job<'a> {
         let decoded = tracks.iter().filter(|t| t.info.kind != TrackKind::Source);
         let decoded_ms = decoded.map(|track| track.info.duration_ms()).max();
         let decoded_ms = decoded_ms.ok_or(ImportError::NothingDecoded)?;
-        // Containers round their length, and sound and picture end apart: a segment is forgiven.
-        let missing_ms = declared_ms.saturating_sub(decoded_ms);
-        if missing_ms > SEGMENT_MS.min(declared_ms / 4) {
+        if is_cut_off(declared_ms, decoded_ms) {
             return Err(ImportError::CutOff { decoded_ms, declared_ms });
         }
         Ok(decoded_ms)
     }
+}
+
+/// Whether what is there of a file is less than it declares. Containers round their length, and
+/// sound and picture end apart: a segment is forgiven, and a quarter of a short file.
+pub fn is_cut_off(declared_ms: u64, found_ms: u64) -> bool {
+    declared_ms.saturating_sub(found_ms) > SEGMENT_MS.min(declared_ms / 4)
 }
 
 fn child_error(track: TrackKind, error: ChildError) -> ImportError {

@@ -392,6 +392,12 @@ fn samples_without_length_do_not_stop_an_import() {
     }
 }
 
+/// 20 s with the index first, as files for the web have it.
+fn long_mp4() -> String {
+    "-f lavfi -i testsrc2=s=64x48:r=10:d=20 -c:v libx264 -preset ultrafast -movflags +faststart"
+        .to_owned()
+}
+
 #[test]
 fn a_check_says_what_is_in_a_file() {
     let folder = tempfile::tempdir().unwrap();
@@ -404,6 +410,19 @@ fn a_check_says_what_is_in_a_file() {
     assert_eq!(codes(&source), ["picture", "picture_encoded", "sound", "sound_encoded"]);
     let json = serde_json::to_value(&report).unwrap();
     assert_eq!(json["findings"][1]["severity"], "changed");
+
+    let whole = make(&folder, "whole.mp4", &long_mp4());
+    assert!(look(&whole).is_usable);
+    // The last picture of a recording of a screen stays for long.
+    let still = "-f lavfi -i testsrc2=s=64x48:r=1/10:d=40 -c:v libx264 -preset ultrafast";
+    assert!(look(&make(&folder, "still.mp4", still)).is_usable);
+    let bytes = std::fs::read(&whole).unwrap();
+    let cut = folder.path().join("cut.mp4");
+    std::fs::write(&cut, &bytes[..bytes.len() / 2]).unwrap();
+    let report = look(&cut);
+    let last = report.findings.last().unwrap();
+    assert!(!report.is_usable && last.severity == Severity::Wrong, "{report:?}");
+    assert!(last.code == "truncated" && last.text.contains("of 20000 ms"), "{}", last.text);
 
     let bad = folder.path().join("bad.mp4");
     std::fs::write(&bad, "no video").unwrap();
