@@ -18,7 +18,7 @@ use yingxue_sync_core::id::DocId;
 use crate::app::App;
 use crate::catalog::query;
 use crate::jobs::runner::{ClaimedJob, GIVES_WAY, JobError, WAITING_FOR_ALLIANCE};
-use crate::jobs::{JobKind, Stage};
+use crate::jobs::{self, JobKind, JobNote, Stage};
 use crate::problem::ApiError;
 
 mod blobs;
@@ -77,6 +77,13 @@ async fn make(app: &App, job: &ClaimedJob, lesson: DocId) -> Result<Made, JobErr
     }
     job.observer.report(Stage::Store, 100, None);
     publication.finish(&imported).await?;
+    if job.kind == JobKind::Import {
+        let notes = imported.notes.iter();
+        let notes: Vec<JobNote> =
+            notes.map(|n| JobNote { code: n.code.to_owned(), text: n.text.clone() }).collect();
+        let id = job.id;
+        app.db.write(move |tx| jobs::keep_notes(tx, id, &notes)).await?;
+    }
     let has_more = app.config.media.video_480 && job.kind == JobKind::Import;
     match has_more && imported.tracks.iter().any(is_larger_than_360) {
         true => Ok(Made::FirstTiers),

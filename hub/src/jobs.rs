@@ -21,7 +21,7 @@ pub(crate) mod table;
 
 pub use routes::{cancel_of_lesson, routes};
 pub use runner::{ClaimedJob, JobError};
-pub use table::enqueue;
+pub use table::{enqueue, keep_notes, notes_of_lesson};
 
 /// Jobs that are not done and are remembered; a school makes a few a day.
 const OPEN_MAX: usize = 1_000;
@@ -51,6 +51,8 @@ pub struct Job {
     pub seconds_left: Option<u64>,
     /// Why it has failed; of one that is queued, what it waits for (`waiting_for_alliance`).
     pub error: Option<JobFailure>,
+    /// What was kept of the files and what was left out, of one that is done.
+    pub notes: Vec<JobNote>,
     /// Unix milliseconds.
     pub created_at: i64,
     /// True if the lesson was in the library, with what was finished of it, when the job began,
@@ -122,6 +124,15 @@ pub struct JobFailure {
     pub code: String,
     /// One English sentence.
     pub detail: String,
+}
+
+/// One thing that was kept or left out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct JobNote {
+    /// Stable; the web UI translates it.
+    pub code: String,
+    /// One English sentence without a full stop, with its numbers.
+    pub text: String,
 }
 
 /// What an import needs.

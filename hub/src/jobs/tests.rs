@@ -228,42 +228,56 @@ async fn nothing_stands_still_where_the_school_does_not_want_it() {
     assert!(!Observer::new(&hub.app, id).is_paused());
 }
 
-/// Texts between quotes on lines that `is_one` picks.
-fn quoted(source: &str, is_one: impl Fn(&str) -> bool) -> Vec<String> {
-    let lines = source.lines().filter(|line| is_one(line.trim()));
-    lines.filter_map(|line| Some(line.split('"').nth(1)?.to_owned())).collect()
+fn source(path: &str) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    std::fs::read_to_string(root.join(path)).unwrap()
+}
+
+/// The codes that follow one of `before` in some files of a folder, and have no words in `words`.
+fn unsaid(folder: &str, files: &[&str], before: &[&str], words: &str) -> Vec<String> {
+    let is_code = |text: &str| {
+        text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+    };
+    let mut codes = Vec::new();
+    for file in files {
+        // However it is set in lines.
+        let source =
+            source(&format!("{folder}/{file}.rs")).split_whitespace().collect::<Vec<_>>().join(" ");
+        for before in before {
+            let after = source.replace("( \"", "(\"");
+            let after =
+                after.split(before).skip(1).filter_map(|rest| rest.split(['"', '\'']).next());
+            codes.extend(after.filter(|text| is_code(text)).map(str::to_owned));
+        }
+    }
+    assert!(codes.len() > 3, "{folder}: {codes:?}");
+    codes.retain(|code| !words.contains(&format!("  {code}: m.")));
+    codes
 }
 
 #[test]
 fn every_code_that_a_job_can_fail_with_has_words_on_the_screen() {
-    let read = |path: &str| {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        std::fs::read_to_string(root.join(path)).unwrap()
-    };
-    let codec = ["probe", "import/error", "document", "material", "subtitles"];
-    let mut codes: Vec<String> = codec
-        .iter()
-        .flat_map(|file| {
-            quoted(&read(&format!("codec/src/{file}.rs")), |line| line.contains("=> \""))
-        })
-        .collect();
-    let hub = ["import_job", "import_job/blobs", "import_job/encoding", "import_job/publication"];
-    let hub = hub.map(|file| format!("hub/src/{file}.rs"));
-    for source in hub.iter().map(|path| read(path)).chain([read("hub/src/jobs/runner.rs")]) {
-        let is_code = |line: &str| {
-            line.contains("JobError::new(\"")
-                || line.contains("Self::new(\"")
-                || line.contains("=> \"")
-                || line.contains("error_code = '")
-        };
-        codes.extend(quoted(&source.replace('\'', "\""), is_code));
-    }
-    codes.sort();
-    codes.dedup();
-    assert!(codes.len() > 40 && codes.iter().any(|code| code == "interrupted"), "{codes:?}");
-    let words = read("web-ui/src/lib/upload/job_words.ts") + &read("web-ui/src/lib/api/problem.ts");
-    // A job that is cancelled has no error.
-    let has_words = |code: &str| code == "cancelled" || words.contains(&format!("  {code}: m."));
-    codes.retain(|code| !has_words(code));
-    assert_eq!(codes, Vec::<String>::new());
+    let words = source("web-ui/src/lib/upload/job_words.ts")
+        + &source("web-ui/src/lib/api/problem.ts")
+        // A job that is cancelled is no failure.
+        + "  cancelled: m.";
+    let files = ["probe", "import/error", "document", "material", "subtitles"];
+    assert_eq!(unsaid("codec/src", &files, &["=> \"", "{ \""], &words), Vec::<String>::new());
+    let files = [
+        "import_job",
+        "import_job/blobs",
+        "import_job/encoding",
+        "import_job/publication",
+        "jobs/runner",
+    ];
+    let before = ["JobError::new(\"", "=> \"", "error_code = '", "&str = \""];
+    assert_eq!(unsaid("hub/src", &files, &before, &words), Vec::<String>::new());
+}
+
+#[test]
+fn everything_that_an_import_keeps_or_leaves_out_has_words_on_the_screen() {
+    let words = source("web-ui/src/lib/upload/note_words.ts");
+    let files = ["document", "document/pages", "import/captions", "import/notes", "subtitles"];
+    let unsaid = unsaid("codec/src", &files, &["Note::new(\"", " note(\""], &words);
+    assert_eq!(unsaid, Vec::<String>::new());
 }
