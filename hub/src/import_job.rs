@@ -151,17 +151,21 @@ struct Watch {
     job: ClaimedJob,
     finished: UnboundedSender<FinishedTrack>,
     gives_way: AtomicBool,
+    /// There was too little room at least once, which is why the import ends.
+    is_full: AtomicBool,
 }
 
 impl Watch {
     fn new(app: &App, job: &ClaimedJob, finished: UnboundedSender<FinishedTrack>) -> Self {
-        Self { app: app.clone(), job: job.clone(), finished, gives_way: AtomicBool::new(false) }
+        let (gives_way, is_full) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { app: app.clone(), job: job.clone(), finished, gives_way, is_full }
     }
 
     fn is_disk_full(&self) -> bool {
         let reserve_bytes = self.app.config.uploads.disk_reserve_bytes;
-        rustix::fs::statvfs(&self.app.data_dir)
-            .is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < reserve_bytes)
+        let is_full = rustix::fs::statvfs(&self.app.data_dir)
+            .is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < reserve_bytes);
+        self.is_full.fetch_or(is_full, Ordering::Relaxed) || is_full
     }
 
     fn has_to_give_way(&self) -> bool {
