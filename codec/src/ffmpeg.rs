@@ -162,7 +162,8 @@ pub struct Limits {
     pub child_file_bytes: u64,
     /// The CPU time of a child, in seconds. `None`: decoding takes as long as the lesson is long.
     pub child_cpu_s: Option<u64>,
-    /// The threads of one child that decode, filter or encode H.264. 2: a lecture decodes faster than it is encoded even with one.
+    /// The threads with which one child decodes, filters or encodes H.264. 2: a lecture decodes
+    /// faster than it is encoded even with one.
     pub child_threads: u32,
 }
 

@@ -1,5 +1,5 @@
-//! A disk that is full at any write of an import: it says so, keeps what is durable, and goes on when
-//! there is room.
+//! A disk that is full at any write of an import: it says so, keeps what is durable, and goes on
+//! when there is room.
 
 // clippy.toml allows it in test functions only; these are their makers and readers.
 #![allow(clippy::unwrap_used)]

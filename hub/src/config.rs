@@ -149,8 +149,8 @@ impl Default for UploadsConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ImportConfig {
-    /// How often a lesson is begun that a stop of the hub has interrupted without anything new of it
-    /// on the disk; a file that brings the hub down must not do so for ever.
+    /// How often a lesson is begun that a stop of the hub has interrupted, if nothing new of it is
+    /// on the disk since; a file that brings the hub down must not do so for ever.
     pub attempts_max: u32,
 }
 

@@ -57,8 +57,8 @@ pub(crate) struct Reached {
     pub(crate) tries: usize,
 }
 
-/// What may be spent, whatever a GOP shows. It is stronger than every floor of quality: pictures that
-/// noise fills go over the same links as others.
+/// What may be spent, whatever a GOP shows. It is stronger than every floor of quality: pictures
+/// that noise fills go over the same links as others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ceiling {
     pub(crate) bits_per_s: u64,

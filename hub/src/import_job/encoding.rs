@@ -18,7 +18,7 @@ use crate::uploads;
 
 /// Memory of a worker: a GOP of 480 lines is 61 MB in the hub, and SVT-AV1 takes 143 MiB for it.
 const WORKER_BYTES: u64 = 220 << 20;
-/// Memory of an import beside its workers: the GOP that is read, and a child that decodes 1080 lines.
+/// Memory of an import beside its workers: the GOP that is read, a child that decodes 1080 lines.
 const SHARED_BYTES: u64 = 160 << 20;
 
 /// Why the files of a job do not become a lesson.
