@@ -54,13 +54,17 @@ fn bytes(imported: &Imported) -> Vec<(String, Vec<u8>)> {
     imported.tracks.iter().map(|track| (track.info.kind.to_string(), read(track))).collect()
 }
 
-/// What is durable in a folder, and since when.
+/// The segments and the finished tracks of a folder, and since when they are there. Thumbnails come
+/// out of the same pass as the pages, and are made with them again.
 fn durable(folder: &Path) -> BTreeMap<PathBuf, SystemTime> {
     let mut found = BTreeMap::new();
     for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        let is_segment = folder.extension().is_some_and(|extension| extension == "segments")
+            && path.extension().is_none();
+        let is_track = path.extension().is_some_and(|extension| extension == "track");
         if path.is_dir() {
             found.extend(durable(&path));
-        } else if path.extension().is_none_or(|extension| extension != "part") {
+        } else if is_segment || is_track && !path.ends_with("thumbs.track") {
             found.insert(path.clone(), fs::metadata(&path).unwrap().modified().unwrap());
         }
     }
@@ -97,9 +101,9 @@ fn a_full_disk_is_said_at_every_file_and_costs_none_that_is_made() {
         "source.track",
         "audio",
         "audio.track",
-        "slides.found",
         "thumbs",
         "thumbs.track",
+        "slides.found",
         "slides",
         "slides.track",
         "video-360",
