@@ -1,15 +1,19 @@
 //! What is in a teacher's file, in words: what will be kept, what will not, what is wrong and what
-//! to do about it. Nothing is decoded; a file that ends too early is found by its import.
+//! to do about it. Nothing is decoded, but its packets are read through: a file that was cut off
+//! behind its index is found here.
 
 use std::path::Path;
 
 use serde::Serialize;
 
+use crate::child::ChildError;
 use crate::document::{DocumentKind, detect};
 use crate::ffmpeg::{Ffmpeg, Limits};
-use crate::import::{is_fit_audio, is_fit_video, notes};
+use crate::import::{ImportError, is_cut_off, is_fit_audio, is_fit_video, notes};
 use crate::probe::{AudioStream, Probe, ProbeError, VideoStream, probe};
 
+/// What is read at once of ffprobe's answer; a line of it has some dozens of bytes.
+const CHUNK_BYTES: usize = 64 << 10;
 /// How far the two declared picture rates must be apart to be called variable, as a ratio.
 const RATE_RATIO_MIN: f64 = 1.05;
 
@@ -65,7 +69,11 @@ pub fn check(ffmpeg: &Ffmpeg, path: &Path, limits: &Limits) -> Report {
     match detect(path) {
         Ok(Some(kind)) => of_document(kind),
         Ok(None) => match probe(ffmpeg, path, limits) {
-            Ok(probe) => of_media(&probe),
+            Ok(probe) => {
+                let mut report = of_media(&probe);
+                add_length(&mut report, ffmpeg, path, &probe, limits);
+                report
+            }
             Err(error) => refused(&error),
         },
         Err(error) => refused(&ProbeError::Read(error)),
@@ -119,6 +127,62 @@ fn of_media(probe: &Probe) -> Report {
         report.add(severity, note.code, note.text);
     }
     report
+}
+
+/// Says whether everything is there that the file declares.
+fn add_length(report: &mut Report, ffmpeg: &Ffmpeg, path: &Path, probe: &Probe, limits: &Limits) {
+    let declared_ms = probe.duration_ms;
+    let error: ImportError = match found_ms(ffmpeg, path, probe, limits) {
+        Ok(decoded_ms) if is_cut_off(declared_ms, decoded_ms) => {
+            ImportError::CutOff { decoded_ms, declared_ms }
+        }
+        Ok(_) => return,
+        Err(error) => ProbeError::from(error).into(),
+    };
+    report.is_usable = false;
+    report.add(Severity::Wrong, error.code(), error.to_string());
+}
+
+/// How long the packets last that are there of what will be kept.
+fn found_ms(
+    ffmpeg: &Ffmpeg,
+    path: &Path,
+    probe: &Probe,
+    limits: &Limits,
+) -> Result<u64, ChildError> {
+    let entries = "packet=stream_index,pts_time,duration_time";
+    let arguments = ["-v", "error", "-show_entries", entries, "-of", "csv=p=0"];
+    let mut child = ffmpeg.inspect(path, &arguments, limits)?;
+    let kept = [probe.video.as_ref().map(|v| v.index), probe.audio.as_ref().map(|a| a.index)];
+    let (mut first_s, mut end_s) = (f64::INFINITY, 0.0_f64);
+    let (mut lines, mut chunk) = (Vec::new(), vec![0; CHUNK_BYTES]);
+    loop {
+        let filled = child.read(&mut chunk, &|| false)?;
+        lines.extend_from_slice(&chunk[..filled]);
+        let whole = lines.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        for (index, start_s, duration_s) in lines[..whole].split(|b| *b == b'\n').filter_map(packet)
+        {
+            if kept.contains(&Some(index)) {
+                first_s = first_s.min(start_s);
+                end_s = end_s.max(start_s + duration_s);
+            }
+        }
+        lines.drain(..whole);
+        if filled < chunk.len() || lines.len() > CHUNK_BYTES {
+            break;
+        }
+    }
+    child.finish()?;
+    // `as` saturates: without a packet it is 0.
+    Ok(((end_s - first_s) * 1000.0) as u64)
+}
+
+/// A packet's stream, its time and, if that is known, its length.
+fn packet(line: &[u8]) -> Option<(u32, f64, f64)> {
+    let mut fields = std::str::from_utf8(line).ok()?.split(',');
+    let index = fields.next()?.parse().ok()?;
+    let start_s = fields.next()?.parse().ok()?;
+    Some((index, start_s, fields.next().and_then(|field| field.parse().ok()).unwrap_or(0.0)))
 }
 
 fn add_video(report: &mut Report, video: &VideoStream) {

@@ -35,13 +35,21 @@ const POLL: Duration = Duration::from_millis(100);
 const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Encoding is never in a hurry: a class on the same machine comes first.
 const NICENESS: i32 = 10;
+/// What the kernel ends first where memory runs out: 1000 is the most (proc(5)). A child can be
+/// started again, and the hub behind it is what a class looks at.
+const OOM_SCORE_ADJ: &str = "1000";
 
-/// Lets the calling thread, and threads that it starts from now on, run at the children's low
-/// priority (on Linux it is a property of threads).
-pub(crate) fn lower_own_priority() {
-    if let Err(error) = setpriority_process(None, NICENESS) {
-        tracing::warn!(%error, "a thread encodes at normal priority");
-    }
+/// Does `work` on a thread of its own at the children's low priority, which is that of every thread
+/// it starts too (on Linux it is a property of threads, and cannot be raised again).
+pub(crate) fn at_low_priority<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    let low = || {
+        if let Err(error) = setpriority_process(None, NICENESS) {
+            tracing::warn!(%error, "a lesson is made at normal priority");
+        }
+        work()
+    };
+    let done = std::thread::scope(|scope| scope.spawn(low).join());
+    done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// Why a child process did not do its work.
@@ -72,8 +80,8 @@ pub enum ChildError {
         /// The end of its standard error, at most 8 KiB.
         complaint: String,
     },
-    /// A signal ended it, which says nothing about the file.
-    #[error("ffmpeg was ended from outside by signal {signal} (out of memory?); try again")]
+    /// A signal ended it.
+    #[error("ffmpeg was ended by signal {signal} (out of memory?); try again")]
     Killed {
         /// The signal's number.
         signal: i32,
@@ -87,6 +95,18 @@ pub enum ChildError {
 }
 
 impl ChildError {
+    /// Whether it was stopped, by the kernel for want of memory, by somebody, or because it hung:
+    /// that says nothing about what it was given, and another try may go well. A signal that a
+    /// program brings upon itself is a failure like any other.
+    pub(crate) fn is_stopped(&self) -> bool {
+        let stops = [Signal::KILL, Signal::TERM, Signal::INT, Signal::HUP].map(Signal::as_raw);
+        match self {
+            Self::Stalled { .. } => true,
+            Self::Killed { signal } => stops.contains(signal),
+            _ => false,
+        }
+    }
+
     /// Whether ffmpeg gave up because not one frame came out of the input: the words of its
     /// versions 5 and 6, and of 7.
     pub(crate) fn is_empty_input(&self) -> bool {
@@ -192,10 +212,19 @@ impl Child {
 
     /// Reads everything and waits for a good end.
     pub(crate) fn read_all(
-        mut self,
+        self,
         bytes_max: usize,
         is_cancelled: &dyn Fn() -> bool,
     ) -> Result<Vec<u8>, ChildError> {
+        Ok(self.read_all_and_complaint(bytes_max, is_cancelled)?.0)
+    }
+
+    /// As [`Child::read_all`]; gives what it complained of, at most 8 KiB, though its end was good.
+    pub(crate) fn read_all_and_complaint(
+        mut self,
+        bytes_max: usize,
+        is_cancelled: &dyn Fn() -> bool,
+    ) -> Result<(Vec<u8>, String), ChildError> {
         let mut all = Vec::new();
         while self.refill(is_cancelled)? {
             if all.len() + self.current.len() > bytes_max {
@@ -204,12 +233,16 @@ impl Child {
             all.append(&mut self.current);
             self.current_at = 0;
         }
-        self.finish()?;
-        Ok(all)
+        self.end()?;
+        Ok((all, self.complaint()))
     }
 
     /// Waits for the exit after the output has ended; an error status is an error.
     pub(crate) fn finish(mut self) -> Result<(), ChildError> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<(), ChildError> {
         let deadline = Instant::now() + EXIT_TIMEOUT;
         let status = loop {
             match self.process.try_wait() {
@@ -306,6 +339,11 @@ fn restrain(process: &std::process::Child, limits: &Limits) {
     }
     if let Err(error) = setpriority_process(Some(pid), NICENESS) {
         tracing::warn!(%error, "a child runs at normal priority");
+    }
+    // Anybody may raise it, and nobody but root lower it again.
+    let score = format!("/proc/{}/oom_score_adj", process.id());
+    if let Err(error) = std::fs::write(score, OOM_SCORE_ADJ) {
+        tracing::warn!(%error, "a child is no more likely than the hub to be ended for memory");
     }
 }
 
@@ -459,5 +497,9 @@ mod tests {
         let limit = shell("sleep 0.2; ulimit -v; ulimit -c; ulimit -f", &limits);
         let text = limit.read_all(1000, &|| false).unwrap();
         assert_eq!(String::from_utf8(text).unwrap(), "1048576\n0\n0\n");
+
+        let child = shell("exec sleep 600", &Limits::default());
+        let score = std::fs::read_to_string(format!("/proc/{}/oom_score_adj", child.process.id()));
+        assert_eq!(score.unwrap().trim(), "1000", "the kernel ends it before this process");
     }
 }

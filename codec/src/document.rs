@@ -9,7 +9,7 @@
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use crate::child::ChildError;
+use crate::child::{ChildError, at_low_priority};
 use crate::ffmpeg::{Ffmpeg, Limits};
 use crate::import::{
     EncoderChoice, FinishedTrack, ImportError, ImportRequest, Imported, Note, Observer, Progress,
@@ -162,8 +162,15 @@ impl DocumentError {
     }
 }
 
-/// Imports a document, or goes on with an import that was cut.
+/// Imports a document, or goes on with an import that was cut; all of it at low priority.
 pub fn import(request: &DocumentRequest, observer: &dyn Observer) -> Result<Imported, ImportError> {
+    at_low_priority(|| import_here(request, observer))
+}
+
+fn import_here(
+    request: &DocumentRequest,
+    observer: &dyn Observer,
+) -> Result<Imported, ImportError> {
     let report = |stage, percent| {
         observer.progress(Progress { stage, percent, seconds_left: None });
     };

@@ -117,6 +117,13 @@ pub enum EncodeError {
     },
 }
 
+impl EncodeError {
+    /// Whether a child was stopped, which is not the encoder's fault.
+    pub(crate) fn is_stopped(&self) -> bool {
+        matches!(self, Self::Child(error) if error.is_stopped())
+    }
+}
+
 impl From<Av1Error> for EncodeError {
     fn from(error: Av1Error) -> Self {
         match error {

@@ -67,8 +67,8 @@ impl Ffmpeg {
     ) -> Result<Child, ChildError> {
         let head = ["-nostdin", "-hide_banner", "-loglevel", "error", "-nostats"];
         let mut all: Vec<std::ffi::OsString> = head.iter().map(Into::into).collect();
-        all.extend(input_options(made));
-        all.extend(input_options(input));
+        all.extend(input_options(made, limits));
+        all.extend(input_options(input, limits));
         all.extend(arguments.iter().map(Into::into));
         Child::start(&self.ffmpeg, &all, limits)
     }
@@ -82,7 +82,7 @@ impl Ffmpeg {
     ) -> Result<Child, ChildError> {
         let head = ["-nostdin", "-hide_banner", "-loglevel", "error", "-nostats"];
         let mut all: Vec<std::ffi::OsString> = head.iter().chain(before).map(Into::into).collect();
-        all.extend(input_options(input));
+        all.extend(input_options(input, limits));
         all.extend(arguments.iter().map(Into::into));
         Child::start(&self.ffmpeg, &all, limits)
     }
@@ -96,8 +96,9 @@ impl Ffmpeg {
         limits: &Limits,
     ) -> Result<Child, ChildError> {
         let head = ["-nostdin", "-hide_banner", "-loglevel", "error", "-nostats"];
-        let whitelist = ["-protocol_whitelist", "file,pipe", "-i"];
-        let all = head.iter().chain(options).chain(&whitelist).map(Into::into);
+        let threads = limits.child_threads.to_string();
+        let fixed = ["-threads", &threads, "-protocol_whitelist", "file,pipe", "-i"];
+        let all = head.iter().chain(options).chain(&fixed).map(Into::into);
         let all = all.chain([file_url(input)]).chain(arguments.iter().map(Into::into));
         Child::start(&self.ffmpeg, &all.collect::<Vec<_>>(), limits)
     }
@@ -110,7 +111,7 @@ impl Ffmpeg {
         limits: &Limits,
     ) -> Result<Child, ChildError> {
         let mut all: Vec<std::ffi::OsString> = arguments.iter().map(Into::into).collect();
-        all.extend(input_options(input));
+        all.extend(input_options(input, limits));
         Child::start(&self.ffprobe, &all, limits)
     }
 }
@@ -122,10 +123,11 @@ fn file_url(input: &Path) -> std::ffi::OsString {
     url
 }
 
-fn input_options(input: &Path) -> Vec<std::ffi::OsString> {
-    let streams_max = STREAMS_MAX.to_string();
+fn input_options(input: &Path, limits: &Limits) -> Vec<std::ffi::OsString> {
+    let (streams_max, threads) = (STREAMS_MAX.to_string(), limits.child_threads.to_string());
     let fixed = ["-protocol_whitelist", "file,pipe", "-format_whitelist", FORMATS];
-    let all = fixed.into_iter().chain(["-max_streams", &streams_max, "-i"]);
+    let bounds = ["-max_streams", &streams_max, "-threads", &threads, "-i"];
+    let all = fixed.into_iter().chain(bounds);
     all.map(Into::into).chain([file_url(input)]).collect()
 }
 
@@ -160,7 +162,8 @@ pub struct Limits {
     pub child_file_bytes: u64,
     /// The CPU time of a child, in seconds. `None`: decoding takes as long as the lesson is long.
     pub child_cpu_s: Option<u64>,
-    /// The threads of one child. 2: a lecture decodes faster than it is encoded even with one.
+    /// The threads with which one child decodes, filters or encodes H.264. 2: a lecture decodes
+    /// faster than it is encoded even with one.
     pub child_threads: u32,
 }
 

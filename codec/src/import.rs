@@ -16,11 +16,12 @@
 //! `audio` (never more than 30 ms away). `source` that is remuxed has its own key frames, about
 //! every 4 s or more; re-encoded it has the same multiples of 4 s.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use crate::child::ChildError;
+use crate::child::{ChildError, at_low_priority};
 use crate::document::DocumentError;
 pub use crate::encoder::EncoderChoice;
 use crate::encoder::maker::Makers;
@@ -198,8 +199,12 @@ pub struct FinishedTrack {
     pub info: TrackInfo,
 }
 
-/// Imports a file, or goes on with an import that was cut.
+/// Imports a file, or goes on with an import that was cut; all of it at low priority.
 pub fn import(request: &ImportRequest, observer: &dyn Observer) -> Result<Imported, ImportError> {
+    at_low_priority(|| import_here(request, observer))
+}
+
+fn import_here(request: &ImportRequest, observer: &dyn Observer) -> Result<Imported, ImportError> {
     let job = Job::open(request, observer)?;
     let mut tracks = job.make_tracks()?;
     let duration_ms = job.check_length(&tracks)?;
@@ -401,13 +406,17 @@ impl<'a> Job<'a> {
         let decoded = tracks.iter().filter(|t| t.info.kind != TrackKind::Source);
         let decoded_ms = decoded.map(|track| track.info.duration_ms()).max();
         let decoded_ms = decoded_ms.ok_or(ImportError::NothingDecoded)?;
-        // Containers round their length, and sound and picture end apart: a segment is forgiven.
-        let missing_ms = declared_ms.saturating_sub(decoded_ms);
-        if missing_ms > SEGMENT_MS.min(declared_ms / 4) {
+        if is_cut_off(declared_ms, decoded_ms) {
             return Err(ImportError::CutOff { decoded_ms, declared_ms });
         }
         Ok(decoded_ms)
     }
+}
+
+/// Whether what is there of a file is less than it declares. Containers round their length, and
+/// sound and picture end apart: a segment is forgiven, and a quarter of a short file.
+pub fn is_cut_off(declared_ms: u64, found_ms: u64) -> bool {
+    declared_ms.saturating_sub(found_ms) > SEGMENT_MS.min(declared_ms / 4)
 }
 
 fn child_error(track: TrackKind, error: ChildError) -> ImportError {
@@ -416,6 +425,12 @@ fn child_error(track: TrackKind, error: ChildError) -> ImportError {
         error if error.is_empty_input() => ImportError::NothingDecoded,
         error => ImportError::Child { track, error },
     }
+}
+
+/// Does a worker's part. A panic in it ends the import as any error does, and the worker goes on:
+/// whoever hands out the parts waits until somebody takes them.
+fn caught(part: impl FnOnce() -> Result<(), ImportError>) -> Result<(), ImportError> {
+    catch_unwind(AssertUnwindSafe(part)).unwrap_or(Err(ImportError::Panicked))
 }
 
 /// What a stage's thread gave; a panic in it goes on in the caller.

@@ -16,12 +16,18 @@ pub(crate) mod language;
 pub(crate) const STREAMS_MAX: usize = 100;
 /// What ffprobe may answer, in bytes: some 2 KB a stream, and 300 bytes a chapter.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
+/// Containers that write no length down: what ffprobe says of them is worked out from the first
+/// bit rate, or from the first and the last time, between which a recorder may have stood still or
+/// begun to count anew.
+const GUESSED: [&str; 5] = ["mp3", "aac", "ac3", "mpegts", "mpeg"];
+/// What ffprobe says where it does so with another container.
+const GUESS: &str = "Estimating duration from bitrate";
 
 /// What a file holds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Probe {
-    /// The length that the file declares for what is kept of it, or, where it declares none, the
-    /// length of its packets.
+    /// The length that the file declares for what is kept of it, or, where it declares none, or
+    /// ffprobe can but guess it, the length of its packets.
     pub duration_ms: u64,
     /// ffmpeg's name of the container, such as `mov,mp4,m4a,3gp,3g2,mj2`.
     pub container: String,
@@ -189,6 +195,7 @@ impl ProbeError {
             Self::Read(_) => "unreadable",
             Self::Child(ChildError::Cancelled) => "cancelled",
             Self::Child(ChildError::Start { .. }) => "no_ffmpeg",
+            Self::Child(error) if error.is_stopped() => "ffmpeg_stopped",
             Self::Child(_) => "ffmpeg_failed",
         }
     }
@@ -249,13 +256,15 @@ pub(crate) fn probe_unless(
         return Err(ProbeError::NotMedia { reason: "it is empty, 0 bytes".into() });
     }
     let arguments =
-        ["-v", "error", "-of", "json", "-show_format", "-show_streams", "-show_chapters"];
+        ["-v", "warning", "-of", "json", "-show_format", "-show_streams", "-show_chapters"];
     let child = ffmpeg.inspect(path, &arguments, limits)?;
-    let json = child.read_all(ANSWER_BYTES_MAX, is_cancelled).map_err(|e| refuse(e, path))?;
+    let answer = child.read_all_and_complaint(ANSWER_BYTES_MAX, is_cancelled);
+    let (json, complaint) = answer.map_err(|error| refuse(error, path))?;
     let answer: Answer = serde_json::from_slice(&json)
         .map_err(|_| ProbeError::NotMedia { reason: "ffprobe does not understand it".into() })?;
     let mut probe = answer.into_probe()?;
-    if probe.duration_ms == 0 {
+    let is_guess = GUESSED.contains(&&*probe.container) || complaint.contains(GUESS);
+    if probe.duration_ms == 0 || is_guess {
         probe.duration_ms = measure_duration(ffmpeg, path, &probe, limits, is_cancelled)?;
     }
     check(&probe, limits)?;
@@ -310,8 +319,8 @@ fn check(probe: &Probe, limits: &Limits) -> Result<(), ProbeError> {
     Ok(())
 }
 
-/// Reads through the packets of a file that does not say how long it is: what a browser's
-/// `MediaRecorder` writes, for one.
+/// Reads through the packets of a file, which the decoder follows: of one that does not say how
+/// long it is (what a browser's `MediaRecorder` writes, for one), it is the only length.
 fn measure_duration(
     ffmpeg: &Ffmpeg,
     path: &Path,

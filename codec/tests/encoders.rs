@@ -78,6 +78,20 @@ fn failing(folder: &TempDir) -> Ffmpeg {
     behind(folder, "failing", script)
 }
 
+/// One whose SVT-AV1 is stopped or fails so often at the GOPs of lessons; `0` is at each of them.
+fn stumbling(folder: &TempDir, name: &str, times: usize, end: &str) -> Ffmpeg {
+    let stumbles = folder.path().join(format!("stumbles-{name}"));
+    fs::create_dir(&stumbles).unwrap();
+    // Children may write no files, but make folders.
+    let script = format!(
+        "if [[ \" $* \" == *' 160x96 '*' libsvtav1 '* ]]; then \
+         [[ {times} == 0 ]] && {end}; \
+         for n in $(seq {times}); do mkdir {}/$n 2>/dev/null && {end}; done; fi",
+        stumbles.display()
+    );
+    behind(folder, name, &script)
+}
+
 const VIDEO: Tiers =
     Tiers { source: false, audio: false, slides: true, video_360: true, video_480: false };
 
@@ -174,6 +188,52 @@ fn what_svt_av1_fails_at_is_made_by_rav1e_unless_svt_av1_was_asked_for() {
     let error = attempt((&failing, SvtAv1), &source, &work, VIDEO, usize::MAX).unwrap_err();
     assert_eq!(error.code(), "encoder_failed");
     assert!(error.to_string().contains("Error encoding a frame"), "{error}");
+}
+
+#[test]
+fn a_gop_that_svt_av1_stumbles_at_is_made_again_and_the_track_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = make(&folder, "in.mp4", CHANGING);
+    let real = Ffmpeg::find().unwrap();
+    let svt_av1 = whole((&real, SvtAv1), &source, &folder.path().join("svt-av1"));
+    for (name, times, end) in [("fails", 1, "exit 1"), ("killed", 2, "kill -KILL $$")] {
+        let stumbling = stumbling(&folder, name, times, end);
+        assert!(whole((&stumbling, Auto), &source, &folder.path().join(name)) == svt_av1, "{name}");
+    }
+}
+
+#[test]
+fn an_encoder_that_is_stopped_again_and_again_costs_nothing_that_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = make(&folder, "in.mp4", CHANGING);
+    let real = Ffmpeg::find().unwrap();
+    let svt_av1 = whole((&real, SvtAv1), &source, &folder.path().join("svt-av1"));
+    let work = folder.path().join("work");
+    let cut = attempt((&real, Auto), &source, &work, VIDEO, 2);
+    assert!(matches!(cut, Err(ImportError::Cancelled)));
+    let first = work.join("video-360.segments/00000");
+    let made = fs::metadata(&first).unwrap().modified().unwrap();
+    let stumbling = stumbling(&folder, "killed", 0, "kill -KILL $$");
+    for choice in [Auto, SvtAv1] {
+        let error = attempt((&stumbling, choice), &source, &work, VIDEO, usize::MAX).unwrap_err();
+        assert_eq!(error.code(), "ffmpeg_stopped", "{error}");
+        assert_eq!(fs::metadata(&first).unwrap().modified().unwrap(), made, "{choice:?}");
+    }
+    assert!(whole((&real, Auto), &source, &work) == svt_av1);
+}
+
+#[test]
+fn a_trial_that_fails_when_an_import_goes_on_costs_nothing_that_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = make(&folder, "in.mp4", CHANGING);
+    let real = Ffmpeg::find().unwrap();
+    let svt_av1 = whole((&real, SvtAv1), &source, &folder.path().join("svt-av1"));
+    let work = folder.path().join("work");
+    let cut = attempt((&real, Auto), &source, &work, VIDEO, 2);
+    assert!(matches!(cut, Err(ImportError::Cancelled)));
+    let script = "[[ \" $* \" == *' 128x96 '*' libsvtav1 '* ]] && exit 1";
+    let untried = behind(&folder, "untried", script);
+    assert!(whole((&untried, Auto), &source, &work) == svt_av1);
 }
 
 #[test]

@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 use yingxue_codec::check::{Severity, check};
@@ -88,6 +88,69 @@ fn what_recorders_phones_and_computers_make_goes_through() {
         let is_interlaced = codes(&lesson).contains(&"deinterlaced");
         assert_eq!(is_interlaced, name == "interlaced.ts", "{name}");
     }
+}
+
+/// As many packets of one recording after another's, with other times, as a recorder makes that
+/// stood still or was switched off in between.
+fn spliced(folder: &TempDir, name: &str, codecs: &str, offsets_s: [u32; 2]) -> PathBuf {
+    let (_, extension) = name.split_once('.').unwrap();
+    let input = "-f lavfi -i testsrc2=s=64x48:r=25:d=5 -f lavfi -i sine=440:d=5:r=48000";
+    let parts = offsets_s.map(|offset_s| {
+        let part = format!("part-{offset_s}.{extension}");
+        let offset = format!("-output_ts_offset {offset_s}");
+        std::fs::read(make(folder, &part, &format!("{input} {codecs} {offset}"))).unwrap()
+    });
+    let path = folder.path().join(name);
+    std::fs::write(&path, parts.concat()).unwrap();
+    path
+}
+
+#[test]
+fn what_declares_no_length_or_a_wrong_one_is_as_long_as_it_plays() {
+    let folder = tempfile::tempdir().unwrap();
+    // Half of it is silence, which tells nothing about the size of the rest.
+    let sound = "-f lavfi -i aevalsrc=if(lt(t\\,15)\\,0\\,random(0)-0.5):d=30:s=44100";
+    let sounds = [
+        ("vbr.mp3", "-c:a libmp3lame -q:a 2 -write_xing 0 -id3v2_version 0"),
+        ("bare.aac", "-c:a aac -f adts"),
+        ("bare.ac3", "-c:a ac3"),
+        ("live.mkv", "-c:a libmp3lame -q:a 2 -f matroska -live 1"),
+    ];
+    let sounds =
+        sounds.map(|(name, codec)| (make(&folder, name, &format!("{sound} {codec}")), 30_000));
+    let (h264, mpeg2) =
+        ("-c:v libx264 -preset ultrafast -g 25 -c:a aac", "-c:v mpeg2video -c:a mp2");
+    let pictures = [
+        spliced(&folder, "pause.ts", h264, [0, 600]),
+        spliced(&folder, "again.ts", h264, [600, 0]),
+        spliced(&folder, "pause.mpg", mpeg2, [0, 600]),
+    ];
+    let ffmpeg = Ffmpeg::find().unwrap();
+    for (source, plays_ms) in sounds.into_iter().chain(pictures.map(|source| (source, 10_000))) {
+        let found = probe(&ffmpeg, &source, &Limits::default()).unwrap().duration_ms;
+        assert!(found.abs_diff(plays_ms) < 300, "{}: {found} ms", source.display());
+        let lesson = imported(&source);
+        assert!(lesson.duration_ms.abs_diff(plays_ms) < 300, "{}", source.display());
+    }
+}
+
+#[test]
+fn no_child_decodes_with_more_threads_than_it_may_have() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = make(&folder, "a.avi", &format!("{BOTH} -c:v mpeg4 -c:a libmp3lame"));
+    let real = Ffmpeg::find().unwrap();
+    // Children may write no files, but make folders: one for each that was started without it.
+    let without = folder.path().join("without");
+    let look = format!(
+        "case \"$*\" in *'-threads 1 -i file:'*) ;; *' -i file:'*) mkdir -p \
+                        {}/$$;; esac",
+        without.display()
+    );
+    let then = |program: &Path| format!("{look}\nexec {} \"$@\"", program.display());
+    let ffmpeg = fake(&folder, &then(&real.ffprobe), &then(&real.ffmpeg));
+    let limits = Limits { child_threads: 1, ..Limits::default() };
+    import_with(&ffmpeg, &source, limits).unwrap();
+    assert!(!without.exists());
 }
 
 #[test]
@@ -202,7 +265,7 @@ fn fake(folder: &TempDir, ffprobe: &str, ffmpeg: &str) -> Ffmpeg {
 fn an_ffmpeg_that_is_gone_killed_hangs_or_floods_ends_an_import_in_words() {
     let folder = tempfile::tempdir().unwrap();
     let real = Ffmpeg::find().unwrap();
-    let source = make(&folder, "a.mp3", "-f lavfi -i sine=440:d=1");
+    let source = make(&folder, "a.wav", "-f lavfi -i sine=440:d=1");
     let good = format!("exec {} \"$@\"", real.ffprobe.display());
     let refused_by = |ffprobe: &str, ffmpeg: &str, limits: Limits| {
         let fake = fake(&folder, ffprobe, ffmpeg);
@@ -215,20 +278,20 @@ fn an_ffmpeg_that_is_gone_killed_hangs_or_floods_ends_an_import_in_words() {
         refused_by(ffprobe, ffmpeg, limits)
     };
     let (code, text) = hangs("exec sleep 600", "");
-    assert!(code == "ffmpeg_failed" && text.contains("no progress for 400 ms"), "{text}");
+    assert!(code == "ffmpeg_stopped" && text.contains("no progress for 400 ms"), "{text}");
     let (code, text) = refused("exec yes", "");
     assert_eq!(code, "too_many_streams", "{text}");
     let (code, text) = refused("kill -9 $$", "");
-    assert!(code == "ffmpeg_failed" && text.contains("signal 9"), "{text}");
+    assert!(code == "ffmpeg_stopped" && text.contains("signal 9"), "{text}");
     let (code, text) = hangs("exec yes no >&2", "");
-    assert!(code == "ffmpeg_failed" && text.contains("no progress"), "{text}");
+    assert!(code == "ffmpeg_stopped" && text.contains("no progress"), "{text}");
     let (code, text) = refused("yes no | head -c 1000000 >&2; exit 1", "");
     assert_eq!(code, "not_media", "{text}");
     assert!(text.len() < 500, "{text}");
     let (code, text) = hangs(&good, "exec sleep 600");
-    assert!(code == "ffmpeg_failed" && text.contains("no progress"), "{text}");
+    assert!(code == "ffmpeg_stopped" && text.contains("no progress"), "{text}");
     let (code, text) = refused(&good, "kill -9 $$");
-    assert!(code == "ffmpeg_failed" && text.contains("signal 9"), "{text}");
+    assert!(code == "ffmpeg_stopped" && text.contains("signal 9"), "{text}");
     let limits = Limits { duration_ms_max: 5000, ..Limits::default() };
     let (code, text) = refused_by(&good, "exec cat /dev/zero", limits);
     assert_eq!(code, "too_long", "{text}");
@@ -329,6 +392,12 @@ fn samples_without_length_do_not_stop_an_import() {
     }
 }
 
+/// 20 s with the index first, as files for the web have it.
+fn long_mp4() -> String {
+    "-f lavfi -i testsrc2=s=64x48:r=10:d=20 -c:v libx264 -preset ultrafast -movflags +faststart"
+        .to_owned()
+}
+
 #[test]
 fn a_check_says_what_is_in_a_file() {
     let folder = tempfile::tempdir().unwrap();
@@ -341,6 +410,19 @@ fn a_check_says_what_is_in_a_file() {
     assert_eq!(codes(&source), ["picture", "picture_encoded", "sound", "sound_encoded"]);
     let json = serde_json::to_value(&report).unwrap();
     assert_eq!(json["findings"][1]["severity"], "changed");
+
+    let whole = make(&folder, "whole.mp4", &long_mp4());
+    assert!(look(&whole).is_usable);
+    // The last picture of a recording of a screen stays for long.
+    let still = "-f lavfi -i testsrc2=s=64x48:r=1/10:d=40 -c:v libx264 -preset ultrafast";
+    assert!(look(&make(&folder, "still.mp4", still)).is_usable);
+    let bytes = std::fs::read(&whole).unwrap();
+    let cut = folder.path().join("cut.mp4");
+    std::fs::write(&cut, &bytes[..bytes.len() / 2]).unwrap();
+    let report = look(&cut);
+    let last = report.findings.last().unwrap();
+    assert!(!report.is_usable && last.severity == Severity::Wrong, "{report:?}");
+    assert!(last.code == "truncated" && last.text.contains("of 20000 ms"), "{}", last.text);
 
     let bad = folder.path().join("bad.mp4");
     std::fs::write(&bad, "no video").unwrap();

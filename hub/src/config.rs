@@ -149,8 +149,8 @@ impl Default for UploadsConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ImportConfig {
-    /// How often a lesson is begun that a stop of the hub has interrupted; a file that brings the
-    /// hub down must not do so for ever.
+    /// How often a lesson is begun that a stop of the hub has interrupted, if nothing new of it is
+    /// on the disk since; a file that brings the hub down must not do so for ever.
     pub attempts_max: u32,
 }
 
@@ -175,13 +175,24 @@ pub struct MediaConfig {
     /// Encode nothing while lessons are being played from this hub, and for a minute after: a
     /// class needs the processor more. A teacher can let one import go on.
     pub pause_while_playing: bool,
-    /// Threads that encode; 0 is one for each core, which is the fastest.
+    /// Threads that encode; 0 is one for each core, which is the fastest. They are fewer where the
+    /// memory does not suffice.
     pub workers: usize,
+    /// Bytes of memory that making a lesson may take, children included. Each thread takes some
+    /// 220 MiB: eight threads fit into 2 GiB, as many as the cores of most hubs. It never takes
+    /// more than half of what is free when a lesson is begun.
+    pub memory_bytes_max: u64,
 }
 
 impl Default for MediaConfig {
     fn default() -> Self {
-        Self { encoder: Encoder::Auto, video_480: true, pause_while_playing: true, workers: 0 }
+        Self {
+            encoder: Encoder::Auto,
+            video_480: true,
+            pause_while_playing: true,
+            workers: 0,
+            memory_bytes_max: 2 << 30,
+        }
     }
 }
 

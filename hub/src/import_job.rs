@@ -18,7 +18,7 @@ use yingxue_sync_core::id::DocId;
 use crate::app::App;
 use crate::catalog::query;
 use crate::jobs::runner::{ClaimedJob, GIVES_WAY, JobError, WAITING_FOR_ALLIANCE};
-use crate::jobs::{JobKind, Stage};
+use crate::jobs::{self, JobKind, JobNote, Stage};
 use crate::problem::ApiError;
 
 mod blobs;
@@ -28,8 +28,8 @@ mod rates;
 mod work_folder;
 
 pub use publication::add_tracks;
-pub(crate) use work_folder::PartFolder;
 pub use work_folder::remove_work;
+pub(crate) use work_folder::{PartFolder, kept};
 
 use publication::Publication;
 
@@ -77,6 +77,13 @@ async fn make(app: &App, job: &ClaimedJob, lesson: DocId) -> Result<Made, JobErr
     }
     job.observer.report(Stage::Store, 100, None);
     publication.finish(&imported).await?;
+    if job.kind == JobKind::Import {
+        let notes = imported.notes.iter();
+        let notes: Vec<JobNote> =
+            notes.map(|n| JobNote { code: n.code.to_owned(), text: n.text.clone() }).collect();
+        let id = job.id;
+        app.db.write(move |tx| jobs::keep_notes(tx, id, &notes)).await?;
+    }
     let has_more = app.config.media.video_480 && job.kind == JobKind::Import;
     match has_more && imported.tracks.iter().any(is_larger_than_360) {
         true => Ok(Made::FirstTiers),
@@ -92,8 +99,16 @@ fn is_larger_than_360(track: &FinishedTrack) -> bool {
 /// What is finished is worth keeping if the same import may go on soon, or if somebody cancelled
 /// the rest of a lesson that is taught already and may want it after all.
 async fn may_go_on(app: &App, lesson: DocId, outcome: &Result<Made, JobError>) -> bool {
-    const KEPT: [&str; 5] =
-        ["disk_full", "disk_failed", WAITING_FOR_ALLIANCE, GIVES_WAY, "internal"];
+    const KEPT: [&str; 8] = [
+        "disk_full",
+        "disk_failed",
+        "ffmpeg_stopped",
+        "no_ffmpeg",
+        "no_svt_av1",
+        WAITING_FOR_ALLIANCE,
+        GIVES_WAY,
+        "internal",
+    ];
     let Err(error) = outcome else { return false };
     if app.shutdown.is_on() || KEPT.contains(&error.code.as_str()) {
         return true;
@@ -136,17 +151,21 @@ struct Watch {
     job: ClaimedJob,
     finished: UnboundedSender<FinishedTrack>,
     gives_way: AtomicBool,
+    /// There was too little room at least once, which is why the import ends.
+    is_full: AtomicBool,
 }
 
 impl Watch {
     fn new(app: &App, job: &ClaimedJob, finished: UnboundedSender<FinishedTrack>) -> Self {
-        Self { app: app.clone(), job: job.clone(), finished, gives_way: AtomicBool::new(false) }
+        let (gives_way, is_full) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { app: app.clone(), job: job.clone(), finished, gives_way, is_full }
     }
 
     fn is_disk_full(&self) -> bool {
         let reserve_bytes = self.app.config.uploads.disk_reserve_bytes;
-        rustix::fs::statvfs(&self.app.data_dir)
-            .is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < reserve_bytes)
+        let is_full = rustix::fs::statvfs(&self.app.data_dir)
+            .is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < reserve_bytes);
+        self.is_full.fetch_or(is_full, Ordering::Relaxed) || is_full
     }
 
     fn has_to_give_way(&self) -> bool {

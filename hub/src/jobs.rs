@@ -2,6 +2,7 @@
 //! What a lesson can be taught with comes before what only makes it look better.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
@@ -20,7 +21,7 @@ pub(crate) mod table;
 
 pub use routes::{cancel_of_lesson, routes};
 pub use runner::{ClaimedJob, JobError};
-pub use table::enqueue;
+pub use table::{enqueue, keep_notes, notes_of_lesson};
 
 /// Jobs that are not done and are remembered; a school makes a few a day.
 const OPEN_MAX: usize = 1_000;
@@ -50,6 +51,8 @@ pub struct Job {
     pub seconds_left: Option<u64>,
     /// Why it has failed; of one that is queued, what it waits for (`waiting_for_alliance`).
     pub error: Option<JobFailure>,
+    /// What was kept of the files and what was left out, of one that is done.
+    pub notes: Vec<JobNote>,
     /// Unix milliseconds.
     pub created_at: i64,
     /// True if the lesson was in the library, with what was finished of it, when the job began,
@@ -123,6 +126,15 @@ pub struct JobFailure {
     pub detail: String,
 }
 
+/// One thing that was kept or left out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct JobNote {
+    /// Stable; the web UI translates it.
+    pub code: String,
+    /// One English sentence without a full stop, with its numbers.
+    pub text: String,
+}
+
 /// What an import needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImportJob {
@@ -181,8 +193,14 @@ pub struct Observer {
 
 impl Jobs {
     /// Loads what is not done; what a stop has interrupted waits again.
-    pub fn load(db: &Db, events: &EventBus, attempts_max: u32) -> Result<Self, ApiError> {
-        db.write_blocking(move |tx| runner::requeue_interrupted(tx, attempts_max))?;
+    pub fn load(
+        db: &Db,
+        data_dir: &Path,
+        events: &EventBus,
+        attempts_max: u32,
+    ) -> Result<Self, ApiError> {
+        let dir = data_dir.to_owned();
+        db.write_blocking(move |tx| runner::requeue_interrupted(tx, &dir, attempts_max))?;
         let rows = db.read_blocking(|c| table::select(c, table::SELECT_OPEN, OPEN_MAX))?;
         let open = RwLock::new(rows.into_iter().map(|job| (job.id, job)).collect());
         let stops = Mutex::default();

@@ -184,7 +184,8 @@ fn open(data_dir: &Path, config: &Config, events: &EventBus) -> anyhow::Result<O
         projection::renew(&db)?;
         let sessions = Sessions::load(&db, &config.accounts)?;
         let school = db.read_blocking(setup::load)?;
-        Ok((sessions, school, Jobs::load(&db, events, config.import.attempts_max)?))
+        let attempts_max = config.import.attempts_max;
+        Ok((sessions, school, Jobs::load(&db, data_dir, events, attempts_max)?))
     };
     let loaded = load();
     let damage = db.watch_damage().borrow().clone();

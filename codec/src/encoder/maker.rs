@@ -54,12 +54,15 @@ impl Makers {
     pub(crate) fn of(&self, format: &PictureFormat, begun: Option<&Maker>) -> Maker {
         let svt_av1 = self.svt_av1.as_ref().and_then(|found| found.as_ref().ok());
         let svt_av1 = svt_av1.filter(|_| svt_av1::takes(format));
-        // Left to us, a track that rav1e has begun stays with it.
-        let is_rav1e = begun.is_some_and(|begun| *begun == Maker::rav1e());
-        match svt_av1 {
-            Some(_) if is_rav1e && self.choice == EncoderChoice::Auto => Maker::rav1e(),
-            Some(svt_av1) => svt_av1.clone(),
-            None => Maker::rav1e(),
+        let begun = begun.filter(|_| self.choice == EncoderChoice::Auto);
+        match (svt_av1, begun) {
+            // Left to us, a track that rav1e has begun stays with it.
+            (Some(_), Some(begun)) if *begun == Maker::rav1e() => Maker::rav1e(),
+            (Some(svt_av1), _) => svt_av1.clone(),
+            // What SVT-AV1 has made is not given up for a trial: perhaps nothing is missing, or it
+            // works again; if not, it fails at the next GOP.
+            (None, Some(begun)) => begun.clone(),
+            (None, None) => Maker::rav1e(),
         }
     }
 
@@ -112,7 +115,7 @@ mod tests {
         assert_eq!(auto.of(&FORMAT, Some(&svt_av1(2))), svt_av1(1), "another version");
         let without = makers(EncoderChoice::Auto, None);
         assert_eq!(without.of(&FORMAT, None), Maker::rav1e());
-        assert_eq!(without.of(&FORMAT, Some(&svt_av1(1))), Maker::rav1e());
+        assert_eq!(without.of(&FORMAT, Some(&svt_av1(1))), svt_av1(1), "until it fails at a GOP");
     }
 
     #[test]

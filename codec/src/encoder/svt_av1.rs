@@ -23,6 +23,11 @@ const TRIAL: PictureFormat =
     PictureFormat { width: 128, height: 96, gop_frames: 9, frame_rate: (25, 2) };
 /// The quantizer that they are encoded at: in the middle.
 const TRIAL_INDEX: u8 = 128;
+/// How often a GOP that it fails at is given to it: a child that could not start a thread or get
+/// memory fails too, and begins a track again only if that is no accident.
+const FAILURES_MAX: usize = 2;
+/// How often a GOP is given to it whose child was stopped.
+const STOPS_MAX: usize = 3;
 /// How much of ffmpeg's complaint is repeated, in characters: a line.
 const COMPLAINT_CHARS_MAX: usize = 160;
 
@@ -50,7 +55,37 @@ impl SvtAv1 {
         match self.encode_gop(&TRIAL, TRIAL_INDEX, &pictures, is_cancelled) {
             Ok(coded) => Ok(coded.into_iter().flat_map(|picture| picture.bytes).collect()),
             Err(EncodeError::Cancelled) => Err(EncodeError::Cancelled),
+            Err(error) if error.is_stopped() => Err(error),
             Err(error) => Err(EncodeError::NoSvtAv1 { why: last_line(&error) }),
+        }
+    }
+
+    fn try_gop(
+        &self,
+        format: &PictureFormat,
+        quantizer: u8,
+        frames: &[&[u8]],
+        is_cancelled: &dyn Fn() -> bool,
+    ) -> Result<Vec<CodedPicture>, EncodeError> {
+        // A child that has all its pictures goes on with them, so a pause waits before it starts.
+        if is_cancelled() {
+            return Err(EncodeError::Cancelled);
+        }
+        // No GOP is larger coded than it is raw.
+        let bytes_max = format.frame_bytes() * (frames.len() + 1);
+        let arguments = arguments(format, quantizer);
+        let ivf = Child::filter(
+            &self.ffmpeg.ffmpeg,
+            &arguments,
+            &self.limits,
+            frames,
+            bytes_max,
+            is_cancelled,
+        )?;
+        let coded = pictures(&ivf)?;
+        match coded.len() == frames.len() {
+            true => Ok(coded),
+            false => Err(EncodeError::Count { made: coded.len(), given: frames.len() }),
         }
     }
 }
@@ -96,25 +131,18 @@ impl GopEncoder for SvtAv1 {
         frames: &[&[u8]],
         is_cancelled: &dyn Fn() -> bool,
     ) -> Result<Vec<CodedPicture>, EncodeError> {
-        // A child that has all its pictures goes on with them, so a pause waits before it starts.
-        if is_cancelled() {
-            return Err(EncodeError::Cancelled);
-        }
-        // No GOP is larger coded than it is raw.
-        let bytes_max = format.frame_bytes() * (frames.len() + 1);
-        let arguments = arguments(format, quantizer);
-        let ivf = Child::filter(
-            &self.ffmpeg.ffmpeg,
-            &arguments,
-            &self.limits,
-            frames,
-            bytes_max,
-            is_cancelled,
-        )?;
-        let coded = pictures(&ivf)?;
-        match coded.len() == frames.len() {
-            true => Ok(coded),
-            false => Err(EncodeError::Count { made: coded.len(), given: frames.len() }),
+        let (mut failures, mut stops) = (0, 0);
+        loop {
+            let error = match self.try_gop(format, quantizer, frames, is_cancelled) {
+                Err(error) if !matches!(error, EncodeError::Cancelled) => error,
+                done => return done,
+            };
+            let times = if error.is_stopped() { &mut stops } else { &mut failures };
+            *times += 1;
+            if failures == FAILURES_MAX || stops == STOPS_MAX {
+                return Err(error);
+            }
+            tracing::warn!(%error, "SVT-AV1 is given the same pictures again");
         }
     }
 }
@@ -179,6 +207,26 @@ mod tests {
         let (_folder, svt_av1) = fake("cat >/dev/null");
         let error = svt_av1.try_out(&|| false).unwrap_err().to_string();
         assert!(error.contains("without a readable IVF header"), "{error}");
+    }
+
+    #[test]
+    fn a_child_that_is_stopped_is_not_one_that_fails() {
+        // Children may write no files, but make folders: one for each that was started.
+        let after = |script: &str| {
+            let (folder, mut svt_av1) =
+                fake(&format!("cd ${{0%/*}}; mkdir run-$$; {script}; exec sleep 600"));
+            svt_av1.limits.stall_timeout_ms = 200;
+            let error = svt_av1.try_out(&|| false).unwrap_err();
+            let names = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name());
+            let runs = names.filter(|name| name.to_string_lossy().starts_with("run-")).count();
+            (runs, error.is_stopped())
+        };
+        assert_eq!(after("exit 1"), (2, false));
+        assert_eq!(after("kill -SEGV $$"), (2, false), "a crash is its own doing");
+        assert_eq!(after("kill -KILL $$"), (3, true));
+        assert!(after("true").1, "it hangs");
+        let once = "mkdir once 2>/dev/null || exit 1; kill -KILL $$";
+        assert_eq!(after(once), (3, false));
     }
 
     #[test]

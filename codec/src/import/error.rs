@@ -65,6 +65,9 @@ pub enum ImportError {
     /// A document cannot be a lesson.
     #[error(transparent)]
     Document(#[from] DocumentError),
+    /// A mistake of this program, whose log says more.
+    #[error("the program that makes lessons has a mistake; its log says which")]
+    Panicked,
     /// The disk is full; the import goes on where it was once there is space.
     #[error("the disk is full; free space and start the import again, it goes on where it was")]
     DiskFull,
@@ -77,6 +80,11 @@ impl ImportError {
     /// A stable name for machines.
     pub fn code(&self) -> &'static str {
         match self {
+            Self::Child { error, .. } | Self::Encode(EncodeError::Child(error))
+                if error.is_stopped() =>
+            {
+                "ffmpeg_stopped"
+            }
             Self::Probe(error) => error.code(),
             Self::Cancelled => "cancelled",
             Self::NothingDecoded => "nothing_decoded",
@@ -87,6 +95,7 @@ impl ImportError {
             Self::Av1(_) | Self::Encode(_) | Self::Opus(_) => "encoder_failed",
             Self::Still(_) | Self::Decode(_) => "encoder_failed",
             Self::Document(error) => error.code(),
+            Self::Panicked => "internal",
             Self::DiskFull => "disk_full",
             Self::Disk(_) => "disk_failed",
         }

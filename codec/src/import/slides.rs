@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::thumbs::Thumbs;
 use super::video::passing::{self, Passing};
-use super::{FinishedTrack, ImportError, Job, Stage, child_error};
+use super::{FinishedTrack, ImportError, Job, Stage, caught, child_error};
 use crate::child::{Child, ChildError};
 use crate::cmaf::scan;
 use crate::frame_size::FrameSize;
@@ -159,20 +159,20 @@ impl Run<'_> {
         loop {
             let next = pages.lock().unwrap_or_else(PoisonError::into_inner).recv();
             let Ok(taken) = next else { return };
-            self.job.reporter.wait_while_paused();
             // Go on receiving after a failure, so that the reader is never stuck in `send`.
-            let done = match has_failed(first_error) {
-                true => continue,
-                false if self.job.is_cancelled() => Err(ImportError::Cancelled),
-                false => self.encode(&taken),
-            };
-            if let Err(error) = done {
+            if has_failed(first_error) {
+                continue;
+            }
+            if let Err(error) = caught(|| self.encode(&taken)) {
                 first_error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
             }
         }
     }
 
     fn encode(&self, taken: &Taken) -> Result<(), ImportError> {
+        if self.job.must_stop() {
+            return Err(ImportError::Cancelled);
+        }
         let sample = encode_still(&taken.page, StillUse::Slide)?;
         let (start_ms, duration_ms) = self.place(taken.n);
         let bytes = segment(taken.n, start_ms, duration_ms, sample);

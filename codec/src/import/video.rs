@@ -113,7 +113,7 @@ fn make(
     let maker = begin(job, rendition, video)?;
     let encode = |maker: &Maker| Run::new(job, rendition, video, maker, true).encode_all();
     let segments = match encode(&maker) {
-        Err(ImportError::Encode(error)) => {
+        Err(ImportError::Encode(error)) if !error.is_stopped() => {
             let other = job.makers.as_ref().and_then(|makers| makers.instead_of(&maker));
             let Some(other) = other else { return Err(error.into()) };
             tracing::warn!(track = %rendition.kind, %error, "rav1e begins the track again");

@@ -68,6 +68,7 @@ fn lesson(hub: &HubClient, id: &str) -> Result<bool> {
     for track in checked["tracks"].as_array().into_iter().flatten() {
         println!("  {:<12} {}", word(track, "kind"), found(track));
     }
+    notes(&checked).iter().for_each(|text| println!("  note         {text}"));
     let timeline = hub.get(&format!("/lessons/{id}/timeline"))?;
     for (tier, name) in
         [("source", "source"), ("t2", "480 lines"), ("t1", "360 lines"), ("t0", "sound and slides")]
@@ -79,6 +80,12 @@ fn lesson(hub: &HubClient, id: &str) -> Result<bool> {
     let is_whole = checked["is_whole"].as_bool().context("the hub gave no answer")?;
     println!("{}", verdict(is_whole, &checked));
     Ok(is_whole)
+}
+
+/// What was kept of the teacher's files and what was left out.
+fn notes(checked: &Value) -> Vec<&str> {
+    let notes = checked["notes"].as_array().into_iter().flatten();
+    notes.filter_map(|note| note["text"].as_str()).collect()
 }
 
 fn verdict(is_whole: bool, checked: &Value) -> &'static str {
@@ -131,6 +138,8 @@ mod tests {
         assert_eq!(track(0, 0), "all 9 pieces are right");
         assert_eq!(track(0, 2), "7 of 9 pieces are here and right");
         assert_eq!(track(1, 3), "DAMAGED: 1 of 9 pieces; 3 are missing now");
+        let noted = json!({"notes": [{"code": "turned", "text": "it is turned"}]});
+        assert_eq!(notes(&noted), ["it is turned"]);
         assert_eq!(found(&json!({"pieces": 0})), "nothing is known of it yet");
         assert_eq!(times(&[]), "all of it is here");
         let many = vec![json!([4000, 3_661_000]); 7];

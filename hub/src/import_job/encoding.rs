@@ -1,5 +1,6 @@
 //! What the codec is asked to make of a job's files.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use yingxue_codec::document::{self, DocumentRequest, Programs};
@@ -14,6 +15,11 @@ use super::{Watch, sentence};
 use crate::config::{Encoder, MediaConfig};
 use crate::jobs::{ImportJob, JobError, JobKind};
 use crate::uploads;
+
+/// Memory of a worker: a GOP of 480 lines is 61 MB in the hub, and SVT-AV1 takes 143 MiB for it.
+const WORKER_BYTES: u64 = 220 << 20;
+/// Memory of an import beside its workers: the GOP that is read, a child that decodes 1080 lines.
+const SHARED_BYTES: u64 = 160 << 20;
 
 /// Why the files of a job do not become a lesson.
 #[derive(Debug, thiserror::Error)]
@@ -74,7 +80,7 @@ pub(super) fn encode(
     work_dir: &Path,
     watch: &Watch,
 ) -> Result<Imported, EncodingError> {
-    std::fs::create_dir_all(work_dir)?;
+    fs::create_dir_all(work_dir)?;
     let import = &watch.job.import;
     let paths: Vec<PathBuf> = import.files().map(|(id, _)| uploads::path(&watch.app, id)).collect();
     if paths.iter().any(|path| !path.exists()) {
@@ -158,7 +164,27 @@ impl Encoding<'_> {
 
 fn workers(config: &MediaConfig) -> usize {
     let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    if config.workers > 0 { config.workers } else { cores() }
+    let wanted = if config.workers > 0 { config.workers } else { cores() };
+    let available = fs::read_to_string("/proc/meminfo").ok();
+    let available = available.and_then(|text| available_bytes(&text));
+    let workers = fitting(wanted, config.memory_bytes_max, available);
+    tracing::debug!(workers, wanted, ?available, "threads that encode");
+    workers
+}
+
+/// Gives as many of the wanted workers as fit into the memory, and one at least.
+fn fitting(wanted: usize, bytes_max: u64, available_bytes: Option<u64>) -> usize {
+    // The other half is for the class, the database and the files that are read.
+    let bytes_max = bytes_max.min(available_bytes.map_or(u64::MAX, |bytes| bytes / 2));
+    let fit = bytes_max.saturating_sub(SHARED_BYTES) / WORKER_BYTES;
+    wanted.min(usize::try_from(fit).unwrap_or(usize::MAX)).max(1)
+}
+
+/// Reads what Linux says can be had without swapping (proc(5)).
+fn available_bytes(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024)
 }
 
 fn encoder(config: &MediaConfig) -> EncoderChoice {
@@ -166,5 +192,30 @@ fn encoder(config: &MediaConfig) -> EncoderChoice {
         Encoder::Auto => EncoderChoice::Auto,
         Encoder::Rav1e => EncoderChoice::Rav1e,
         Encoder::SvtAv1 => EncoderChoice::SvtAv1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GIB: u64 = 1 << 30;
+
+    #[test]
+    fn as_many_workers_as_the_memory_holds_and_never_none() {
+        assert_eq!(fitting(2, 2 * GIB, Some(6 * GIB)), 2, "a core each");
+        assert_eq!(fitting(64, 2 * GIB, Some(60 * GIB)), 8, "at most what is set");
+        assert_eq!(fitting(64, 4 * GIB, None), 17);
+        assert_eq!(fitting(8, 2 * GIB, Some(2 * GIB)), 4, "half of what is free");
+        assert_eq!(fitting(8, 2 * GIB, Some(100 << 20)), 1);
+        assert_eq!(fitting(8, 0, Some(2 * GIB)), 1);
+    }
+
+    #[test]
+    fn linux_says_how_much_is_free() {
+        let text = "MemTotal:  24000 kB\nMemFree:  7 kB\nMemAvailable:   21000 kB\nBuffers: 1 kB\n";
+        assert_eq!(available_bytes(text), Some(21_000 * 1024));
+        assert_eq!(available_bytes("MemTotal: 24000 kB\n"), None);
+        assert!(available_bytes(&fs::read_to_string("/proc/meminfo").unwrap()) > Some(1 << 20));
     }
 }

@@ -10,7 +10,7 @@
 use std::path::{Path, PathBuf};
 
 use yingxue_codec::Limits;
-use yingxue_codec::import::{FinishedTrack, Imported};
+use yingxue_codec::import::{FinishedTrack, Imported, is_cut_off};
 use yingxue_codec::probe::probe;
 use yingxue_codec::track::TrackKind;
 use yingxue_sync_core::event::DocEdit;
@@ -26,11 +26,6 @@ use crate::jobs::runner::ClaimedJob;
 use crate::jobs::{JobError, JobKind};
 use crate::problem::ApiError;
 use crate::uploads;
-
-/// What may be missing at a file's end, in milliseconds, and the part of a short file, as the
-/// codec has it: containers round their length, and sound and picture end apart.
-const MISSING_MS_MAX: u64 = 4_000;
-const MISSING_PART_MAX: u64 = 4;
 
 /// Publishes one lesson, step by step.
 pub(super) struct Publication<'a> {
@@ -100,8 +95,7 @@ impl<'a> Publication<'a> {
         let Some(declared_ms) = declared_ms else { return Ok(false) };
         let decoded = self.waiting.iter().filter(|track| track.info.kind != TrackKind::Source);
         let decoded_ms = decoded.map(|track| track.info.duration_ms()).max().unwrap_or(0);
-        let missing_ms = declared_ms.saturating_sub(decoded_ms);
-        Ok(missing_ms <= MISSING_MS_MAX.min(declared_ms / MISSING_PART_MAX))
+        Ok(!is_cut_off(declared_ms, decoded_ms))
     }
 
     /// Publishes what is not published yet, of an import that has ended.

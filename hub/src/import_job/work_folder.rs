@@ -10,6 +10,8 @@ use rusqlite::Connection;
 use crate::app::{App, hex, random};
 use crate::problem::ApiError;
 
+/// The largest file that [`kept`] looks into: what is known of a track, and where it is, is less.
+const NOTE_BYTES_MAX: u64 = 1 << 20;
 /// Names of folders that belong to a request instead of a job.
 const PART: &str = "part-";
 /// A request ends within minutes; what is older was left behind by a hub that was killed.
@@ -21,7 +23,48 @@ pub(super) fn path(app: &App, job: i64) -> PathBuf {
 }
 
 fn root(app: &App) -> PathBuf {
-    app.data_dir.join("work")
+    root_in(&app.data_dir)
+}
+
+fn root_in(data_dir: &Path) -> PathBuf {
+    data_dir.join("work")
+}
+
+/// Gives a sum over what a job has made durable, which differs once there is more; 0 for nothing.
+pub(crate) fn kept(data_dir: &Path, job: i64) -> i64 {
+    let mut found = Vec::new();
+    look(&root_in(data_dir).join(job.to_string()), true, &mut found);
+    if found.is_empty() {
+        return 0;
+    }
+    found.sort();
+    let sum = blake3::hash(&found.concat());
+    i64::from_le_bytes(sum.as_bytes()[..8].try_into().expect("a sum has 32 bytes"))
+}
+
+/// Adds the names of what is durable in a folder, and what is in the small files.
+fn look(folder: &Path, is_looked_into: bool, found: &mut Vec<Vec<u8>>) {
+    // What cannot be read cannot be gone on with either.
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let extension = path.extension().unwrap_or_default().to_owned();
+        match path.is_dir() {
+            // In others LibreOffice writes, whatever comes of it.
+            true if extension == "segments" => look(&path, false, found),
+            true if path.ends_with("sound") => look(&path, true, found),
+            true => {}
+            // What is being written; a picture that grows counts by the note beside it.
+            false if extension == "part" || extension == "picture" => {}
+            false => {
+                let mut file = path.as_os_str().as_encoded_bytes().to_vec();
+                let is_small = || fs::metadata(&path).is_ok_and(|f| f.len() <= NOTE_BYTES_MAX);
+                if is_looked_into && is_small() {
+                    file.extend(fs::read(&path).unwrap_or_default());
+                }
+                found.push(file);
+            }
+        }
+    }
 }
 
 /// A folder for something small that is made within one request; removed when it is dropped.

@@ -1,6 +1,7 @@
 //! The loop that does the jobs: claims the oldest of the most urgent kind, runs it, keeps what came
 //! of it.
 
+use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::{OptionalExtension, Transaction, params};
@@ -22,6 +23,9 @@ pub(crate) const RELEASE: &str = "update jobs set state = 'queued', attempts = a
     where id = ?1 and state = 'running'";
 pub(crate) const WAIT: &str = "update jobs set state = 'queued', attempts = attempts - 1, \
     error_code = ?2, error_detail = ?3 where id = ?1 and state = 'running'";
+pub(crate) const SELECT_RUNNING: &str = "select id from jobs where state = 'running'";
+pub(crate) const GETS_ON: &str =
+    "update jobs set attempts = 0, kept = ?2 where id = ?1 and kept <> ?2";
 pub(crate) const GIVE_UP: &str = "update jobs set state = 'failed', \
     error_code = 'interrupted', error_detail = ?2 where state = 'running' and attempts >= ?1";
 pub(crate) const REQUEUE: &str = "update jobs set state = 'queued' where state = 'running'";
@@ -92,9 +96,21 @@ impl From<ApiError> for JobError {
     }
 }
 
-/// After a stop: what ran waits again, unless it was begun too often.
-pub(super) fn requeue_interrupted(tx: &Transaction<'_>, attempts_max: u32) -> Result<(), ApiError> {
-    let words = format!("The hub stopped {attempts_max} times while it made this lesson.");
+/// After a stop: what ran waits again, unless it was begun too often and nothing came of it.
+pub(super) fn requeue_interrupted(
+    tx: &Transaction<'_>,
+    data_dir: &Path,
+    attempts_max: u32,
+) -> Result<(), ApiError> {
+    let mut running = tx.prepare_cached(SELECT_RUNNING)?;
+    let running = running.query_map([], |row| row.get(0))?.collect::<Result<Vec<i64>, _>>()?;
+    for id in running {
+        tx.prepare_cached(GETS_ON)?.execute([id, import_job::kept(data_dir, id)])?;
+    }
+    let words = format!(
+        "The hub stopped {attempts_max} times while it made this lesson, and nothing came \
+         of it; look why the hub stops, then try again."
+    );
     tx.prepare_cached(GIVE_UP)?.execute(params![attempts_max, words])?;
     tx.prepare_cached(REQUEUE)?.execute([])?;
     Ok(())

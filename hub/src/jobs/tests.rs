@@ -1,3 +1,4 @@
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rusqlite::Transaction;
@@ -80,18 +81,49 @@ async fn cancel_and_retry_need_a_job_in_the_right_state() {
     assert_eq!(hub.app.jobs.of_lesson(LESSON).unwrap().state, JobState::Queued);
 }
 
+/// A hub whose power goes while it makes a lesson, and comes back.
+async fn interrupted(hub: TrialHub, id: i64) -> TrialHub {
+    let claim = |tx: &Transaction<'_>| {
+        Ok::<_, ApiError>(tx.query_row(runner::CLAIM, [true], |_| Ok(()))?)
+    };
+    hub.app.db.write(claim).await.unwrap();
+    assert_eq!(state(&hub.app, id).await, JobState::Running);
+    hub.app.sync.shutdown().await;
+    TrialHub::start_in(hub.dir, Config::default()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_does_not_count_against_a_lesson_that_got_on() {
+    let mut hub = TrialHub::start().await;
+    let id = add(&hub.app).await;
+    let work = hub.dir.path().join(format!("work/{id}"));
+    let segments = work.join("video-360.segments");
+    std::fs::create_dir_all(&segments).unwrap();
+    for n in 0..5 {
+        std::fs::write(segments.join(format!("{n:05}")), "durable").unwrap();
+        hub = interrupted(hub, id).await;
+        assert_eq!(state(&hub.app, id).await, JobState::Queued, "after segment {n}");
+    }
+    for n in 0..3 {
+        std::fs::write(work.join("slides.found"), format!("minute {n}")).unwrap();
+        hub = interrupted(hub, id).await;
+        assert_eq!(state(&hub.app, id).await, JobState::Queued, "after minute {n}");
+    }
+    for expected in [JobState::Queued, JobState::Queued, JobState::Failed] {
+        // What is being written is nothing yet.
+        std::fs::write(work.join("audio.part"), format!("{expected:?}")).unwrap();
+        std::fs::create_dir_all(work.join(format!("office/{expected:?}"))).unwrap();
+        hub = interrupted(hub, id).await;
+        assert_eq!(state(&hub.app, id).await, expected);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_stop_interrupts_waits_again_until_it_was_begun_too_often() {
     let mut hub = TrialHub::start().await;
     let id = add(&hub.app).await;
     for attempt in 1..=3 {
-        let claim = |tx: &Transaction<'_>| {
-            Ok::<_, ApiError>(tx.query_row(runner::CLAIM, [true], |_| Ok(()))?)
-        };
-        hub.app.db.write(claim).await.unwrap();
-        assert_eq!(state(&hub.app, id).await, JobState::Running);
-        hub.app.sync.shutdown().await;
-        hub = TrialHub::start_in(hub.dir, Config::default()).await;
+        hub = interrupted(hub, id).await;
         let expected = if attempt < 3 { JobState::Queued } else { JobState::Failed };
         assert_eq!(state(&hub.app, id).await, expected);
     }
@@ -194,4 +226,58 @@ async fn nothing_stands_still_where_the_school_does_not_want_it() {
     let id = add(&hub.app).await;
     hub.app.playing.note(Instant::now());
     assert!(!Observer::new(&hub.app, id).is_paused());
+}
+
+fn source(path: &str) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    std::fs::read_to_string(root.join(path)).unwrap()
+}
+
+/// The codes that follow one of `before` in some files of a folder, and have no words in `words`.
+fn unsaid(folder: &str, files: &[&str], before: &[&str], words: &str) -> Vec<String> {
+    let is_code = |text: &str| {
+        text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+    };
+    let mut codes = Vec::new();
+    for file in files {
+        // However it is set in lines.
+        let source =
+            source(&format!("{folder}/{file}.rs")).split_whitespace().collect::<Vec<_>>().join(" ");
+        for before in before {
+            let after = source.replace("( \"", "(\"");
+            let after =
+                after.split(before).skip(1).filter_map(|rest| rest.split(['"', '\'']).next());
+            codes.extend(after.filter(|text| is_code(text)).map(str::to_owned));
+        }
+    }
+    assert!(codes.len() > 3, "{folder}: {codes:?}");
+    codes.retain(|code| !words.contains(&format!("  {code}: m.")));
+    codes
+}
+
+#[test]
+fn every_code_that_a_job_can_fail_with_has_words_on_the_screen() {
+    let words = source("web-ui/src/lib/upload/job_words.ts")
+        + &source("web-ui/src/lib/api/problem.ts")
+        // Neither is a failure.
+        + "  cancelled: m.  gives_way: m.";
+    let files = ["probe", "import/error", "document", "material", "subtitles"];
+    assert_eq!(unsaid("codec/src", &files, &["=> \"", "{ \""], &words), Vec::<String>::new());
+    let files = [
+        "import_job",
+        "import_job/blobs",
+        "import_job/encoding",
+        "import_job/publication",
+        "jobs/runner",
+    ];
+    let before = ["JobError::new(\"", "=> \"", "error_code = '", "&str = \""];
+    assert_eq!(unsaid("hub/src", &files, &before, &words), Vec::<String>::new());
+}
+
+#[test]
+fn everything_that_an_import_keeps_or_leaves_out_has_words_on_the_screen() {
+    let words = source("web-ui/src/lib/upload/note_words.ts");
+    let files = ["document", "document/pages", "import/captions", "import/notes", "subtitles"];
+    let unsaid = unsaid("codec/src", &files, &["Note::new(\"", " note(\""], &words);
+    assert_eq!(unsaid, Vec::<String>::new());
 }

@@ -15,6 +15,7 @@ use yingxue_sync_core::id::{BlobId, DocId};
 use crate::accounts::{Anyone, Teacher};
 use crate::app::App;
 use crate::catalog::query;
+use crate::jobs::{self, JobNote};
 use crate::lessons::parse;
 use crate::night::fresh;
 use crate::problem::{ApiError, Problem};
@@ -56,6 +57,8 @@ pub struct LessonCheck {
     pub tracks: Vec<TrackCheck>,
     /// True if nothing is missing and nothing was damaged.
     pub is_whole: bool,
+    /// What was kept of the teacher's files and what was left out, if the lesson was made here.
+    pub notes: Vec<JobNote>,
 }
 
 /// What was found in one track's file.
@@ -115,6 +118,7 @@ async fn check(
     let running = app.serving.checks.begin(lesson);
     let running = running
         .ok_or_else(|| ApiError::conflict("This lesson is being checked already; wait for it."))?;
+    let notes = app.db.read(move |db| jobs::notes_of_lesson(db, &lesson.to_string())).await?;
     let named = app.db.read(move |db| super::tracks_of(db, &lesson)).await?;
     let (worker, task) = (app.clone(), move |app: App| {
         let _running = running;
@@ -124,7 +128,7 @@ async fn check(
     let tracks: Result<Vec<TrackCheck>, ApiError> = tracks.map_err(ApiError::internal)?;
     let tracks = tracks?;
     let is_good = |track: &TrackCheck| track.pieces > 0 && track.missing + track.damaged == 0;
-    Ok(Json(LessonCheck { is_whole: tracks.iter().all(is_good), tracks }))
+    Ok(Json(LessonCheck { is_whole: tracks.iter().all(is_good), tracks, notes }))
 }
 
 fn check_track(app: &App, kind: String, blob: BlobId) -> Result<TrackCheck, ApiError> {

@@ -8,14 +8,13 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Rendition;
-use crate::child::lower_own_priority;
 use crate::cmaf::{Sample, scan, segment};
 use crate::encoder::maker::Maker;
 use crate::encoder::target::{self, INDEX_MIN, Picture};
 use crate::encoder::{GopEncoder, PictureFormat};
 use crate::frame_size::FrameSize;
 use crate::import::still::{self, FEW_PICTURES};
-use crate::import::{ImportError, Job, SEGMENT_MS, child_error, slides};
+use crate::import::{ImportError, Job, SEGMENT_MS, caught, child_error, slides};
 use crate::probe::VideoStream;
 
 /// The furthest back that a GOP looks for where to start: as many GOPs can be encoded at once.
@@ -213,23 +212,25 @@ impl<'a> Run<'a> {
 
     /// A worker: encodes GOPs until there are none, or until something failed.
     pub(super) fn work(&self, gops: &Mutex<Receiver<Gop>>) {
-        lower_own_priority();
         loop {
             let next = gops.lock().unwrap_or_else(PoisonError::into_inner).recv();
             let Ok(gop) = next else { return };
-            if self.must_stop() {
-                // Go on receiving, so that the reader is never stuck in `send`.
-                continue;
-            }
-            match self.encode(&gop) {
-                Ok(()) => self.report(),
-                Err(error) => {
-                    let mut first = self.first_error.lock().unwrap_or_else(PoisonError::into_inner);
-                    first.get_or_insert(error);
-                    self.is_stopped.store(true, Ordering::Relaxed);
-                }
+            // Whatever fails, it goes on receiving, so that the reader is never stuck in `send`.
+            if let Err(error) = caught(|| self.make(&gop)) {
+                let mut first = self.first_error.lock().unwrap_or_else(PoisonError::into_inner);
+                first.get_or_insert(error);
+                self.is_stopped.store(true, Ordering::Relaxed);
             }
         }
+    }
+
+    /// Makes a GOP, unless the run has stopped.
+    fn make(&self, gop: &Gop) -> Result<(), ImportError> {
+        if !self.must_stop() {
+            self.encode(gop)?;
+            self.report();
+        }
+        Ok(())
     }
 
     fn encode(&self, gop: &Gop) -> Result<(), ImportError> {
@@ -324,7 +325,66 @@ fn followed(n: u64) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::VIDEO_360;
     use super::*;
+    use crate::encoder::{CodedPicture, EncodeError, EncoderChoice, Rav1e, Scale};
+    use crate::ffmpeg::{Ffmpeg, Limits};
+    use crate::import::{ImportRequest, Observer, Progress, Tiers};
+
+    struct Quiet;
+
+    impl Observer for Quiet {
+        fn progress(&self, _: Progress) {}
+        fn is_cancelled(&self) -> bool {
+            false
+        }
+    }
+
+    /// Fails at everything but the first picture that it is given.
+    struct Panics(AtomicU64);
+
+    impl GopEncoder for Panics {
+        fn scale(&self) -> &Scale {
+            Rav1e.scale()
+        }
+
+        fn encode_gop(
+            &self,
+            format: &PictureFormat,
+            quantizer: u8,
+            frames: &[&[u8]],
+            is_cancelled: &dyn Fn() -> bool,
+        ) -> Result<Vec<CodedPicture>, EncodeError> {
+            assert_eq!(self.0.fetch_add(1, Ordering::Relaxed), 0, "on purpose");
+            Rav1e.encode_gop(format, quantizer, frames, is_cancelled)
+        }
+    }
+
+    #[test]
+    fn a_worker_that_panics_ends_the_track_and_nobody_waits_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = folder.path().join("in.mp4");
+        let input = "-v error -f lavfi -i testsrc2=s=64x48:r=10:d=30 -c:v libx264";
+        let made =
+            std::process::Command::new("ffmpeg").args(input.split(' ')).arg(&source).status();
+        assert!(made.unwrap().success());
+        let tiers =
+            Tiers { source: false, audio: false, slides: false, video_360: true, video_480: false };
+        let request = ImportRequest {
+            ffmpeg: &Ffmpeg::find().unwrap(),
+            source: &source,
+            work_dir: &folder.path().join("work"),
+            workers: 2,
+            limits: Limits::default(),
+            encoder: EncoderChoice::Rav1e,
+            tiers,
+        };
+        let job = Job::open(&request, &Quiet).unwrap();
+        let video = job.probe.video.as_ref().unwrap();
+        let mut run = Run::new(&job, VIDEO_360, video, &Maker::rav1e(), false);
+        run.encoder = Box::new(Panics(AtomicU64::new(0)));
+        assert_eq!(run.encode_all().unwrap_err().code(), "internal");
+    }
 
     #[test]
     fn a_gop_follows_one_that_its_number_names() {

@@ -58,6 +58,23 @@ async fn a_text_with_the_name_of_a_video_fails_with_a_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_is_full_in_the_middle_costs_nothing_that_is_made() {
+    let (hub, admin) = member().await;
+    let job = claimed(&hub, "满").await;
+    upload(&hub, &job, |path| make_video_of("160x96", 9, path)).await;
+    let work_dir = work_folder::path(&hub.app, job.id);
+    std::fs::create_dir_all(&work_dir).unwrap();
+    // The kernel's own full disk takes the place of the pictures' file.
+    std::os::unix::fs::symlink("/dev/full", work_dir.join("video-360.part")).unwrap();
+    assert_eq!(crate::import_job::run(&hub.app, &job).await.unwrap_err().code, "disk_full");
+    let sound = work_dir.join("audio.track");
+    let made = std::fs::metadata(&sound).unwrap().modified().unwrap();
+    assert_eq!(crate::import_job::run(&hub.app, &job).await, Ok(Made::Everything));
+    assert_eq!(std::fs::metadata(&sound).unwrap().modified().unwrap(), made);
+    assert_eq!(lesson(&hub, &admin, &job).await["status"], "ready");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_import_ends_before_the_disk_is_full_and_leaves_room() {
     let mut config = Config::default();
     config.uploads.disk_reserve_bytes = 1 << 60;

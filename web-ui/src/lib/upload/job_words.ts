@@ -26,6 +26,7 @@ export const JOB_WORDS: Record<string, () => string> = {
   too_large: m.problem_too_large,
   unreadable: m.problem_unreadable,
   ffmpeg_failed: m.problem_ffmpeg_failed,
+  ffmpeg_stopped: m.problem_ffmpeg_stopped,
   no_ffmpeg: m.problem_no_ffmpeg,
   too_many_segments: m.problem_too_many_segments,
   encoder_failed: m.problem_encoder_failed,
@@ -44,6 +45,7 @@ export const JOB_WORDS: Record<string, () => string> = {
   too_many_files: m.problem_too_many_files,
   upload_gone: m.problem_upload_gone,
   cancelled: m.problem_cancelled,
+  interrupted: m.problem_interrupted,
 };
 
 /** Says in the reader's language why a job failed or waits, and what to do next. */

@@ -3,6 +3,7 @@ import en from '../../../messages/en.json';
 import zh from '../../../messages/zh.json';
 import { PROBLEM_WORDS, Problem, problemWords } from '$lib/api/problem';
 import { JOB_WORDS, jobWords } from '$lib/upload/job_words';
+import { NOTE_WORDS, noteWords } from '$lib/upload/note_words';
 import { GRADES, SUBJECTS, gradeWords, subjectWords } from './subjects';
 
 const chinese: Record<string, string> = zh;
@@ -35,6 +36,17 @@ describe('both languages', () => {
       expect([chinese, english].map((all) => all[`problem_${code}`]?.replace(/\{\w+\}/g, '')), code)
         .toContain(said);
     }
+  });
+
+  it('name everything that an import keeps or leaves out', () => {
+    for (const [code, words] of Object.entries(NOTE_WORDS)) {
+      expect([chinese, english].map((all) => all[`kept_${code}`]), code).toContain(words());
+    }
+    const twice = { code: 'captions_kept', text: 'x' };
+    expect(noteWords([twice, twice, { code: 'new', text: 'y' }])).toEqual([
+      NOTE_WORDS.captions_kept?.(),
+      'y',
+    ]);
   });
 
   it('use no ASCII punctuation between Chinese characters', () => {
