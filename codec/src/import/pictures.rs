@@ -175,7 +175,7 @@ mod tests {
         let job = Job::open(&request, &Quiet).unwrap();
         let video = job.probe.video.as_ref().unwrap();
         let size = FrameSize::fit(video, 640, 360);
-        for (rate, numbers) in [((25, 2), [0, 59, 62, 270]), ((25, 1), [1, 124, 299, 501])] {
+        for (rate, numbers) in [((25, 2), [0, 62]), ((25, 1), [124, 501])] {
             let pictures = Pictures { job: &job, kind: TrackKind::Slides, video, rate, size };
             let whole = rest(pictures.from_beginning().unwrap());
             let picture = |n: u64| &whole[n as usize * size.frame_bytes()..][..size.frame_bytes()];
@@ -188,10 +188,10 @@ mod tests {
                 let sought = pictures.seek_behind(n, &mark).unwrap();
                 assert_eq!(sought.is_some(), can_seek, "{name}");
                 assert!(sought.is_none_or(|child| rest(child) == behind), "{name}");
-                let other = Mark::of(picture(n + 30));
-                assert!(pictures.pass_behind(n, &other).unwrap().is_none(), "{name}");
-                assert!(pictures.seek_behind(n, &other).unwrap().is_none(), "{name}");
             }
+            let other = Mark::of(picture(1));
+            assert!(pictures.pass_behind(30, &other).unwrap().is_none());
+            assert!(pictures.seek_behind(30, &other).unwrap().is_none());
         }
     }
 
