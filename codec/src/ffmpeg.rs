@@ -53,8 +53,21 @@ impl Ffmpeg {
         arguments: &[&str],
         limits: &Limits,
     ) -> Result<Child, ChildError> {
-        let seconds = format!("{}.{:03}", at_ms / 1000, at_ms % 1000);
+        let seconds = seconds(at_ms);
         self.decode_with(&["-noaccurate_seek", "-ss", &seconds], input, arguments, limits)
+    }
+
+    /// As [`Ffmpeg::decode_from`] with the times that [`Ffmpeg::decode`] gives.
+    pub(crate) fn decode_rest(
+        &self,
+        input: &Path,
+        at_ms: u64,
+        arguments: &[&str],
+        limits: &Limits,
+    ) -> Result<Child, ChildError> {
+        let seconds = seconds(at_ms);
+        let before = ["-noaccurate_seek", "-ss", &seconds, "-itsoffset", &seconds];
+        self.decode_with(&before, input, arguments, limits)
     }
 
     /// As [`Ffmpeg::decode`] with two inputs: `made`, which is our own, and `input`.
@@ -121,6 +134,10 @@ fn file_url(input: &Path) -> std::ffi::OsString {
     let mut url = std::ffi::OsString::from("file:");
     url.push(input);
     url
+}
+
+fn seconds(ms: u64) -> String {
+    format!("{}.{:03}", ms / 1000, ms % 1000)
 }
 
 fn input_options(input: &Path, limits: &Limits) -> Vec<std::ffi::OsString> {

@@ -7,10 +7,12 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::SystemTime;
 
+use tempfile::TempDir;
 use yingxue_codec::import::{
     EncoderChoice, ImportRequest, Imported, Observer, Progress, Tiers, import,
 };
@@ -25,8 +27,15 @@ use clip::make;
 /// Names the file and the folder to the process that is killed.
 const SOURCE: &str = "YINGXUE_KILLED_SOURCE";
 const WORK: &str = "YINGXUE_KILLED_WORK";
+/// Which tracks it makes.
+const MADE: &str = "YINGXUE_KILLED_MADE";
+/// A file of the folder: once it is there the import stands still, until it is killed.
+const STAND_AT: &str = "YINGXUE_KILLED_STAND_AT";
 /// Says a line at each step, so that whoever kills the import need not look all the time.
-struct Talking;
+#[derive(Default)]
+struct Talking {
+    stand_at: Option<PathBuf>,
+}
 
 impl Observer for Talking {
     fn progress(&self, _: Progress) {
@@ -34,23 +43,39 @@ impl Observer for Talking {
     }
 
     fn is_cancelled(&self) -> bool {
+        while self.stand_at.as_ref().is_some_and(|path| path.exists()) {
+            println!("a step");
+            std::thread::park();
+        }
         false
     }
 }
 
+/// The original and the sound.
+const ORIGINAL: &str = "original";
+/// The pages and the picture.
+const PAGES: &str = "pages";
+/// The picture.
+const PICTURE: &str = "picture";
+
 fn import_into(source: &Path, work: &Path) -> Imported {
-    let tiers =
-        Tiers { source: true, audio: true, slides: false, video_360: false, video_480: false };
+    import_made(source, work, ORIGINAL, &Talking::default())
+}
+
+fn import_made(source: &Path, work: &Path, made: &str, observer: &Talking) -> Imported {
+    let (original, slides, video_360) = (made == ORIGINAL, made == PAGES, made != ORIGINAL);
+    let tiers = Tiers { source: original, audio: original, slides, video_360, video_480: false };
     let request = ImportRequest {
         ffmpeg: &Ffmpeg::find().unwrap(),
         source,
         work_dir: work,
         workers: 1,
-        limits: Limits::default(),
+        // The listener writes down what it hears.
+        limits: Limits { child_file_bytes: 1 << 20, ..Limits::default() },
         encoder: EncoderChoice::Rav1e,
         tiers,
     };
-    import(&request, &Talking).unwrap()
+    import(&request, observer).unwrap()
 }
 
 /// Does nothing but for the tests below, which start it in a process of its own.
@@ -59,19 +84,27 @@ fn the_import_that_is_killed() {
     let (Some(source), Some(work)) = (std::env::var_os(SOURCE), std::env::var_os(WORK)) else {
         return;
     };
-    import_into(Path::new(&source), Path::new(&work));
+    let made = std::env::var(MADE).unwrap();
+    let observer = Talking { stand_at: std::env::var_os(STAND_AT).map(PathBuf::from) };
+    import_made(Path::new(&source), Path::new(&work), &made, &observer);
+}
+
+/// An import in a process of its own.
+fn process(source: &Path, work: &Path, made: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "the_import_that_is_killed", "--nocapture"]);
+    command.env(SOURCE, source).env(WORK, work).env(MADE, made);
+    command.stdout(Stdio::piped()).stderr(Stdio::null());
+    command
 }
 
 /// Starts an import in a process of its own, and kills it as soon as `is_far_enough`.
 fn kill_when(source: &Path, work: &Path, is_far_enough: impl Fn() -> bool) {
-    let mut killed = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "the_import_that_is_killed", "--nocapture"])
-        .env(SOURCE, source)
-        .env(WORK, work)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    kill(process(source, work, ORIGINAL), is_far_enough);
+}
+
+fn kill(mut process: Command, is_far_enough: impl Fn() -> bool) {
+    let mut killed = process.spawn().unwrap();
     let steps = BufReader::new(killed.stdout.take().unwrap()).lines();
     let is_killed = steps.map_while(Result::ok).any(|_| is_far_enough());
     killed.kill().unwrap();
@@ -190,4 +223,185 @@ fn a_picture_that_is_encoded_again_goes_on_after_its_last_segment() {
     assert_eq!(lengths(&whole), lengths(&resumed));
     let again: PathBuf = path(&import_into(&source, &work), TrackKind::Source).to_owned();
     assert_eq!(again, path(&resumed, TrackKind::Source));
+}
+
+/// Stands before ffmpeg on the path, and writes down what it is asked for.
+struct Listener {
+    folder: TempDir,
+}
+
+impl Listener {
+    fn new() -> Self {
+        let listener = Self { folder: tempfile::tempdir().unwrap() };
+        let script = listener.folder.path().join("ffmpeg");
+        let ffmpeg = Ffmpeg::find().unwrap().ffmpeg;
+        let (log, ffmpeg) = (listener.log().display().to_string(), ffmpeg.display().to_string());
+        let text = format!("#!/bin/sh\necho \"$*\" >> '{log}'\nexec '{ffmpeg}' \"$@\"\n");
+        fs::write(&script, text).unwrap();
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+        listener
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+
+    fn before<'a>(&self, process: &'a mut Command) -> &'a mut Command {
+        let path = std::env::var("PATH").unwrap();
+        process.env("PATH", format!("{}:{path}", self.folder.path().display()))
+    }
+
+    /// Forgets what it has heard, and gives it.
+    fn heard(&self) -> String {
+        let heard = fs::read_to_string(self.log()).unwrap();
+        fs::remove_file(self.log()).unwrap();
+        heard
+    }
+}
+
+/// A source, what is made of it, and the same made again and again, each time until it is killed.
+struct Killed<'a> {
+    source: &'a Path,
+    made: &'static str,
+    work: PathBuf,
+    listener: Listener,
+}
+
+impl<'a> Killed<'a> {
+    fn new(source: &'a Path, made: &'static str) -> Self {
+        let work = source.with_extension("killed");
+        Self { source, made, work, listener: Listener::new() }
+    }
+
+    /// Goes on until a file of the work folder is there, and gives what ffmpeg was asked for.
+    fn at(&self, file: &str) -> String {
+        let path = self.work.join(file);
+        assert!(!path.exists(), "{file} is there already");
+        let mut process = process(self.source, &self.work, self.made);
+        self.listener.before(&mut process).env(STAND_AT, &path);
+        kill(process, || path.exists());
+        self.listener.heard()
+    }
+
+    /// Goes on to the end, and compares with what an import gives that was not killed.
+    fn finish(&self) -> String {
+        let mut process = process(self.source, &self.work, self.made);
+        assert!(self.listener.before(&mut process).status().unwrap().success());
+        let whole = self.source.with_extension("whole");
+        let whole = import_made(self.source, &whole, self.made, &Talking::default());
+        assert!(!whole.tracks.is_empty());
+        for track in &whole.tracks {
+            let name = track.path.file_name().unwrap();
+            let (one, other) = (fs::read(&track.path), fs::read(self.work.join(name)));
+            assert!(one.unwrap() == other.unwrap(), "{} came out otherwise", track.info.kind);
+        }
+        self.listener.heard()
+    }
+
+    /// Makes a file as a torn write would leave it.
+    fn tear(&self, file: &str) {
+        let path = self.work.join(file);
+        let bytes = fs::read(&path).unwrap();
+        fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    }
+}
+
+/// Three pages of 12 to 16 s and 8 s of film, several times: 48 s each, with B pictures in open
+/// groups of 10 s.
+fn lesson(folder: &TempDir, times: u32) -> PathBuf {
+    let page = |color: &str, seconds: u32, grid: &str| {
+        format!("-f lavfi -i color={color}:s=64x48:r=25:d={seconds},drawgrid={grid},format=yuv420p")
+    };
+    let pages = [
+        page("white", 12, "w=32:h=24:t=2:c=black"),
+        page("gray", 12, "w=20:h=40:t=3:c=white"),
+        page("black", 16, "w=50:h=18:t=2:c=yellow"),
+        "-f lavfi -i testsrc2=s=64x48:r=25:d=8".into(),
+    ];
+    let once = format!("{} -filter_complex concat=n=4 -c:v ffv1", pages.join(" "));
+    let once = make(folder, "once.mkv", &once);
+    make(
+        folder,
+        "lesson.mp4",
+        &format!(
+            "-stream_loop {} -i {} -c:v libx264 -preset veryfast -bf 3 \
+             -x264-params open-gop=1:keyint=250:min-keyint=250:scenecut=0:b-adapt=0",
+            times - 1,
+            once.display()
+        ),
+    )
+}
+
+/// What decoding in the middle is asked for: from two seconds before a picture of 80 ms.
+fn begins_at(ms: u64) -> String {
+    let seconds = format!("{}.{:03}", (ms - 2000) / 1000, ms % 1000);
+    format!("-noaccurate_seek -ss {seconds} -itsoffset {seconds}")
+}
+
+#[test]
+fn a_look_for_pages_goes_on_after_its_last_whole_minute_and_comes_out_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let lesson = lesson(&folder, 3);
+    // Its beginning was cut off: an edit list hides what is before 3.3 s.
+    let cut = make(&folder, "cut.mp4", &format!("-ss 3.3 -i {} -c copy", lesson.display()));
+    let import = Killed::new(&cut, PAGES);
+    assert!(!import.at("thumbs.found").contains("-itsoffset"));
+    assert!(import.at("thumbs.segments/00001").contains(&begins_at(60_000 - 80)));
+    // It was killed before the second minute counted, or after it.
+    let heard = import.at("slides.segments/00001");
+    assert!(
+        heard.contains(&begins_at(60_000 - 80)) || heard.contains(&begins_at(120_000 - 80)),
+        "{heard}"
+    );
+    // The film begins at 36.7 s; the pages before it were made while they were looked at.
+    let heard = import.at("video-360.segments/00010");
+    assert!(heard.contains(&begins_at(9 * 4000 - 80)), "{heard}");
+    let heard = import.finish();
+    assert!(heard.contains(&begins_at(11 * 4000 - 80)), "{heard}");
+    assert!(!import.work.join("thumbs.found").exists());
+}
+
+#[test]
+fn a_look_goes_on_without_an_index_too_and_not_after_a_torn_write() {
+    let folder = tempfile::tempdir().unwrap();
+    let lesson = lesson(&folder, 3);
+    let raw = make(&folder, "lesson.ts", &format!("-i {} -c copy", lesson.display()));
+    let import = Killed::new(&raw, PAGES);
+    import.at("thumbs.found");
+    let heard = import.at("slides.found");
+    assert!(heard.contains("select=gte(n\\,749)"), "{heard}");
+    assert!(!heard.contains("-itsoffset"), "{heard}");
+    import.finish();
+
+    let import = Killed::new(&lesson, PAGES);
+    import.at("thumbs.found");
+    import.tear("thumbs.found");
+    let heard = import.at("thumbs.segments/00001");
+    assert!(!heard.contains("-itsoffset"), "{heard}");
+    // The minute before it was made again, and is torn now.
+    import.tear("thumbs.segments/00000");
+    assert!(!import.finish().contains("-itsoffset 57.920"));
+}
+
+#[test]
+fn a_picture_goes_on_at_its_first_missing_segment_and_comes_out_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let lesson = lesson(&folder, 2);
+    let late =
+        make(&folder, "late.mkv", &format!("-itsoffset 1.24 -i {} -c copy", lesson.display()));
+    for source in [&lesson, &late] {
+        let import = Killed::new(source, PICTURE);
+        assert!(!import.at("video-360.segments/00004").contains("-itsoffset"));
+        let heard = import.at("video-360.segments/00010");
+        assert!(heard.contains(&begins_at(5 * 4000 - 80)), "{heard}");
+        let heard = import.at("video-360.segments/00017");
+        assert!(heard.contains(&begins_at(11 * 4000 - 80)), "{heard}");
+        // A segment in the middle is lost: what is behind it is kept.
+        let kept = changed(&import.work.join("video-360.segments/00014"));
+        import.tear("video-360.segments/00013");
+        let heard = import.at("video-360.segments/00022");
+        assert!(heard.contains(&begins_at(13 * 4000 - 80)), "{heard}");
+        assert_eq!(changed(&import.work.join("video-360.segments/00014")), kept);
+        assert!(import.finish().contains(&begins_at(23 * 4000 - 80)));
+    }
 }

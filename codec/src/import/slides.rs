@@ -1,9 +1,9 @@
 //! The tracks `slides` and `thumbs`: the pages that are seen in a lesson, found in its picture.
 //!
 //! One pass looks at the pictures of `video-360`, and says when a page appears; thumbnails, and
-//! what of that track hardly moves, come out of the same pass. Then each page is taken from the
-//! file at its own size and encoded. The moments found, and each finished still, are durable before
-//! they count.
+//! what of that track hardly moves, come out of the same pass (see `look.rs`). Then each page is
+//! taken from the file at its own size and encoded. The moments found, and each finished still, are
+//! durable before they count.
 
 use std::io::BufWriter;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -11,15 +11,17 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use super::thumbs::Thumbs;
-use super::video::passing::{self, Passing};
+use super::pictures::is_indexed;
+use super::video::passing;
 use super::{FinishedTrack, ImportError, Job, Stage, caught, child_error};
 use crate::child::{Child, ChildError};
 use crate::cmaf::scan;
 use crate::frame_size::FrameSize;
 use crate::probe::VideoStream;
-use crate::slide::{Finder, Page, SlideTime, StillUse, encode_still, segment, track};
+use crate::slide::{Page, SlideTime, StillUse, encode_still, segment, track};
 use crate::track::TrackKind;
+
+mod look;
 
 const KIND: TrackKind = TrackKind::Slides;
 /// The largest still (DESIGN §8).
@@ -27,18 +29,15 @@ const WIDTH_MAX: u32 = 1920;
 const HEIGHT_MAX: u32 = 1080;
 /// How long a picture of 12.5 a second is shown, in milliseconds.
 const FRAME_MS: u64 = 80;
-/// The rate of those pictures as ffmpeg's filter gives them: picture n is what is shown at n × 80
+/// Those pictures a second.
+const RATE: (u64, u64) = (25, 2);
+/// The same as ffmpeg's filter gives them: picture n is what is shown at n × 80
 /// ms, whatever the file's own rate.
 const RATE_FILTER: &str = "fps=25/2:start_time=0";
 /// What finding one moment costs, in milliseconds of decoding: key frames are 10 s apart in most
 /// recordings, so half of that and the start of a process. When all pages together cost more than
 /// the lesson is long, one pass over it is cheaper.
 const SEEK_COST_MS: u64 = 10_000;
-/// Containers whose index leads to every moment; in others ffmpeg guesses.
-const INDEXED: [&str; 2] = ["mov,", "matroska,"];
-/// How much of the stage the first pass is: a page costs about 3 s of a processor, and a minute of
-/// looking 2 s.
-const LOOK_SHARE: f64 = 0.6;
 
 /// What the first pass found; durable, so that it is made once.
 #[derive(Debug, Serialize, Deserialize)]
@@ -69,7 +68,7 @@ pub(super) fn make(job: &Job) -> Result<Vec<FinishedTrack>, ImportError> {
     let found = job.work.read_note(KIND).and_then(|json| serde_json::from_slice(&json).ok());
     let (found, thumbs) = match (found, thumbs) {
         (Some(found), Some(thumbs)) => (found, thumbs),
-        _ => passing::beside(job, video, |passing| look(job, video, passing))?,
+        _ => passing::beside(job, video, |passing| look::look(job, video, passing))?,
     };
     let run = Run { job, video, size: FrameSize::fit(video, WIDTH_MAX, HEIGHT_MAX), found };
     run.encode_all()?;
@@ -80,47 +79,6 @@ pub(super) fn make(job: &Job) -> Result<Vec<FinishedTrack>, ImportError> {
 pub(super) fn frames_seen(job: &Job, frame_rate: (u64, u64)) -> Option<u64> {
     let found: Found = serde_json::from_slice(&job.work.read_note(KIND)?).ok()?;
     (frame_rate.1 * 1000 == frame_rate.0 * FRAME_MS).then_some(found.duration_ms / FRAME_MS)
-}
-
-/// The first pass: finds the pages and makes the thumbnails.
-fn look(
-    job: &Job,
-    video: &VideoStream,
-    mut passing: Option<&mut Passing>,
-) -> Result<(Found, FinishedTrack), ImportError> {
-    let fail = |error| child_error(KIND, error);
-    let size = passing::picture_size(video);
-    let filters = format!("{}{RATE_FILTER},{}", deinterlace(video), size.filters(video));
-    let mut child = start(job, video, None, &filters, &[])?;
-    let (mut finder, mut thumbs) = (Finder::new(), Thumbs::new(FRAME_MS));
-    let mut n = 0;
-    while let Some(page) = read_page(job, &mut child, &size)? {
-        finder.push(n, page.luma(), size.width as usize, size.height as usize);
-        thumbs.push(&page)?;
-        if let Some(passing) = &mut passing {
-            passing.push(page.i420());
-        }
-        n += 1;
-        if n.is_multiple_of(1000 / FRAME_MS) {
-            job.check_going_on(n * FRAME_MS)?;
-            // A child that is not read from stands still by itself.
-            job.reporter.wait_while_paused();
-            job.reporter.report(Stage::Slides, LOOK_SHARE * job.fraction(n * FRAME_MS));
-        }
-    }
-    child.finish().map_err(fail)?;
-    if n == 0 {
-        return Err(ImportError::NothingDecoded);
-    }
-    if let Some(passing) = passing {
-        passing.finish();
-    }
-    let thumbs = thumbs.finish(job)?;
-    let found = Found { duration_ms: n * FRAME_MS, slides: finder.finish() };
-    let json = serde_json::to_vec(&found).expect("numbers always encode");
-    job.work.write_note(KIND, &json)?;
-    tracing::debug!(slides = found.slides.len(), "pages found");
-    Ok((found, thumbs))
 }
 
 /// A page that is to become still `n`.
@@ -194,9 +152,8 @@ impl Run<'_> {
     ) -> Result<(), ImportError> {
         let count = self.found.slides.len() as u64;
         let missing: Vec<u64> = (0..count).filter(|n| !self.is_durable(*n)).collect();
-        let is_indexed = INDEXED.iter().any(|name| self.job.probe.container.starts_with(name));
         let mut rest = &missing[..];
-        if is_indexed && missing.len() as u64 * SEEK_COST_MS < self.found.duration_ms {
+        if is_indexed(self.job) && missing.len() as u64 * SEEK_COST_MS < self.found.duration_ms {
             while let Some((&n, after)) = rest.split_first() {
                 let Some(page) = self.seek(n)? else { break };
                 if has_failed(first_error) || pages.send(Taken { n, page }).is_err() {

@@ -3,6 +3,8 @@
 //! A picture is compared with the last one that was kept, block by block, so that slow changes
 //! add up to a difference, and a pen stroke in one corner counts as much as a new slide.
 
+use serde::{Deserialize, Serialize};
+
 use crate::frame_size::FrameSize;
 
 /// Side of a block in pixels: the width of a written stroke on 640×360, twice.
@@ -26,10 +28,20 @@ pub(super) struct Shown {
 
 /// The last GOP that showed one picture throughout, and that picture: what a later GOP that shows
 /// the same need not encode again.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Stays(Option<(u64, Vec<u8>)>);
 
 impl Stays {
+    /// What it is once GOP `n`, which shows `picture` throughout, was the last of its kind.
+    pub(super) fn since(n: u64, picture: Vec<u8>) -> Self {
+        Self(Some((n, picture)))
+    }
+
+    /// The number of that GOP.
+    pub(super) fn number(&self) -> Option<u64> {
+        self.0.as_ref().map(|(n, _)| *n)
+    }
+
     /// Takes GOP `n`, in order; says which earlier one shows the same picture throughout.
     pub(super) fn repeated(&mut self, n: u64, frames: &[u8], size: &FrameSize) -> Option<u64> {
         let shows = |picture: &[u8]| {

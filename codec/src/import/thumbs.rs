@@ -2,7 +2,10 @@
 
 use std::io::BufWriter;
 
-use super::{FinishedTrack, ImportError, Job};
+use serde::{Deserialize, Serialize};
+
+use super::{FinishedTrack, ImportError, Job, WorkDir};
+use crate::cmaf::scan;
 use crate::slide::{Page, StillUse, encode_still, segment, track};
 use crate::track::TrackKind;
 
@@ -11,6 +14,10 @@ const KIND: TrackKind = TrackKind::Thumbs;
 const EVERY_FRAMES: u64 = 125;
 /// The frame of those that stands for them: the one in the middle.
 const MIDDLE_FRAME: u64 = EVERY_FRAMES / 2;
+/// Stills that are kept together, a minute: few files.
+const MINUTE_STILLS: u64 = 6;
+/// The frames of those.
+pub(super) const MINUTE_FRAMES: u64 = MINUTE_STILLS * EVERY_FRAMES;
 /// The largest picture (DESIGN §8).
 pub(crate) const THUMB_SIZE: (u32, u32) = (160, 90);
 /// The smallest side that the encoder takes.
@@ -27,6 +34,17 @@ pub(super) struct Thumbs {
     segments: Vec<Vec<u8>>,
     /// The last still: a picture that stays is not encoded again.
     last: Option<(Page, Vec<u8>)>,
+    minutes_kept: u64,
+}
+
+/// What goes on after a cut, beside the stills of whole minutes.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Kept {
+    minutes: u64,
+    size: (u32, u32),
+    /// The last still: its picture and its sample.
+    i420: Vec<u8>,
+    sample: Vec<u8>,
 }
 
 impl Thumbs {
@@ -40,7 +58,49 @@ impl Thumbs {
             durations_ms: Vec::new(),
             segments: Vec::new(),
             last: None,
+            minutes_kept: 0,
         }
+    }
+
+    /// As [`Thumbs::new`], after what [`Thumbs::keep`] made durable; `None` if that is not whole.
+    pub(super) fn go_on(frame_ms: u64, kept: Kept, work: &WorkDir) -> Option<Self> {
+        let (width, height) = kept.size;
+        let page = Page::new(width, height, kept.i420).ok()?;
+        let mut thumbs = Self::new(frame_ms);
+        let duration_ms = EVERY_FRAMES * frame_ms;
+        for minute in 0..kept.minutes {
+            let segments: Vec<Vec<u8>> =
+                postcard::from_bytes(&work.read_segment(KIND, minute)?).ok()?;
+            let is_whole = segments.len() as u64 == MINUTE_STILLS;
+            for segment in segments.into_iter().filter(|_| is_whole) {
+                let fragments = scan::fragment(&segment).ok()?;
+                let times = fragments.first().map(|f| (f.start_ticks, f.duration_ticks))?;
+                scan::samples(&segment).ok().filter(|_| times == (thumbs.at_ms, duration_ms))?;
+                thumbs.segments.push(segment);
+                thumbs.durations_ms.push(duration_ms as u32);
+                thumbs.at_ms += duration_ms;
+            }
+        }
+        thumbs.minutes_kept = kept.minutes;
+        (thumbs.size, thumbs.last) = (kept.size, Some((page, kept.sample)));
+        (thumbs.segments.len() as u64 == kept.minutes * MINUTE_STILLS).then_some(thumbs)
+    }
+
+    /// Makes the stills of whole minutes durable. `None` in the middle of a minute.
+    pub(super) fn keep(&mut self, work: &WorkDir) -> Result<Option<Kept>, ImportError> {
+        let minutes = self.segments.len() as u64 / MINUTE_STILLS;
+        let is_whole =
+            self.waiting.is_none() && minutes * MINUTE_STILLS == self.segments.len() as u64;
+        let Some((page, sample)) = self.last.as_ref().filter(|_| is_whole) else { return Ok(None) };
+        for (minute, segments) in
+            (0..).zip(self.segments.chunks(MINUTE_STILLS as usize)).skip(self.minutes_kept as usize)
+        {
+            let bytes = postcard::to_stdvec(segments).expect("bytes always encode");
+            work.write_segment(KIND, minute, &bytes, None)?;
+        }
+        self.minutes_kept = minutes;
+        let (i420, sample) = (page.i420().to_vec(), sample.clone());
+        Ok(Some(Kept { minutes, size: self.size, i420, sample }))
     }
 
     /// Takes the next picture.

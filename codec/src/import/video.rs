@@ -1,11 +1,12 @@
 //! The tracks `video-360` and `video-480`: AV1, one GOP a segment, at a target quality.
 //!
 //! One thread reads frames from ffmpeg and hands whole GOPs to the workers; at most `workers + 2`
-//! GOPs are in memory. A GOP whose segment is already durable is read and dropped: decoding costs
-//! far less than encoding, and seeking would not give the same frames in every container. A
-//! picture that stays is one sample that lasts (see `still.rs`), and a GOP that shows nothing but
-//! what an earlier one showed has that one's sample. Such GOPs, and those of few pictures, are
-//! made while the slides are looked for (see `passing.rs`).
+//! GOPs are in memory. It begins at the first GOP whose segment is not durable, if the file leads
+//! there (see `pictures.rs`), else at the beginning; a GOP behind it that is durable is read and
+//! dropped: decoding costs far less than encoding. A picture that stays is one sample that lasts
+//! (see `still.rs`), and a GOP that shows nothing but what an earlier one showed has that one's
+//! sample. Such GOPs, and those of few pictures, are made while the slides are looked for (see
+//! `passing.rs`).
 //!
 //! A GOP's quantizer starts from what an earlier one ended with, which is durable beside its
 //! segment. Which earlier one depends on its number and its own pictures alone, never on what

@@ -17,7 +17,8 @@ const RECIPE: u32 = 6;
 const UNFINISHED: &str = "part";
 /// Names beside the segments: what each ended with.
 const END: &str = "end";
-/// What is known of a track before it is made: where its pages are, or what encodes it.
+/// What is known of a track before it is made: where its pages are, what encodes it, or how far the
+/// look has come that gives it.
 const NOTE: &str = "found";
 /// Files that are neither a track nor a segment of one.
 const OWN_FILES: [&str; 1] = [ENCODED_PICTURE];
@@ -126,7 +127,7 @@ impl WorkDir {
         kind: TrackKind,
         n: u64,
         bytes: &[u8],
-        end: Option<u8>,
+        end: Option<&[u8]>,
     ) -> io::Result<()> {
         let folder = self.segment_folder(kind);
         if !folder.is_dir() {
@@ -134,7 +135,7 @@ impl WorkDir {
             sync_folder(&self.path)?;
         }
         if let Some(end) = end {
-            write_durably(&folder.join(format!("{n:05}.{END}")), &[end])?;
+            write_durably(&folder.join(format!("{n:05}.{END}")), end)?;
         }
         write_durably(&folder.join(format!("{n:05}")), bytes)
     }
@@ -145,9 +146,8 @@ impl WorkDir {
     }
 
     /// Reads what a durable segment ended with.
-    pub(super) fn read_end(&self, kind: TrackKind, n: u64) -> Option<u8> {
-        let bytes = fs::read(self.segment_folder(kind).join(format!("{n:05}.{END}"))).ok()?;
-        bytes.first().copied()
+    pub(super) fn read_end(&self, kind: TrackKind, n: u64) -> Option<Vec<u8>> {
+        fs::read(self.segment_folder(kind).join(format!("{n:05}.{END}"))).ok()
     }
 
     /// Begins a track again: its segments go before the new note counts.
@@ -171,6 +171,13 @@ impl WorkDir {
     /// Reads what [`WorkDir::write_note`] wrote.
     pub(crate) fn read_note(&self, kind: TrackKind) -> Option<Vec<u8>> {
         fs::read(self.path.join(format!("{kind}.{NOTE}"))).ok()
+    }
+
+    /// Deletes what [`WorkDir::write_note`] wrote.
+    pub(super) fn drop_note(&self, kind: TrackKind) {
+        if let Err(error) = remove_file(&self.path.join(format!("{kind}.{NOTE}"))) {
+            tracing::debug!(%kind, %error, "the note of a finished track is left behind");
+        }
     }
 
     /// Deletes a finished track's separate segments.
@@ -214,11 +221,11 @@ mod tests {
         let relative = PathBuf::from(format!("work-{}", std::process::id()));
         let source = Path::new("Cargo.toml");
         let work = WorkDir::open(&relative, source).unwrap();
-        work.write_segment(TrackKind::Video360, 0, b"x", Some(9)).unwrap();
+        work.write_segment(TrackKind::Video360, 0, b"x", Some(b"e")).unwrap();
         let found = work.read_segment(TrackKind::Video360, 0);
         let end = work.read_end(TrackKind::Video360, 0);
         fs::remove_dir_all(&relative).unwrap();
-        assert_eq!((found.as_deref(), end), (Some(&b"x"[..]), Some(9)));
+        assert_eq!((found.as_deref(), end.as_deref()), (Some(&b"x"[..]), Some(&b"e"[..])));
     }
 
     #[test]
@@ -242,7 +249,7 @@ mod tests {
         let work = WorkDir::unbound(folder.path()).unwrap();
         let kind = TrackKind::Video360;
         work.begin_again(kind, b"one").unwrap();
-        work.write_segment(kind, 3, b"x", Some(9)).unwrap();
+        work.write_segment(kind, 3, b"x", Some(b"e")).unwrap();
         assert_eq!(work.read_note(kind).as_deref(), Some(&b"one"[..]));
         work.begin_again(kind, b"two").unwrap();
         assert_eq!((work.read_segment(kind, 3), work.read_end(kind, 3)), (None, None));

@@ -7,6 +7,8 @@
 //! a new page; a few are a line that was added, and wait longer. Nothing but the pictures decides,
 //! so the same pictures always give the same slides.
 
+use serde::{Deserialize, Serialize};
+
 /// Pictures a second that the times of this module are counted in: 25/2.
 const FRAME_MS: u64 = 80;
 /// The widest picture that is looked at; wider ones are halved. Letters of 12 pixels at 720p are
@@ -65,7 +67,7 @@ const PAGES: Allowance = Allowance { most: 20.0, frames_each: 125.0 };
 const BUILDS: Allowance = Allowance { most: 6.0, frames_each: 250.0 };
 
 /// When a slide is shown, and when its picture is to be taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SlideTime {
     /// When it appears, in milliseconds of the lesson; 0 for the first.
     pub start_ms: u64,
@@ -80,8 +82,9 @@ struct Allowance {
     frames_each: f32,
 }
 
-/// Finds slides; it is shown every picture of a lesson in order.
-#[derive(Debug, Default)]
+/// Finds slides; it is shown every picture of a lesson in order. One that was written and read
+/// again goes on as if it had not been.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Finder {
     view: Option<View>,
     found: Vec<SlideTime>,
@@ -182,7 +185,7 @@ impl Change {
 }
 
 /// What is known of the picture, block by block.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct View {
     from: (usize, usize),
     width: usize,
@@ -196,7 +199,7 @@ struct View {
     is_restless: Vec<bool>,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 struct Block {
     /// For how many pictures it has not moved.
     still_frames: u16,
@@ -561,6 +564,24 @@ mod tests {
         finder.push(0, &[7; 16 * 16], 16, 16);
         finder.push(1, &[9; 18 * 16], 18, 16);
         assert_eq!(finder.finish().len(), 1);
+    }
+
+    #[test]
+    fn a_finder_that_was_written_and_read_goes_on_as_if_it_had_not_been() {
+        let (mut whole, mut cut) = (Finder::new(), Finder::new());
+        for n in 0..500 {
+            if n % 90 == 7 {
+                let written = postcard::to_stdvec(&cut).unwrap();
+                cut = postcard::from_bytes(&written).unwrap();
+            }
+            let mut picture = page(n / 120);
+            square(&mut picture, (250, 120), (64, 54), n / 3);
+            whole.push(n as u64, &picture, WIDTH, HEIGHT);
+            cut.push(n as u64, &picture, WIDTH, HEIGHT);
+            assert!(whole == cut, "after picture {n}");
+        }
+        let found = whole.finish();
+        assert_eq!((found.len(), found), (5, cut.finish()));
     }
 
     #[test]

@@ -50,11 +50,33 @@ pub(in crate::import) struct Passing<'a> {
     stays: Stays,
     frames: Vec<u8>,
     n: u64,
+    /// GOPs that were handed out, and may not be durable yet.
+    handed_out: Vec<u64>,
 }
 
 impl<'a> Passing<'a> {
     fn new(run: &'a Run<'a>, gops: SyncSender<Gop>) -> Self {
-        Self { run, gops, stays: Stays::default(), frames: Vec::new(), n: 0 }
+        let (stays, frames, handed_out) = Default::default();
+        Self { run, gops, stays, frames, n: 0, handed_out }
+    }
+
+    /// Goes on behind the first `frames` pictures, whole GOPs, with what [`Passing::kept`] gave.
+    pub(in crate::import) fn go_on(&mut self, frames: u64, stays: Stays) {
+        let gop_frames = self.run.format.gop_frames;
+        self.n = frames / gop_frames;
+        if let Some(still) = stays.number()
+            && let Some(end) = self.run.durable_end(still, gop_frames as usize)
+        {
+            self.run.end(still, end.index);
+        }
+        self.stays = stays;
+    }
+
+    /// What pictures so far have left behind, once all that was made of them is durable; `None` if
+    /// something was not made.
+    pub(in crate::import) fn kept(&mut self) -> Option<&Stays> {
+        let is_made = self.handed_out.iter().all(|n| self.run.end_of(*n).is_ok());
+        (is_made && self.frames.is_empty()).then_some(&self.stays)
     }
 
     /// Takes the next picture.
@@ -77,13 +99,24 @@ impl<'a> Passing<'a> {
         let (n, size) = (self.n, &self.run.size);
         self.n += 1;
         let repeated = self.stays.repeated(n, &self.frames, size);
+        self.handed_out.retain(|n| !self.run.has_ended(*n));
         if let Some(end) = self.run.durable_end(n, self.frames.len() / size.frame_bytes()) {
-            self.run.end(n, end);
-        } else if repeated.is_some() || still::has_few(&self.frames, size) {
-            let frames = self.frames.clone();
+            self.run.end(n, end.index);
+        } else if self.can_make(repeated) {
+            let (frames, still) = (self.frames.clone(), self.stays.number());
+            self.handed_out.push(n);
             // Workers receive to the end, whatever fails.
-            drop(self.gops.send(Gop { n, frames, repeated }));
+            drop(self.gops.send(Gop { n, frames, repeated, still }));
         }
         self.frames.clear();
+    }
+
+    /// Whether the GOP can be made now: of few pictures, or of one that is made. It may not be, if
+    /// the track was begun again since an earlier call.
+    fn can_make(&self, repeated: Option<u64>) -> bool {
+        match repeated {
+            Some(earlier) => self.handed_out.contains(&earlier) || self.run.has_ended(earlier),
+            None => still::has_few(&self.frames, &self.run.size),
+        }
     }
 }

@@ -7,12 +7,16 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::Rendition;
+use crate::child::Child;
 use crate::cmaf::{Sample, scan, segment};
 use crate::encoder::maker::Maker;
 use crate::encoder::target::{self, INDEX_MIN, Picture};
 use crate::encoder::{GopEncoder, PictureFormat};
 use crate::frame_size::FrameSize;
+use crate::import::pictures::{Mark, Pictures};
 use crate::import::still::{self, FEW_PICTURES};
 use crate::import::{ImportError, Job, SEGMENT_MS, caught, child_error, slides};
 use crate::probe::VideoStream;
@@ -28,6 +32,8 @@ pub(super) struct Gop {
     pub(super) frames: Vec<u8>,
     /// The earlier one that shows the same picture throughout.
     pub(super) repeated: Option<u64>,
+    /// The last one that shows one picture throughout, up to and with this one.
+    pub(super) still: Option<u64>,
 }
 
 /// What becomes of a GOP.
@@ -35,6 +41,25 @@ struct Encoded {
     samples: Vec<Sample>,
     /// What a later GOP should start from.
     end: u8,
+}
+
+/// What is kept beside a durable GOP, for those after it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct End {
+    /// What a later GOP should start from.
+    pub(super) index: u8,
+    /// The last GOP that shows one picture throughout, up to and with this one.
+    still: Option<u64>,
+    /// Its last picture.
+    last: Mark,
+}
+
+/// Where the reader is.
+struct Reading {
+    child: Child,
+    /// The next GOP.
+    n: u64,
+    stays: still::Stays,
 }
 
 pub(super) struct Run<'a> {
@@ -119,15 +144,13 @@ impl<'a> Run<'a> {
         is_whole.then_some(count)
     }
 
-    /// Reads all frames and hands out the GOPs that are not durable yet.
+    /// Reads the frames from the first GOP on that is not durable, and hands out those like it.
     fn read(&self, gops: SyncSender<Gop>) -> Result<u64, ImportError> {
         let fail = |error| child_error(self.rendition.kind, error);
         let is_cancelled = || self.must_stop();
-        let mut child = self.start_ffmpeg()?;
+        let Reading { mut child, mut n, mut stays } = self.begin_reading()?;
         let frame_bytes = self.size.frame_bytes();
         let gop_bytes = frame_bytes * self.format.gop_frames as usize;
-        let mut stays = still::Stays::default();
-        let mut n = 0;
         loop {
             let mut frames = vec![0; gop_bytes];
             let filled = child.read(&mut frames, &is_cancelled).map_err(fail)?;
@@ -137,11 +160,12 @@ impl<'a> Run<'a> {
                 self.job.check_going_on(n * SEGMENT_MS)?;
                 let repeated = stays.repeated(n, &frames, &self.size);
                 if let Some(end) = self.durable_end(n, count) {
-                    self.found.fetch_add(1, Ordering::Relaxed);
-                    self.end(n, end);
-                    self.report();
-                } else if gops.send(Gop { n, frames, repeated }).is_err() {
-                    break;
+                    self.find(n, &end);
+                } else {
+                    let gop = Gop { n, frames, repeated, still: stays.number() };
+                    if gops.send(gop).is_err() {
+                        break;
+                    }
                 }
                 n += 1;
             }
@@ -153,34 +177,56 @@ impl<'a> Run<'a> {
         Ok(n)
     }
 
-    fn start_ffmpeg(&self) -> Result<crate::child::Child, ImportError> {
-        let video = self.video;
-        let deinterlace = if video.is_interlaced { "yadif," } else { "" };
-        let filters = format!(
-            "{deinterlace}fps={}/{}:start_time=0,{}",
-            self.rendition.frame_rate.0,
-            self.rendition.frame_rate.1,
-            self.size.filters(video)
-        );
-        let map = format!("0:{}", video.index);
-        let threads = self.job.request.limits.child_threads.to_string();
-        let arguments = [
-            "-map",
-            &map,
-            "-an",
-            "-sn",
-            "-dn",
-            "-filter_threads",
-            &threads,
-            "-vf",
-            &filters,
-            "-f",
-            "rawvideo",
-            "-c:v",
-            "rawvideo",
-            "pipe:1",
-        ];
-        self.job.ffmpeg(self.rendition.kind, &arguments)
+    /// Begins at the first GOP that is not durable; at the first of all if the file does not lead
+    /// there.
+    fn begin_reading(&self) -> Result<Reading, ImportError> {
+        let whole = self.format.gop_frames as usize;
+        let ends: Vec<End> = (0..).map_while(|n| self.durable_end(n, whole)).collect();
+        if let Some(reading) = self.reading_behind(&ends)? {
+            (0..).zip(&ends).for_each(|(n, end)| self.find(n, end));
+            return Ok(reading);
+        }
+        let child = self.pictures().from_beginning()?;
+        Ok(Reading { child, n: 0, stays: still::Stays::default() })
+    }
+
+    /// Begins behind the GOPs of `ends`, with what those have left behind.
+    fn reading_behind(&self, ends: &[End]) -> Result<Option<Reading>, ImportError> {
+        let Some(last) = ends.last().filter(|_| self.pictures().can_seek()) else {
+            return Ok(None);
+        };
+        let mut stays = still::Stays::default();
+        if let Some(still) = last.still {
+            let Some(earlier) = ends.get(..still as usize) else { return Ok(None) };
+            let Some(mut child) = self.start_behind(earlier)? else { return Ok(None) };
+            let mut picture = vec![0; self.size.frame_bytes()];
+            let filled = child.read(&mut picture, &|| self.must_stop());
+            if filled.map_err(|error| child_error(self.rendition.kind, error))? < picture.len() {
+                return Ok(None);
+            }
+            stays = still::Stays::since(still, picture);
+        }
+        let n = ends.len() as u64;
+        Ok(self.start_behind(ends)?.map(|child| Reading { child, n, stays }))
+    }
+
+    /// Starts ffmpeg behind the GOPs of `ends`, if the file leads there.
+    fn start_behind(&self, ends: &[End]) -> Result<Option<Child>, ImportError> {
+        let Some(last) = ends.last() else { return self.pictures().from_beginning().map(Some) };
+        let frames = ends.len() as u64 * self.format.gop_frames;
+        self.pictures().seek_behind(frames - 1, &last.last)
+    }
+
+    fn pictures(&self) -> Pictures<'_> {
+        let Rendition { kind, frame_rate: rate, .. } = self.rendition;
+        Pictures { job: self.job, kind, video: self.video, rate, size: self.size }
+    }
+
+    /// Takes a GOP that an earlier call has made.
+    fn find(&self, n: u64, end: &End) {
+        self.found.fetch_add(1, Ordering::Relaxed);
+        self.end(n, end.index);
+        self.report();
     }
 
     fn is_stopped(&self) -> bool {
@@ -194,7 +240,7 @@ impl<'a> Run<'a> {
     }
 
     /// What a GOP that is already durable, and of this length, ended with.
-    pub(super) fn durable_end(&self, n: u64, count: usize) -> Option<u8> {
+    pub(super) fn durable_end(&self, n: u64, count: usize) -> Option<End> {
         let kind = self.rendition.kind;
         let bytes = self.job.work.read_segment(kind, n)?;
         let frame_ticks = u64::from(self.rendition.frame_ticks());
@@ -205,9 +251,9 @@ impl<'a> Run<'a> {
         };
         let is_whole =
             scan::samples(&bytes).is_ok() && scan::fragment(&bytes).is_ok_and(|f| fits(&f[0]));
-        let end = self.job.work.read_end(kind, n)?;
+        let end: End = postcard::from_bytes(&self.job.work.read_end(kind, n)?).ok()?;
         let index_max = self.encoder.scale().index_max;
-        (is_whole && (INDEX_MIN..=index_max).contains(&end)).then_some(end)
+        (is_whole && (INDEX_MIN..=index_max).contains(&end.index)).then_some(end)
     }
 
     /// A worker: encodes GOPs until there are none, or until something failed.
@@ -234,16 +280,19 @@ impl<'a> Run<'a> {
     }
 
     fn encode(&self, gop: &Gop) -> Result<(), ImportError> {
-        let Encoded { samples, end } = match gop.repeated {
+        let Encoded { samples, end: index } = match gop.repeated {
             Some(earlier) => self.repeat(gop, earlier)?,
             None => self.encode_anew(gop)?,
         };
         let frame_ticks = u64::from(self.rendition.frame_ticks());
         let start_ticks = gop.n * self.format.gop_frames * frame_ticks;
         let bytes = segment(gop.n as u32 + 1, start_ticks, &samples);
-        self.job.work.write_segment(self.rendition.kind, gop.n, &bytes, Some(end))?;
+        let last = Mark::of(&gop.frames[gop.frames.len() - self.size.frame_bytes()..]);
+        let end = End { index, still: gop.still, last };
+        let end = postcard::to_stdvec(&end).expect("numbers and bytes always encode");
+        self.job.work.write_segment(self.rendition.kind, gop.n, &bytes, Some(&end))?;
         self.encoded.fetch_add(1, Ordering::Relaxed);
-        self.end(gop.n, end);
+        self.end(gop.n, index);
         Ok(())
     }
 
@@ -286,7 +335,7 @@ impl<'a> Run<'a> {
     }
 
     /// What an earlier GOP ended with; waits until it is durable.
-    fn end_of(&self, earlier: u64) -> Result<u8, ImportError> {
+    pub(super) fn end_of(&self, earlier: u64) -> Result<u8, ImportError> {
         let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             if let Some(end) = ends.get(&earlier) {
@@ -298,6 +347,11 @@ impl<'a> Run<'a> {
             let waited = self.ended.wait_timeout(ends, POLL);
             ends = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
+    }
+
+    /// Whether GOP `n` is durable, as far as is known here.
+    pub(super) fn has_ended(&self, n: u64) -> bool {
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&n)
     }
 
     pub(super) fn end(&self, n: u64, end: u8) {

@@ -25,7 +25,7 @@ use crate::bench::figures;
 
 /// Between two looks at memory, or at the CPU time that is left: a GOP takes seconds.
 const LOOK_DELAY: Duration = Duration::from_millis(25);
-/// An import that takes so long has got stuck: the longest of the bench has a minute of lesson.
+/// An import that takes so long has got stuck: the longest of the bench has six minutes of lesson.
 const IMPORT_MAX: Duration = Duration::from_secs(3600);
 
 /// What `bench media-import` takes.
@@ -84,6 +84,10 @@ pub enum Made {
     All,
     /// video-360 and what is found in its pictures
     Video360,
+    /// The original and the sound
+    Original,
+    /// Pages, thumbnails and video-360
+    Pictures,
 }
 
 impl Made {
@@ -92,6 +96,8 @@ impl Made {
             Self::First => Tiers::FIRST,
             Self::All => Tiers::ALL,
             Self::Video360 => Tiers { source: false, audio: false, slides: false, ..Tiers::FIRST },
+            Self::Original => Tiers { slides: false, video_360: false, ..Tiers::FIRST },
+            Self::Pictures => Tiers { source: false, audio: false, ..Tiers::FIRST },
         }
     }
 
@@ -100,6 +106,8 @@ impl Made {
             Self::First => "first",
             Self::All => "all",
             Self::Video360 => "video360",
+            Self::Original => "original",
+            Self::Pictures => "pictures",
         }
     }
 }
@@ -278,7 +286,12 @@ impl Running {
 
     /// Waits for the end.
     pub fn finish(self) -> Result<Import> {
-        match self.run(f64::INFINITY)? {
+        self.finish_watched(|_| {})
+    }
+
+    /// As [`Running::finish`]; `watch` is told again and again how many CPU seconds it has cost.
+    pub fn finish_watched(self, watch: impl FnMut(f64)) -> Result<Import> {
+        match self.run_watched(f64::INFINITY, watch)? {
             Outcome::Finished(import) => Ok(import),
             Outcome::Killed(_) => bail!("an import was killed without having been asked to be"),
         }
@@ -286,7 +299,11 @@ impl Running {
 
     /// Waits for the end, or kills the import (only it, as a crash would) once it has cost so
     /// many CPU seconds.
-    pub fn run(mut self, cpu_s_max: f64) -> Result<Outcome> {
+    pub fn run(self, cpu_s_max: f64) -> Result<Outcome> {
+        self.run_watched(cpu_s_max, |_| {})
+    }
+
+    fn run_watched(mut self, cpu_s_max: f64, mut watch: impl FnMut(f64)) -> Result<Outcome> {
         let (mut marks, mut tracks, mut rss_mib_max) = (Vec::new(), None, 0.0f64);
         loop {
             match self.lines.recv_timeout(LOOK_DELAY) {
@@ -298,6 +315,7 @@ impl Running {
             rss_mib_max = rss_mib_max.max(cost::tree_rss_mib(self.child.id()));
             if !marks.is_empty() && tracks.is_none() {
                 let cpu_s = cost::tree_cpu_s(self.child.id())?;
+                watch(cpu_s);
                 if cpu_s >= cpu_s_max {
                     self.child.kill()?;
                     self.child.wait()?;
