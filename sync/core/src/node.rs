@@ -111,7 +111,7 @@ pub struct Node {
     journals: Journals,
     store_id: [u8; 16],
     doubt: Option<Doubt>,
-    claims: BTreeMap<CollectionId, Claim>,
+    claims: BTreeMap<CollectionId, BTreeMap<HubId, Claim>>,
     aside: BTreeSet<DocKey>,
     forked: BTreeSet<(CollectionId, HubId)>,
     /// Whose trespasses were told.
