@@ -112,7 +112,7 @@ impl Node {
         self.witness_up(id, hello.witnessed);
         self.begin_exchange(now, id, hub, hello);
         self.serving.contact_up(id, hub);
-        let actions = self.fetches.contact_up(id);
+        let actions = self.fetches.contact_up(id, hub);
         self.carry_out_fetch(now, actions);
         self.emit(Event::ContactUp { contact: id, hub, address });
     }
