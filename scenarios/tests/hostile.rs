@@ -226,6 +226,43 @@ fn who_claims_more_of_our_own_journal_each_minute_stops_us_for_two_minutes_a_day
     honest_go_on(&mut world);
 }
 
+#[test]
+fn who_has_the_same_manifest_sent_in_a_circle_gets_it_once_in_a_while() {
+    let (mut world, puppet, _) = with_a_puppet(9);
+    // Many small pieces: the manifest weighs 80 kB.
+    let blob = world.add_blob(0, &[64; 2_000], 0);
+    world.run_for(60_000);
+    let contact = greet(&mut world, puppet);
+    say(&mut world, puppet, contact, &Message::Credit { granted_bytes: u64::MAX });
+    let before = world.hubs[0].sent_bytes[&puppet];
+    for _ in 0..600 {
+        say(&mut world, puppet, contact, &want(blob));
+        world.run_for(50);
+        say(&mut world, puppet, contact, &Message::Unwant { blob });
+        say(&mut world, puppet, contact, &want(blob));
+        world.run_for(50);
+    }
+    let sent = world.hubs[0].sent_bytes[&puppet] - before;
+    assert!(sent > 80_000, "nothing was asked for");
+    assert!(sent < 8 * 90_000, "{sent} B in a minute");
+    honest_go_on(&mut world);
+}
+
+#[test]
+fn who_has_journals_listed_again_and_again_is_shown_the_door() {
+    let (mut world, puppet, _) = with_a_puppet(10);
+    let contact = greet(&mut world, puppet);
+    let mut asked = 0_u32;
+    while !is_closed(&world, puppet, contact) && asked < 200 {
+        let items = vec![u128::from(asked)];
+        say(&mut world, puppet, contact, &Message::AskEnvelopes { collection: lessons(), items });
+        world.run_for(1_000);
+        asked += 1;
+    }
+    assert!((20..100).contains(&asked), "closed after {asked} questions");
+    honest_go_on(&mut world);
+}
+
 /// A member's people, or a program in their name, write a document each, thousands of them.
 #[test]
 fn a_member_that_writes_without_end_holds_nobody_else_up() {
