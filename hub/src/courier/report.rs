@@ -59,7 +59,14 @@ impl From<StickError> for Why {
             | StickError::Frames(_) => "damaged",
             _ => "unreadable",
         };
-        Self::new(code, error.to_string())
+        let words = match error {
+            StickError::Io(reason) => format!(
+                "this place of the stick cannot be read ({reason}); have it written again, best \
+                 to another stick"
+            ),
+            other => other.to_string(),
+        };
+        Self::new(code, words)
     }
 }
 
