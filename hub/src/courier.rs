@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
+use yingxue_sync_io::courier::{Parcel, StickError};
 
 use crate::app::App;
 
@@ -27,6 +28,7 @@ pub mod runner;
 mod shown;
 pub(crate) mod table;
 mod taker;
+pub(crate) mod worth;
 
 pub use report::{CarriedLesson, Report};
 pub use routes::routes;
@@ -50,6 +52,9 @@ struct Live {
     /// Looks until a test stops it in the middle; 0 never does.
     #[cfg(test)]
     looks_left: AtomicU64,
+    /// The segment that a test's stick cannot read, counted from 1; 0 for none.
+    #[cfg(test)]
+    bad_segment: AtomicU64,
 }
 
 impl Default for Courier {
@@ -101,6 +106,15 @@ impl Live {
         self.total_bytes.store(bytes, Ordering::Relaxed);
     }
 
+    /// Looks whether a segment is what its manifest says.
+    fn check(&self, app: &App, parcel: &Parcel, number: usize) -> Result<(), StickError> {
+        #[cfg(test)]
+        if self.bad_segment.load(Ordering::Relaxed) == number as u64 + 1 {
+            return Err(StickError::Io(rustix::io::Errno::IO.into()));
+        }
+        parcel.check(number, &|| self.stops(app))
+    }
+
     /// Says whether to stop: somebody has cancelled, or the hub stops.
     fn stops(&self, app: &App) -> bool {
         #[cfg(test)]
@@ -114,4 +128,4 @@ impl Live {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -22,6 +22,7 @@ pub mod fresh;
 pub mod lesson;
 pub mod links;
 pub mod map;
+pub mod needed;
 pub mod overview;
 pub mod pins;
 pub mod policy;

@@ -8,7 +8,7 @@ use yingxue_scenarios::world::hub::{Mind, address_of};
 use yingxue_scenarios::world::ledger::Answer;
 use yingxue_scenarios::world::{HubIndex, World};
 use yingxue_sync_core::blob::serve::{REQUESTS_MAX, WANTS_MAX};
-use yingxue_sync_core::event::{Command, DocEdit, DocValue};
+use yingxue_sync_core::event::{Alarm, Command, DocEdit, DocValue, Event, Refusal};
 use yingxue_sync_core::id::{BlobId, CollectionId, ContactId, DocId, Hash, HubId};
 use yingxue_sync_core::membership::LESSONS;
 use yingxue_sync_core::outbox::WINDOW_BYTES_MAX;
@@ -179,6 +179,87 @@ fn who_asks_for_four_billion_symbols_and_names_entries_that_nobody_has_costs_not
     }
     let sent = world.hubs[0].sent_bytes[&puppet] - before;
     assert!(sent <= WINDOW_BYTES_MAX, "{sent} B were sent for nothing");
+    honest_go_on(&mut world);
+}
+
+/// Says that the lead has written so many entries more than it has.
+fn claim_more(world: &mut World, puppet: HubIndex, contact: ContactId, more: u64) {
+    let lead = world.hubs[0].id;
+    let entries = vec![(lead, 1_000_000 + more)];
+    let claim = Message::Vector { collection: lessons(), entries, is_asking: false };
+    say(world, puppet, contact, &claim);
+    world.run_for(1_000);
+}
+
+fn own_entries_alarms(world: &World) -> usize {
+    use Alarm::{OwnEntriesMissing, OwnEntriesNotGiven};
+    let is_one = |event: &Event| {
+        matches!(event, Event::Alarm(OwnEntriesMissing { .. } | OwnEntriesNotGiven { .. }))
+    };
+    world.hubs[0].events.iter().filter(|(_, event)| is_one(event)).count()
+}
+
+/// Each minute it says that it holds yet more of what the lead wrote, and gives none of it.
+#[test]
+fn who_claims_more_of_our_own_journal_each_minute_stops_us_for_two_minutes_a_day() {
+    let (mut world, puppet, _) = with_a_puppet(8);
+    let mut contact = greet(&mut world, puppet);
+    let mut refused_at = Vec::new();
+    for minute in 0..26 * 60 {
+        if is_closed(&world, puppet, contact) {
+            contact = greet(&mut world, puppet);
+        }
+        claim_more(&mut world, puppet, contact, minute);
+        let request = world.write(0, 1).expect("its power is on");
+        world.run_for(59_000);
+        match world.ledger.answer(request) {
+            Some(Answer::Done) => {}
+            Some(Answer::Refused(Refusal::InDoubt)) => refused_at.push(minute),
+            other => panic!("minute {minute}: {other:?}"),
+        }
+    }
+    let (first_day, second_day): (Vec<u64>, Vec<u64>) =
+        refused_at.into_iter().partition(|minute| *minute < 24 * 60);
+    assert!((1..=3).contains(&first_day.len()), "refused on the first day: {first_day:?}");
+    assert!((1..=3).contains(&second_day.len()), "refused on the second day: {second_day:?}");
+    assert_eq!(own_entries_alarms(&world), 4, "two a day");
+    honest_go_on(&mut world);
+}
+
+#[test]
+fn who_has_the_same_manifest_sent_in_a_circle_gets_it_once_in_a_while() {
+    let (mut world, puppet, _) = with_a_puppet(9);
+    // Many small pieces: the manifest weighs 80 kB.
+    let blob = world.add_blob(0, &[64; 2_000], 0);
+    world.run_for(60_000);
+    let contact = greet(&mut world, puppet);
+    say(&mut world, puppet, contact, &Message::Credit { granted_bytes: u64::MAX });
+    let before = world.hubs[0].sent_bytes[&puppet];
+    for _ in 0..600 {
+        say(&mut world, puppet, contact, &want(blob));
+        world.run_for(50);
+        say(&mut world, puppet, contact, &Message::Unwant { blob });
+        say(&mut world, puppet, contact, &want(blob));
+        world.run_for(50);
+    }
+    let sent = world.hubs[0].sent_bytes[&puppet] - before;
+    assert!(sent > 80_000, "nothing was asked for");
+    assert!(sent < 8 * 90_000, "{sent} B in a minute");
+    honest_go_on(&mut world);
+}
+
+#[test]
+fn who_has_journals_listed_again_and_again_is_shown_the_door() {
+    let (mut world, puppet, _) = with_a_puppet(10);
+    let contact = greet(&mut world, puppet);
+    let mut asked = 0_u32;
+    while !is_closed(&world, puppet, contact) && asked < 200 {
+        let items = vec![u128::from(asked)];
+        say(&mut world, puppet, contact, &Message::AskEnvelopes { collection: lessons(), items });
+        world.run_for(1_000);
+        asked += 1;
+    }
+    assert!((20..100).contains(&asked), "closed after {asked} questions");
     honest_go_on(&mut world);
 }
 

@@ -17,6 +17,7 @@ use super::table::Row;
 use super::{Live, files, receipts, table};
 use crate::app::{App, now_ms};
 use crate::jobs::JobError;
+use crate::timetable;
 
 /// Bytes of a stick that are left free: the manifest, the receipt, and blocks begun.
 const STICK_RESERVE_BYTES: u64 = 4 << 20;
@@ -98,9 +99,11 @@ impl Export<'_> {
         receipts::collect(self.app, &stick, report)?;
         let mut targets = self.targets(hubs)?;
         let empty = self.empty_manifest(parcel, &targets);
-        let kept = self.look_at_own_parcels(&stick, &mut targets, &empty).map_err(failed)?;
-        let groups =
-            self.app.db.read_blocking(|db| needs::groups(db, self.view, &targets, self.only));
+        let kept = self.look_at_own_parcels(&stick, &mut targets, &empty, report);
+        let kept = kept.map_err(failed)?;
+        let today = timetable::today(self.app);
+        let read = |db: &_| needs::groups(db, self.view, &targets, (self.only, today));
+        let groups = self.app.db.read_blocking(read);
         let groups = groups.map_err(crate::problem::ApiError::from)?;
         let writer = stick.write_parcel(self.app.sync.keys(), empty, kept).map_err(failed)?;
         let free = stick.free_bytes().map_err(failed)?.saturating_sub(self.reserve_bytes);
@@ -149,20 +152,26 @@ impl Export<'_> {
     }
 
     /// Takes note of what lies on the stick already and is whole. Parcels that all have taken go,
-    /// and damaged ones, whose contents are written anew. Gives how many segments of the current
-    /// parcel are whole.
+    /// and damaged ones, whose contents are written anew. One with a place that cannot be read
+    /// stays: removed, it would have the next file written there. Gives how many segments of the
+    /// current parcel are whole.
     fn look_at_own_parcels(
         &self,
         stick: &Stick,
         targets: &mut [Target],
         current: &Manifest,
+        report: &mut Report,
     ) -> Result<usize, StickError> {
         let mut kept = 0;
+        for id in stick.begun_parcels()?.into_iter().filter(|id| *id != current.parcel) {
+            if self.is_own(id) {
+                stick.remove_parcel(id)?;
+            }
+        }
         for (id, parcel) in stick.parcels()? {
             let is_current = id == current.parcel;
             let Ok(parcel) = parcel else {
-                let is_ours = self.app.db.read_blocking(|db| table::is_own_parcel(db, id));
-                if is_ours.unwrap_or(false) && !is_current {
+                if self.is_own(id) && !is_current {
                     stick.remove_parcel(id)?;
                 }
                 continue;
@@ -176,31 +185,45 @@ impl Export<'_> {
                 // Membership has changed since; it begins anew.
                 continue;
             }
-            let whole = self.count_whole(&parcel)?;
-            let is_damaged = whole < manifest.segments.len();
+            let (whole, why) = self.count_whole(stick, &parcel)?;
+            let is_damaged = why.as_ref().is_some_and(|error| !error.is_stick_failing());
+            if let Some(error) = why.filter(StickError::is_stick_failing) {
+                report.refuse(format!("outbox/{}/{whole:04}.seg", id.folder()), error);
+            }
             if !is_current && (is_damaged || self.is_taken_by_all(manifest)) {
                 stick.remove_parcel(id)?;
                 continue;
             }
             if is_current {
                 kept = whole;
+            } else {
+                stick.remove_parts(id)?;
             }
             self.count_in(manifest, whole, targets);
         }
         Ok(kept)
     }
 
-    /// Counts the segments of a parcel before the first that is damaged.
-    fn count_whole(&self, parcel: &Parcel) -> Result<usize, StickError> {
+    fn is_own(&self, parcel: ParcelId) -> bool {
+        let is_own = self.app.db.read_blocking(|db| table::is_own_parcel(db, parcel));
+        is_own.unwrap_or(false)
+    }
+
+    /// Counts the segments of a parcel before the first that is damaged; says what is wrong there.
+    fn count_whole(
+        &self,
+        stick: &Stick,
+        parcel: &Parcel,
+    ) -> Result<(usize, Option<StickError>), StickError> {
         for number in 0..parcel.manifest().segments.len() {
-            match parcel.check(number, &|| self.live.stops(self.app)) {
+            match self.live.check(self.app, parcel, number) {
                 Ok(()) => {}
                 Err(StickError::Cancelled) => return Err(StickError::Cancelled),
-                Err(error) if error.is_stick_failing() => return Err(error),
-                Err(_) => return Ok(number),
+                Err(error) if stick.is_gone(&error) => return Err(error),
+                Err(error) => return Ok((number, Some(error))),
             }
         }
-        Ok(parcel.manifest().segments.len())
+        Ok((parcel.manifest().segments.len(), None))
     }
 
     fn count_in(&self, manifest: &Manifest, whole: usize, targets: &mut [Target]) {

@@ -1,5 +1,6 @@
 //! Files for browsers: one a school, put together from its segments while it is sent.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::ops::Range;
@@ -15,12 +16,15 @@ use yingxue_sync_core::courier::SignedManifest;
 use yingxue_sync_core::id::HubId;
 use yingxue_sync_io::courier::{FOLDER, Stick, yxc_head};
 
-use crate::app::App;
+use super::table;
+use crate::app::{App, now_ms};
 use crate::media::resource::{Resource, attachment, etag};
 use crate::problem::ApiError;
 
 /// Bytes read at a time while a file is sent.
 const CHUNK_BYTES: usize = 1 << 20;
+/// How long files are kept once they are made: until a school's week is over.
+pub(super) const KEPT_MS: i64 = 7 * 24 * 3_600_000;
 
 /// Gives where the parcel for a hub is kept until it is downloaded.
 pub(super) fn folder_of(app: &App, job: i64, hub: &HubId) -> PathBuf {
@@ -28,7 +32,54 @@ pub(super) fn folder_of(app: &App, job: i64, hub: &HubId) -> PathBuf {
 }
 
 fn folder_of_job(app: &App, job: i64) -> PathBuf {
-    app.data_dir.join("courier").join(job.to_string())
+    folder_of_all(app).join(job.to_string())
+}
+
+fn folder_of_all(app: &App) -> PathBuf {
+    app.data_dir.join("courier")
+}
+
+/// Removes what is not to be downloaded any more: files of more than a week ago, those that a newer
+/// export for the same school replaces, and what no export names. Call it while none runs.
+pub(super) async fn sweep(app: &App) {
+    let oldest_ms = now_ms().saturating_sub(KEPT_MS);
+    let kept = match app.db.write(move |tx| table::forget_files(tx, oldest_ms)).await {
+        Ok(kept) => kept,
+        Err(error) => return tracing::warn!(%error, "old files of exports cannot be forgotten"),
+    };
+    let kept: BTreeSet<PathBuf> = kept.iter().map(|(job, hub)| folder_of(app, *job, hub)).collect();
+    let all = folder_of_all(app);
+    let removed = tokio::task::spawn_blocking(move || remove_others(&all, &kept)).await;
+    if let Ok(Err(error)) = removed {
+        tracing::warn!(%error, "old files of exports could not be removed");
+    }
+}
+
+fn remove_others(all: &Path, kept: &BTreeSet<PathBuf>) -> std::io::Result<()> {
+    let is_number = |path: &Path| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        name.is_some_and(|name| name.parse::<i64>().is_ok())
+    };
+    if !all.is_dir() {
+        return Ok(());
+    }
+    for job in std::fs::read_dir(all)? {
+        let job = job?.path();
+        if !is_number(&job) {
+            continue;
+        }
+        if !kept.iter().any(|folder| folder.starts_with(&job)) {
+            std::fs::remove_dir_all(&job)?;
+            continue;
+        }
+        for hub in std::fs::read_dir(&job)? {
+            let hub = hub?.path();
+            if !kept.contains(&hub) {
+                std::fs::remove_dir_all(&hub)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Removes what an export made for browsers.

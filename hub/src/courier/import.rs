@@ -27,6 +27,25 @@ pub(super) struct Found {
     pub parcel: Parcel,
 }
 
+/// Where an import reads from.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'a> {
+    pub app: &'a App,
+    row: &'a Row,
+}
+
+impl Source<'_> {
+    /// Says whether the stick was pulled out. If its folder can be opened again, only a place on it
+    /// cannot be read.
+    pub(super) fn is_gone(self) -> bool {
+        if let Some(upload) = &self.row.upload_id {
+            return Parcel::of_file(&uploads::path(self.app, upload)).is_err();
+        }
+        let path = Path::new(self.row.folder.as_deref().unwrap_or_default());
+        Stick::open(path).is_err() && Parcel::of_file(path).is_err()
+    }
+}
+
 /// Runs an import. What was accepted when it ends, however it ends, stays.
 pub(super) fn run(
     app: &App,
@@ -39,8 +58,9 @@ pub(super) fn run(
         return joining::admit(app, runtime, &answer, "file", report).map(drop);
     }
     let (stick, parcels) = open(app, row, report)?;
+    let source = Source { app, row };
     if app.sync.membership().is_none() {
-        joining::join(app, live, runtime, &parcels, report)?;
+        joining::join(source, live, runtime, &parcels, report)?;
     }
     if let Some(stick) = &stick {
         joining::take_answers(app, runtime, stick, report)?;
@@ -53,7 +73,7 @@ pub(super) fn run(
     let mut taken = Taken::default();
     let mut outcome = Ok(());
     for found in &wanted {
-        outcome = take_parcel(app, live, runtime, found, (&mut taken, &mut *report));
+        outcome = take_parcel(source, live, runtime, found, (&mut taken, &mut *report));
         if outcome.is_err() {
             break;
         }
@@ -133,13 +153,13 @@ fn own_bytes(app: &App, manifest: &Manifest) -> u64 {
 }
 
 fn take_parcel(
-    app: &App,
+    source: Source<'_>,
     live: &Live,
     runtime: &Handle,
     found: &Found,
     (all, report): (&mut Taken, &mut Report),
 ) -> Result<(), Stop> {
-    let manifest = found.parcel.manifest();
+    let (app, manifest) = (source.app, found.parcel.manifest());
     let mut taker = Taker::new(app, live, runtime, (manifest.author, manifest.alliance));
     let mut is_whole = manifest.is_finished;
     let mut outcome = Ok(());
@@ -147,7 +167,7 @@ fn take_parcel(
         if !manifest.is_for(segment, &app.sync.hub_id()) {
             continue;
         }
-        match take_segment(app, live, found, number, &mut taker) {
+        match take_segment(source, live, found, number, &mut taker) {
             Ok(None) => {}
             Ok(Some(why)) => {
                 is_whole = false;
@@ -172,28 +192,33 @@ fn take_parcel(
 
 /// Takes a segment; gives why something of it was not taken.
 fn take_segment(
-    app: &App,
+    source: Source<'_>,
     live: &Live,
     found: &Found,
     number: usize,
     taker: &mut Taker<'_>,
 ) -> Result<Option<Why>, Stop> {
+    let app = source.app;
     let hash = found.parcel.manifest().segments[number].hash;
     let is_taken = app.db.read_blocking(|db| table::is_taken(db, &hash)).unwrap_or(false);
     if is_taken {
         return Ok(None);
     }
-    let opened = found
-        .parcel
-        .check(number, &|| live.stops(app))
+    let opened = live
+        .check(app, &found.parcel, number)
         .and_then(|()| found.parcel.frames(number, app.sync.keys()));
     let frames = match opened {
         Ok(frames) => frames,
         Err(error @ StickError::Cancelled) => return Err(Stop::Stick(error)),
-        Err(error) if error.is_stick_failing() => return Err(Stop::Stick(error)),
+        Err(error) if error.is_stick_failing() && source.is_gone() => {
+            return Err(Stop::Stick(error));
+        }
         Err(error) => return Ok(Some(error.into())),
     };
     let taken = taker.take(frames)?;
+    if taken.refused.is_some() && source.is_gone() {
+        return Err(Stop::Stick(StickError::Io(std::io::ErrorKind::NotFound.into())));
+    }
     if taken.refused.is_none() {
         let blobs = taken.blobs;
         let kept = app.db.write_blocking(move |tx| table::remember_taken(tx, &hash, &blobs));

@@ -20,7 +20,7 @@ use yingxue_sync_io::courier::{
     Parcel, Stick, StickError, answer_file, is_answer_file, read_answer_file,
 };
 
-use super::import::Found;
+use super::import::{Found, Source};
 use super::report::{Report, job_error, stick_problem};
 use super::table::Row;
 use super::{Live, drives};
@@ -245,12 +245,13 @@ pub(super) fn admit(
 /// # Errors
 /// If no invitation was answered, or the stick does not bring the membership.
 pub(super) fn join(
-    app: &App,
+    source: Source<'_>,
     live: &Live,
     runtime: &Handle,
     parcels: &[Found],
     report: &mut Report,
 ) -> Result<(), JobError> {
+    let app = source.app;
     let waiting = app.db.read_blocking(pending).map_err(ApiError::from)?;
     let waiting = waiting.and_then(|(text, ..)| Some((Invitation::from_text(&text)?, text)));
     let Some((invitation, text)) = waiting else {
@@ -262,7 +263,7 @@ pub(super) fn join(
     for found in parcels {
         let manifest = found.parcel.manifest();
         if manifest.alliance == invitation.alliance && manifest.is_target(&me) {
-            gather(app, live, found, &mut epochs, report)?;
+            gather(source, live, found, &mut epochs, report)?;
         }
     }
     let is_next = |(n, (number, _)): &(u64, (u64, Vec<u8>))| n == number;
@@ -295,12 +296,13 @@ fn not_joined(refusal: &Refusal) -> JobError {
 
 /// Adds the epochs with which a parcel begins.
 fn gather(
-    app: &App,
+    source: Source<'_>,
     live: &Live,
     found: &Found,
     epochs: &mut BTreeMap<u64, Vec<u8>>,
     report: &mut Report,
 ) -> Result<(), JobError> {
+    let app = source.app;
     let (manifest, me) = (found.parcel.manifest(), app.sync.hub_id());
     for (number, segment) in manifest.segments.iter().enumerate() {
         if !manifest.is_for(segment, &me) {
@@ -310,7 +312,9 @@ fn gather(
             Ok(true) => {}
             Ok(false) => return Ok(()),
             Err(error @ StickError::Cancelled) => return Err(job_error(&error)),
-            Err(error) if error.is_stick_failing() => return Err(job_error(&error)),
+            Err(error) if error.is_stick_failing() && source.is_gone() => {
+                return Err(job_error(&error));
+            }
             Err(error) => {
                 report.refuse(format!("{}/{number:04}.seg", found.name), error);
                 return Ok(());
@@ -328,7 +332,7 @@ fn gather_of(
     number: usize,
     epochs: &mut BTreeMap<u64, Vec<u8>>,
 ) -> Result<bool, StickError> {
-    parcel.check(number, &|| live.stops(app))?;
+    live.check(app, parcel, number)?;
     for frame in parcel.frames(number, app.sync.keys())? {
         let bytes: usize = epochs.values().map(Vec::len).sum();
         match frame? {

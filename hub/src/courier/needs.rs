@@ -1,12 +1,14 @@
 //! What the schools that an export is for lack, and in which order it is written.
 //!
-//! Lessons whole quality by quality: what a class cannot do without (sound and slides) of every
-//! lesson first, then pictures, then the originals. Inside a quality, what a receiver asks for
-//! first comes first, then the newest. What does not fit is left out as a whole.
+//! Lessons whole quality by quality: what a class cannot do without of every lesson first, mostly
+//! sound and slides, then pictures, then the originals. Inside a quality, by what it is worth (see
+//! `worth`), then what a receiver asks for first, then the newest. What does not fit is left out as
+//! a whole.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr as _;
 
+use jiff::civil::Date;
 use rusqlite::{Connection, params};
 use yingxue_codec::track::TrackKind;
 use yingxue_sync_core::blob::{Bitmap, Manifest};
@@ -14,7 +16,10 @@ use yingxue_sync_core::courier::{CollectionView, Receipt, View};
 use yingxue_sync_core::id::{BlobId, CollectionId, DocId, HubId};
 
 use super::contents::{Contents, Stretch};
+use super::worth::{When, Worth};
 use crate::catalog;
+use crate::night::lesson;
+use crate::night::needed::{self, Need};
 use crate::store::blobs;
 
 pub(crate) const SELECT_TRACKS: &str = "select t.lesson, l.title, t.kind, t.blob, t.bytes, \
@@ -49,7 +54,10 @@ pub(super) struct Item {
     pub lesson: DocId,
     pub title: String,
     pub parts: Vec<Part>,
+    /// Place in a receipt, and age: of two that are worth the same.
     rank: (usize, usize),
+    /// Targets, by their place among the readers, that something of it is for.
+    takers: BTreeSet<usize>,
 }
 
 /// What is written of one blob.
@@ -82,6 +90,8 @@ struct Wishes<'a> {
     receipt: Option<&'a Receipt>,
     places: BTreeMap<BlobId, usize>,
     new_docs: BTreeSet<DocId>,
+    /// What it needs in the coming days, as far as that is known.
+    needs: BTreeMap<DocId, Need>,
     /// If there are any, nothing but these; what the receipt does not say of them is lacking.
     asked: BTreeSet<DocId>,
 }
@@ -118,12 +128,13 @@ fn readers_of(collection: &CollectionView, targets: &[Target]) -> Vec<usize> {
 }
 
 /// Lists what targets lack, one group for each way in which collections are shared among them;
-/// of lessons `only` these, if it names any: somebody knows that they lack those.
+/// of lessons `only` these, if it names any: somebody knows that they lack those. What they need
+/// from `today` on comes first.
 pub(super) fn groups(
     db: &Connection,
     view: &View,
     targets: &[Target],
-    only: &[DocId],
+    (only, today): (&[DocId], Date),
 ) -> rusqlite::Result<Vec<Group>> {
     let mut groups: BTreeMap<Vec<usize>, Group> = BTreeMap::new();
     for collection in &view.collections {
@@ -145,7 +156,7 @@ pub(super) fn groups(
             }
         }
         if collection.id == catalog::collection() {
-            group.items = items(db, view, targets, &readers, only)?;
+            group.items = items(db, view, (targets, &readers), (only, today))?;
         }
     }
     Ok(groups.into_values().collect())
@@ -154,13 +165,14 @@ pub(super) fn groups(
 fn items(
     db: &Connection,
     view: &View,
-    targets: &[Target],
-    readers: &[usize],
-    only: &[DocId],
+    (targets, readers): (&[Target], &[usize]),
+    (only, today): (&[DocId], Date),
 ) -> rusqlite::Result<Vec<Item>> {
     let wish = |place: &usize| {
-        let wishes = Wishes::of(db, view, (targets[*place].hub, targets[*place].receipt.as_ref()))?;
-        Ok(Wishes { asked: only.iter().copied().collect(), ..wishes })
+        let hub = targets[*place].hub;
+        let wishes = Wishes::of(db, view, (hub, targets[*place].receipt.as_ref()))?;
+        let needs = needed::by(db, &hub, today)?;
+        Ok(Wishes { asked: only.iter().copied().collect(), needs, ..wishes })
     };
     let wishes: Vec<Wishes<'_>> = readers.iter().map(wish).collect::<rusqlite::Result<_>>()?;
     let mut items: BTreeMap<(DocId, usize), Item> = BTreeMap::new();
@@ -170,7 +182,7 @@ fn items(
             continue;
         }
         let there: Vec<&Contents> = readers.iter().map(|place| &targets[*place].there).collect();
-        let Some(part) = part(db, &track, &wishes, &there)? else { continue };
+        let Some((part, takers)) = part(db, &track, &wishes, &there)? else { continue };
         let asked = wishes.iter().filter_map(|wish| wish.places.get(&track.blob)).min();
         let rank = (asked.copied().unwrap_or(usize::MAX), age);
         let (lesson, title) = (track.lesson, track.title);
@@ -179,38 +191,79 @@ fn items(
             title,
             parts: Vec::new(),
             rank,
+            takers: BTreeSet::new(),
         });
         item.rank = item.rank.min(rank);
+        item.takers.extend(takers);
         item.parts.push(part);
     }
-    let mut items: Vec<(usize, Item)> =
-        items.into_iter().map(|((_, step), item)| (step, item)).collect();
-    items.sort_by_key(|(step, item)| (*step, item.rank));
-    Ok(items.into_iter().map(|(_, item)| item).collect())
+    let mut ranked = Vec::with_capacity(items.len());
+    for ((_, step), item) in items {
+        let (class, worth) = worth_of(db, &item, step, &wishes)?;
+        ranked.push((class, worth, item));
+    }
+    ranked.sort_by(|(class, worth, item), (other_class, other_worth, other)| {
+        let by_worth = || worth.order(other_worth);
+        class.cmp(other_class).then_with(by_worth).then_with(|| item.rank.cmp(&other.rank))
+    });
+    Ok(ranked.into_iter().map(|(_, _, item)| item).collect())
 }
 
-/// Lists the pieces of a track that are held here and that some target lacks.
+/// Says what it is worth to carry a quality of a lesson: floors, without which a lesson is of no
+/// use, are of class 0.
+fn worth_of(
+    db: &Connection,
+    item: &Item,
+    step: usize,
+    wishes: &[Wishes<'_>],
+) -> rusqlite::Result<(usize, Worth)> {
+    let held = lesson::load(db, &item.lesson)?;
+    let tier = held.as_ref().and_then(|held| Some((held, held.floor()?)));
+    let floor: Vec<&lesson::HeldTrack> =
+        tier.into_iter().flat_map(|(held, floor)| held.needed(floor)).collect();
+    let is_of_floor = |part: &Part| floor.iter().any(|track| track.blob == part.blob);
+    let is_floor = item.parts.iter().any(is_of_floor);
+    // A part of a floor makes nothing teachable.
+    let is_whole = floor.iter().all(|track| track.is_complete);
+    let mut worth = Worth { bytes: item.bytes(), ..Worth::NONE };
+    for wish in item.takers.iter().filter_map(|place| wishes.get(*place)) {
+        let (when, lessons) = match wish.needs.get(&item.lesson) {
+            Some(need) => (When::Day(need.first), need.slots),
+            None => (wish.asked_when(item), 1),
+        };
+        worth.add(when, if is_whole { lessons } else { 0 });
+    }
+    Ok((if is_floor { 0 } else { step.max(1) }, worth))
+}
+
+/// Lists the pieces of a track that are held here and that some target lacks, and which do.
 fn part(
     db: &Connection,
     track: &Track,
     wishes: &[Wishes<'_>],
     there: &[&Contents],
-) -> rusqlite::Result<Option<Part>> {
+) -> rusqlite::Result<Option<(Part, BTreeSet<usize>)>> {
     let stored = blobs::load(db, &track.blob)?;
     let manifest = stored.manifest.as_deref().and_then(|bytes| Manifest::decode(bytes).ok());
     let Some(manifest) = manifest else { return Ok(None) };
     let held = Bitmap::from_bytes(&stored.bitmap, manifest.pieces.len());
     let ranges: Vec<_> = there.iter().map(|contents| contents.ranges(&track.blob)).collect();
-    let lacks = |piece: u32| {
-        let of_target = |(wish, ranges): (&Wishes<'_>, &Vec<(u32, u32)>)| {
+    let all = 0..u32::try_from(manifest.pieces.len()).unwrap_or(u32::MAX);
+    let (mut pieces, mut takers) = (Vec::new(), BTreeSet::new());
+    for piece in all.filter(|piece| held.has(*piece)) {
+        let lacks = |(wish, ranges): (&Wishes<'_>, &Vec<(u32, u32)>)| {
             let is_there = ranges.iter().any(|(from, to)| (*from..*to).contains(&piece));
             !is_there && wish.lacks(track, piece)
         };
-        wishes.iter().zip(&ranges).any(of_target)
-    };
-    let all = 0..u32::try_from(manifest.pieces.len()).unwrap_or(u32::MAX);
-    let pieces: Vec<u32> = all.filter(|piece| held.has(*piece) && lacks(*piece)).collect();
-    Ok((!pieces.is_empty()).then_some(Part { blob: track.blob, manifest, pieces }))
+        let lacking = wishes.iter().zip(&ranges).enumerate().filter(|(_, it)| lacks(*it));
+        let mut lacking = lacking.map(|(place, _)| place).peekable();
+        if lacking.peek().is_some() {
+            pieces.push(piece);
+            takers.extend(lacking);
+        }
+    }
+    let part = Part { blob: track.blob, manifest, pieces };
+    Ok((!part.pieces.is_empty()).then_some((part, takers)))
 }
 
 /// Says roughly what a hub lacks; sizes as documents say them.
@@ -251,7 +304,8 @@ impl<'a> Wishes<'a> {
                 }
             }
         }
-        Ok(Self { hub, receipt, places, new_docs, asked: BTreeSet::new() })
+        let (needs, asked) = (BTreeMap::new(), BTreeSet::new());
+        Ok(Self { hub, receipt, places, new_docs, needs, asked })
     }
 
     fn is_wanted(&self, track: &Track) -> bool {
@@ -264,6 +318,12 @@ impl<'a> Wishes<'a> {
                 || !receipt.are_wants_complete
                 || self.new_docs.contains(&track.lesson)
         })
+    }
+
+    /// Says how soon it asks for something of an item.
+    fn asked_when(&self, item: &Item) -> When {
+        let place = item.parts.iter().filter_map(|part| self.places.get(&part.blob)).min();
+        place.map_or(When::Unknown, |place| When::of_place(*place))
     }
 
     fn lacks(&self, track: &Track, piece: u32) -> bool {

@@ -1,6 +1,6 @@
 //! Receipts: what other hubs hold and want, as they signed it, and what this one does.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use yingxue_sync_core::blob::{Bitmap, Manifest};
@@ -11,8 +11,10 @@ use yingxue_sync_core::event::Want;
 use yingxue_sync_core::id::{BlobId, DocId, HubId};
 use yingxue_sync_io::courier::{Stick, StickError};
 
+use super::needs::SELECT_NEW_DOCS;
 use super::report::{ReceiptLeft, Report};
 use super::table;
+use super::worth::When;
 use crate::app::{App, now_ms};
 use crate::catalog;
 use crate::problem::ApiError;
@@ -27,11 +29,15 @@ pub(crate) const KEEP_RECEIPT: &str = "insert into courier_receipts \
     set number = ?2, written_at = ?3, bytes = ?4 where number < ?2";
 pub(crate) const NEXT_NUMBER: &str =
     "update courier_receipt_number set number = max(number + 1, ?1) returning number";
+pub(crate) const SELECT_LESSONS_OF: &str = "select lesson from lesson_tracks where blob = ?1";
 pub(crate) const SELECT_WANTED: &str = "select blob from lesson_tracks where is_wanted = 1 \
     order by class, created_at_ms desc limit ?1";
 
 /// Gives the newest receipt of a hub.
-pub(super) fn of(db: &Connection, hub: &HubId) -> rusqlite::Result<Option<Receipt>> {
+///
+/// # Errors
+/// If the database fails.
+pub(crate) fn of(db: &Connection, hub: &HubId) -> rusqlite::Result<Option<Receipt>> {
     let bytes = db
         .prepare_cached(SELECT_RECEIPT)?
         .query_row([hub.as_bytes()], |row| row.get::<_, Vec<u8>>(0))
@@ -46,14 +52,13 @@ pub(super) fn of(db: &Connection, hub: &HubId) -> rusqlite::Result<Option<Receip
 /// If the database fails.
 pub(crate) fn says_to_hold(
     db: &Connection,
-    hub: &HubId,
+    receipt: &Receipt,
     after_ms: i64,
     lesson: &DocId,
     blobs: &[BlobId],
 ) -> rusqlite::Result<bool> {
     const WRITTEN: &str = "select author, max(seq) from envelopes \
          where collection = ?1 and doc = ?2 group by author";
-    let Some(receipt) = of(db, hub)? else { return Ok(false) };
     // What it has not heard of it does not want either.
     let mut written = db.prepare_cached(WRITTEN)?;
     let collection = catalog::collection();
@@ -67,6 +72,37 @@ pub(crate) fn says_to_hold(
     let is_newer = i64::try_from(receipt.written_at_wall_ms).is_ok_and(|at| at > after_ms);
     let lacks = |want: &BlobWant| blobs.contains(&want.blob);
     Ok(is_newer && receipt.are_wants_complete && !receipt.wants.iter().any(lacks))
+}
+
+/// Lists the lessons of which a hub lacks something, as its receipt says, with how soon it asks for
+/// them, and those that it has not heard of.
+///
+/// # Errors
+/// If the database fails.
+pub(crate) fn lacking(
+    db: &Connection,
+    receipt: &Receipt,
+) -> rusqlite::Result<BTreeMap<DocId, When>> {
+    const AUTHORS: &str = "select distinct author from envelopes where collection = ?1";
+    let mut lessons = BTreeMap::new();
+    let mut of_blob = db.prepare_cached(SELECT_LESSONS_OF)?;
+    for (place, want) in receipt.wants.iter().enumerate() {
+        for lesson in of_blob.query_map([want.blob.as_bytes()], |row| row.get(0).map(DocId))? {
+            lessons.entry(lesson?).or_insert(When::of_place(place));
+        }
+    }
+    let collection = catalog::collection();
+    let mut new_docs = db.prepare_cached(SELECT_NEW_DOCS)?;
+    let mut authors = db.prepare_cached(AUTHORS)?;
+    for author in authors.query_map([&collection.0], |row| row.get(0).map(HubId))? {
+        let author = author?;
+        let seq = receipt.seq_of(&collection, &author);
+        let after = params![collection.0, author.as_bytes(), seq];
+        for doc in new_docs.query_map(after, |row| row.get(0).map(DocId))? {
+            lessons.entry(doc?).or_insert(When::Unknown);
+        }
+    }
+    Ok(lessons)
 }
 
 /// Keeps a receipt that was read somewhere, if it is of a member and newer than what is here.

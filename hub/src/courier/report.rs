@@ -101,7 +101,14 @@ impl From<StickError> for Why {
             | StickError::Frames(_) => RefusedCode::Damaged,
             _ => RefusedCode::Unreadable,
         };
-        Self::new(code, error.to_string())
+        let words = match error {
+            StickError::Io(reason) => format!(
+                "this place of the stick cannot be read ({reason}); have it written again, best \
+                 to another stick"
+            ),
+            other => other.to_string(),
+        };
+        Self::new(code, words)
     }
 }
 

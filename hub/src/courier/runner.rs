@@ -29,10 +29,10 @@ pub async fn run(app: App) {
                 do_one(&app, row).await;
                 continue;
             }
-            Ok(None) => {}
+            Ok(None) => files::sweep(&app).await,
             Err(error) => tracing::warn!(%error, "no stick can be begun now"),
         }
-        // The hour is for a queue that could not be read.
+        // The hour is for a queue that could not be read, and for files that become old.
         tokio::select! {
             () = app.courier.wake.notified() => {}
             () = tokio::time::sleep(Duration::from_secs(3_600)) => {}

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use yingxue_sync_core::id::HubId;
 
+use super::files;
 use super::report::{CarriedLesson, ExportedFile, ReceiptLeft, RefusedFile};
 use super::table::Row;
 use crate::app::App;
@@ -56,8 +57,11 @@ pub struct CourierExport {
     pub total_bytes: u64,
     /// Lessons on the stick.
     pub lessons: Vec<CarriedLesson>,
-    /// Files to download, once it is done.
+    /// Files to download, once it is done; none once they are kept no more.
     pub files: Vec<ExportedFile>,
+    /// Until when they are kept, unless a newer export for the same school replaces them; unix
+    /// milliseconds. None if there are none.
+    pub files_until: Option<i64>,
     /// Qualities of lessons for which there was no room.
     pub left_out: u64,
     /// Entries of documents: comments and the like.
@@ -149,6 +153,8 @@ pub(super) fn shown_export(app: &App, row: Row) -> CourierExport {
         let school = members.filter(|member| member.hub == *hub).map(|m| m.school.clone()).next();
         ExportTarget { hub_id: hub.to_string(), school: school.unwrap_or_default() }
     };
+    let has_files = !row.report.files.is_empty();
+    let files_until = row.finished_at.filter(|_| has_files);
     CourierExport {
         id: row.id,
         state: row.state,
@@ -158,6 +164,7 @@ pub(super) fn shown_export(app: &App, row: Row) -> CourierExport {
         total_bytes,
         lessons: row.report.lessons,
         files: row.report.files,
+        files_until: files_until.map(|at| at.saturating_add(files::KEPT_MS)),
         left_out: row.report.left_out,
         envelopes: row.report.envelopes,
         payload_bytes: row.report.payload_bytes,

@@ -1,7 +1,9 @@
 //! The rows of exports and imports, and of what is known of sticks.
 
+use std::collections::BTreeSet;
+
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
-use yingxue_sync_core::courier::ParcelId;
+use yingxue_sync_core::courier::{PARCELS_TAKEN_MAX, ParcelId};
 use yingxue_sync_core::id::{BlobId, DocId, Hash, HubId};
 
 use super::contents::Contents;
@@ -55,6 +57,12 @@ pub(crate) const IS_WHOLE: &str =
     "select exists (select 1 from blobs where blob = ?1 and is_complete = 1)";
 pub(crate) const REMEMBER_PARCEL: &str =
     "insert or replace into courier_parcels (author, parcel, at_ms) values (?1, ?2, ?3)";
+pub(crate) const FORGET_PARCELS: &str = "delete from courier_parcels where at_ms < (select at_ms \
+    from courier_parcels order by at_ms desc limit 1 offset ?1)";
+pub(crate) const SELECT_WITH_FILES: &str = "select {columns} from courier_jobs \
+    where kind = 'export' and folder is null and (state in ('queued', 'running') \
+    or state = 'done' and json_array_length(report, '$.files') > 0) order by id desc";
+pub(crate) const KEEP_REPORT: &str = "update courier_jobs set report = ?2 where id = ?1";
 pub(crate) const SELECT_PARCELS: &str =
     "select author, parcel from courier_parcels order by at_ms desc limit ?1";
 
@@ -184,6 +192,37 @@ pub(super) fn release(tx: &Transaction<'_>, id: i64) -> rusqlite::Result<()> {
     tx.prepare_cached(RELEASE)?.execute([id]).map(drop)
 }
 
+/// Forgets files for browsers that were made before a moment, and those that a newer export for the
+/// same school replaces. Gives those that are kept: which export, and for which hub.
+pub(super) fn forget_files(
+    tx: &Transaction<'_>,
+    oldest_ms: i64,
+) -> rusqlite::Result<BTreeSet<(i64, HubId)>> {
+    let rows: Vec<Row> = tx
+        .prepare_cached(&with_columns(SELECT_WITH_FILES))?
+        .query_map([], row_of)?
+        .collect::<rusqlite::Result<_>>()?;
+    let (mut kept, mut replaced) = (BTreeSet::new(), BTreeSet::new());
+    for mut row in rows {
+        if row.state != JobState::Done {
+            kept.extend(row.targets.iter().map(|hub| (row.id, *hub)));
+            continue;
+        }
+        let is_old = row.finished_at.is_some_and(|at| at < oldest_ms);
+        let before = row.report.files.len();
+        row.report.files.retain(|file| {
+            let Ok(hub) = file.hub_id.parse::<HubId>() else { return false };
+            let is_kept = replaced.insert(hub) && !is_old;
+            is_kept && kept.insert((row.id, hub))
+        });
+        if row.report.files.len() < before {
+            let report = serde_json::to_string(&row.report).unwrap_or_else(|_| "{}".to_owned());
+            tx.prepare_cached(KEEP_REPORT)?.execute(params![row.id, report])?;
+        }
+    }
+    Ok(kept)
+}
+
 /// Remembers what a segment contains that this hub wrote.
 pub(super) fn remember_segment(
     tx: &Transaction<'_>,
@@ -247,7 +286,9 @@ pub(super) fn remember_parcel(
     parcel: ParcelId,
 ) -> rusqlite::Result<()> {
     let parcel = params![author.as_bytes(), parcel.0, now_ms()];
-    tx.prepare_cached(REMEMBER_PARCEL)?.execute(parcel).map(drop)
+    tx.prepare_cached(REMEMBER_PARCEL)?.execute(parcel)?;
+    // A receipt names no more.
+    tx.prepare_cached(FORGET_PARCELS)?.execute([PARCELS_TAKEN_MAX]).map(drop)
 }
 
 pub(super) fn parcels(db: &Connection, max: usize) -> rusqlite::Result<Vec<(HubId, ParcelId)>> {

@@ -100,7 +100,6 @@ impl<'a> Taker<'a> {
             }
             let frame = match frame {
                 Ok(frame) => frame,
-                Err(error) if error.is_stick_failing() => return Err(Stop::Stick(error)),
                 Err(error) => {
                     self.flush(&mut taken)?;
                     taken.refused.get_or_insert(error.into());

@@ -25,6 +25,7 @@ mod joining;
 mod refusals;
 mod segments;
 mod sticks;
+mod worth;
 
 /// Segments of a few frames, so that a small lesson has many.
 const SMALL_SEGMENT: u64 = 30_000;
@@ -67,7 +68,12 @@ async fn schools() -> Schools {
 
 /// Publishes a lesson of sound and an original, as an import does.
 async fn add_lesson(hub: &TrialHub, n: u64) -> (DocId, [BlobId; 2]) {
-    let audio = add_blob(hub, n, 5).await;
+    add_lesson_of(hub, n, 5).await
+}
+
+/// Publishes a lesson whose sound has so many pieces.
+async fn add_lesson_of(hub: &TrialHub, n: u64, pieces: u64) -> (DocId, [BlobId; 2]) {
+    let audio = add_blob(hub, n, pieces).await;
     let source = add_blob(hub, n + (1 << 32), 12).await;
     let track = |kind: &str, (blob, bytes): (BlobId, u64)| NewTrack {
         kind: kind.to_owned(),
@@ -118,13 +124,16 @@ async fn make_blob(hub: &TrialHub, lengths: &[u32], content: &[u8]) -> (BlobId, 
 }
 
 async fn run(hub: &TrialHub, job: NewJob, looks: u64) -> (Report, Result<(), JobError>) {
+    run_with(hub, job, Live { looks_left: AtomicU64::new(looks), ..Live::default() }).await
+}
+
+async fn run_with(hub: &TrialHub, job: NewJob, live: Live) -> (Report, Result<(), JobError>) {
     let row = hub.app.db.write(move |tx| -> Result<Row, crate::problem::ApiError> {
         let id = table::insert(tx, &job, u32::MAX)?;
         tx.execute("update courier_jobs set state = 'done' where id = ?1", [id])?;
         Ok(table::find(tx, id)?.expect("it was just made"))
     });
     let (app, row) = (hub.app.clone(), row.await.unwrap());
-    let live = Live { looks_left: AtomicU64::new(looks), ..Live::default() };
     tokio::task::spawn_blocking(move || runner::work(&app, &row, &live)).await.unwrap()
 }
 
@@ -166,6 +175,14 @@ impl Schools {
         outcome.unwrap();
         report
     }
+}
+
+/// Gives one hub the receipt of another, as a stick does.
+pub(crate) async fn give_receipt(from: &TrialHub, to: &TrialHub) {
+    let view = from.app.sync.courier_view().await.unwrap();
+    let (from, to) = (from.app.clone(), to.app.clone());
+    let give = move || receipts::keep(&to, &receipts::make(&from, &view).unwrap());
+    tokio::task::spawn_blocking(give).await.unwrap().unwrap();
 }
 
 /// Looks at every piece that a hub says to hold; gives whether the blobs are whole.

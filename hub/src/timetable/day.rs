@@ -162,18 +162,31 @@ pub fn of(db: &Connection, date: Date) -> rusqlite::Result<Day> {
 /// # Errors
 /// If the database fails.
 pub fn days(db: &Connection, first: Date, last: Date) -> rusqlite::Result<Vec<Day>> {
-    let count = (days_between(first, last) + 1).clamp(0, LOOK_AHEAD_DAYS_MAX);
-    let mut days: Vec<Day> = (0..count).map(|n| outside(first + n.days())).collect();
-    let (Some(here), Some(last)) = (here(db)?, days.last().map(|day| day.date)) else {
-        return Ok(days);
-    };
+    match here(db)? {
+        Some(here) => days_of(db, &here, first, last),
+        None => Ok(outside_from(first, last)),
+    }
+}
+
+/// Gives what a school teaches, as far as its timetable is known here.
+///
+/// # Errors
+/// If the database fails.
+pub fn days_of(
+    db: &Connection,
+    here: &Here,
+    first: Date,
+    last: Date,
+) -> rusqlite::Result<Vec<Day>> {
+    let mut days = outside_from(first, last);
+    let Some(last) = days.last().map(|day| day.date) else { return Ok(days) };
     for term in terms_between(db, &here.hub, first, last)? {
         let plans = plans(db, &term)?;
         let calendar = Calendar::new(&term);
         for filled in filled(&calendar, &term, &plans, first, last) {
             let place = usize::try_from(days_between(first, filled.0)).unwrap_or(usize::MAX);
             if let Some(day) = days.get_mut(place).filter(|day| term.has(day.date)) {
-                *day = of_term(db, &here, &term, filled)?;
+                *day = of_term(db, here, &term, filled)?;
             }
         }
     }
@@ -250,6 +263,11 @@ fn plans(db: &Connection, term: &Term) -> rusqlite::Result<BTreeMap<String, offe
         }
     }
     Ok(plans)
+}
+
+fn outside_from(first: Date, last: Date) -> Vec<Day> {
+    let count = (days_between(first, last) + 1).clamp(0, LOOK_AHEAD_DAYS_MAX);
+    (0..count).map(|n| outside(first + n.days())).collect()
 }
 
 fn outside(date: Date) -> Day {

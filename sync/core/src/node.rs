@@ -111,7 +111,7 @@ pub struct Node {
     journals: Journals,
     store_id: [u8; 16],
     doubt: Option<Doubt>,
-    claims: BTreeMap<CollectionId, Claim>,
+    claims: BTreeMap<CollectionId, BTreeMap<HubId, Claim>>,
     aside: BTreeSet<DocKey>,
     forked: BTreeSet<(CollectionId, HubId)>,
     /// Whose trespasses were told.
@@ -271,7 +271,7 @@ impl Node {
             self.next_blob_tick = now.after_ms(transfer::TICK_MS);
             let actions = self.fetches.timeout(now);
             self.carry_out_fetch(now, actions);
-            let actions = self.serving.tell_news();
+            let actions = self.serving.tell_news(now);
             self.carry_out_serve(now, actions);
         }
         if self.next_dial().is_some_and(|at| at <= now) {

@@ -95,7 +95,7 @@ impl From<io::Error> for StickError {
 }
 
 impl StickError {
-    /// Says whether the stick itself fails: pulled out, most often.
+    /// Says whether the stick itself fails: pulled out, or a place on it that cannot be read.
     pub const fn is_stick_failing(&self) -> bool {
         matches!(self, Self::Io(_))
     }

@@ -72,3 +72,65 @@ async fn what_an_export_may_name_is_bounded() {
         assert_eq!(answer.outcome(), "422 invalid_input");
     }
 }
+
+/// Makes the village's file.
+async fn make_file(schools: &Schools, parcel: u32) -> Row {
+    let app = schools.lead.app.clone();
+    let to = schools.village.app.sync.hub_id();
+    let job = NewJob { folder: None, ..export_to(Path::new(""), to, parcel) };
+    let row = app.db.write(move |tx| -> Result<Row, crate::problem::ApiError> {
+        table::insert(tx, &job, u32::MAX)?;
+        Ok(table::claim(tx)?.expect("it was just made"))
+    });
+    let row = row.await.unwrap();
+    let (worker, begun) = (app.clone(), row.clone());
+    let work = move || runner::work(&worker, &begun, &Live::default());
+    let (report, outcome) = tokio::task::spawn_blocking(work).await.unwrap();
+    outcome.unwrap();
+    let done = Row { report, state: crate::jobs::JobState::Done, ..row };
+    let kept = done.clone();
+    app.db.write(move |tx| table::finish(tx, &kept)).await.unwrap();
+    done
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_is_kept_for_a_week_or_until_the_next_one_for_the_same_school() {
+    let schools = schools().await;
+    add_lesson(&schools.lead, 1).await;
+    let (lead, admin) = (&schools.lead, schools.lead.log_in("admin").await);
+    let all = lead.app.data_dir.join("courier");
+    let shown = async |row: &Row| {
+        lead.get(&format!("/api/v1/courier/exports/{}", row.id), &admin).await.json()
+    };
+    let is_there = async |row: &Row| {
+        let answer = lead.get(&row.report.files[0].url, &admin).await;
+        assert_eq!(answer.status == 200, all.join(row.id.to_string()).exists());
+        answer.status == 200
+    };
+    let first = make_file(&schools, 1).await;
+    // What no export names, and what is no export's.
+    for stray in ["999/deadbeef", "notes"] {
+        fs::create_dir_all(all.join(stray)).unwrap();
+    }
+    files::sweep(&lead.app).await;
+    assert!(is_there(&first).await);
+    assert!(!all.join("999").exists() && all.join("notes").exists());
+    let export = shown(&first).await;
+    let until = export["finished_at"].as_i64().unwrap() + files::KEPT_MS;
+    assert_eq!(export["files_until"], until, "{export}");
+
+    let second = make_file(&schools, 2).await;
+    files::sweep(&lead.app).await;
+    assert!(!is_there(&first).await && is_there(&second).await);
+    let export = shown(&first).await;
+    assert_eq!((&export["files"], &export["files_until"]), (&json!([]), &json!(null)));
+
+    let age = |tx: &rusqlite::Transaction<'_>| -> Result<_, crate::problem::ApiError> {
+        let older = "update courier_jobs set finished_at = finished_at - ?1";
+        Ok(tx.execute(older, [files::KEPT_MS + 1])?)
+    };
+    lead.app.db.write(age).await.unwrap();
+    files::sweep(&lead.app).await;
+    assert!(!is_there(&second).await);
+    assert_eq!(shown(&second).await["files"], json!([]));
+}

@@ -141,8 +141,9 @@ async fn a_receipt_says_what_a_school_holds_and_nothing_of_what_came_later() {
     let stick = schools.stick(0);
     let village = schools.village.app.sync.hub_id();
     let holds = async |(lesson, blobs): (DocId, [BlobId; 2]), after_ms: i64| {
-        let says = move |db: &rusqlite::Connection| {
-            receipts::says_to_hold(db, &village, after_ms, &lesson, &blobs)
+        let says = move |db: &rusqlite::Connection| -> rusqlite::Result<bool> {
+            let Some(receipt) = receipts::of(db, &village)? else { return Ok(false) };
+            receipts::says_to_hold(db, &receipt, after_ms, &lesson, &blobs)
         };
         schools.lead.app.db.read(says).await.unwrap()
     };

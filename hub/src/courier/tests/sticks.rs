@@ -139,6 +139,73 @@ async fn an_older_parcel_that_is_replayed_and_one_of_an_older_epoch_undo_nothing
     assert!(are_whole(&schools.village, &first));
 }
 
+/// A place of the stick that cannot be read, as old flash has it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_place_costs_its_segment_and_nothing_behind_it() {
+    let schools = schools().await;
+    let mut blobs = Vec::new();
+    for n in 1..=3 {
+        blobs.extend(add_lesson(&schools.lead, n).await.1);
+    }
+    let (stick, to) = (schools.stick(0), schools.village.app.sync.hub_id());
+    schools.export(&stick, 1).await;
+    let bad = |number: u64| Live { bad_segment: AtomicU64::new(number + 1), ..Live::default() };
+    let (report, outcome) = run_with(&schools.village, import_from(&stick), bad(2)).await;
+    outcome.unwrap();
+    let refused: Vec<_> = report.refused.iter().map(|it| (&*it.file, &*it.code)).collect();
+    assert_eq!(refused, [("outbox/00000001/0002.seg", "unreadable")]);
+    assert!(report.blobs >= 4 && !are_whole(&schools.village, &blobs), "{report:?}");
+    assert_eq!(report.receipt, Some(report::ReceiptLeft::Written));
+    // Who writes to it again writes what is lost, and leaves the bad place where it is.
+    let (again, outcome) = run_with(&schools.lead, export_to(&stick, to, 2), bad(2)).await;
+    outcome.unwrap();
+    assert_eq!(again.refused, report.refused);
+    assert!((1..100_000).contains(&again.payload_bytes), "{again:?}");
+    assert!(folder_of(&stick, 1).join("0002.seg").is_file());
+    fs::remove_dir_all(folder_of(&stick, 1)).unwrap();
+    assert_eq!(schools.import(&stick).await.refused, []);
+    assert!(are_whole(&schools.village, &blobs));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_stick_that_was_pulled_out_kept_of_a_segment_goes_with_the_next_export() {
+    let schools = schools().await;
+    add_lesson(&schools.lead, 1).await;
+    let stick = schools.stick(0);
+    for parcel in [1, 2] {
+        schools.export(&stick, parcel).await;
+    }
+    let foreign = folder_of(&stick, 99);
+    fs::create_dir(&foreign).unwrap();
+    for folder in [&folder_of(&stick, 1), &folder_of(&stick, 2), &foreign] {
+        fs::write(folder.join("0077.tmp"), "half a segment").unwrap();
+    }
+    fs::remove_file(folder_of(&stick, 2).join("manifest")).unwrap();
+    schools.export(&stick, 3).await;
+    assert!(!folder_of(&stick, 2).exists(), "nothing of it was whole");
+    assert!(folder_of(&stick, 1).join("manifest").is_file());
+    assert!(!folder_of(&stick, 1).join("0077.tmp").exists());
+    assert!(foreign.join("0077.tmp").is_file(), "another hub's is left alone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_parcels_that_were_taken_as_many_are_remembered_as_a_receipt_names() {
+    use yingxue_sync_core::courier::PARCELS_TAKEN_MAX;
+    let (hub, _) = TrialHub::start_set_up().await;
+    let count = hub.app.db.write(|tx| -> rusqlite::Result<_> {
+        for n in 0..2 * PARCELS_TAKEN_MAX as u32 {
+            table::remember_parcel(tx, &HubId([1; 32]), ParcelId(n))?;
+            // Each in its own millisecond.
+            tx.execute("update courier_parcels set at_ms = at_ms - 1", [])?;
+        }
+        tx.query_row("select count(*), max(parcel) from courier_parcels", [], |row| {
+            Ok((row.get::<_, usize>(0)?, row.get::<_, u32>(1)?))
+        })
+    });
+    let newest = 2 * PARCELS_TAKEN_MAX as u32 - 1;
+    assert_eq!(count.await.unwrap(), (PARCELS_TAKEN_MAX + 1, newest));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "mounts an image, which takes root"]
 async fn a_stick_that_is_locked_is_read_and_not_written() {

@@ -219,6 +219,64 @@ async fn a_teacher_of_the_lead_sees_what_a_stick_should_carry_for_which_school()
     assert_eq!(wrong.outcome(), "422 invalid_input");
 }
 
+/// A school without a line tells of no day; its receipts come by stick, and its timetable may.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_school_without_a_line_lacks_is_known_from_its_receipt() {
+    let lead = School::new().await;
+    let (larger, other) = (DocId([9; 16]), DocId([8; 16]));
+    for (n, (lesson, title)) in [(larger, "小数的意义"), (other, "圆的面积")].iter().enumerate()
+    {
+        let (blob, bytes) = add_blob(&lead.hub, TrackKind::Audio, 5 + n as u32).await;
+        publish(&lead.hub, *lesson, title, &[("audio", blob, bytes)]).await;
+    }
+    let (village, admin) = join(&lead).await;
+    let of_village = village.app.sync.hub_id();
+    until(&village, "lessons are named here", |db| {
+        db.query_row("select count(*) >= 3 from lessons", [], |row| row.get(0))
+    })
+    .await;
+    let list = async |date: Date| {
+        let path = format!("/api/v1/night/courier_list?date={date}");
+        lead.hub.get(&path, &lead.admin).await.json()
+    };
+    let tomorrow = today().saturating_add(1.days());
+    assert_eq!(list(tomorrow).await, json!([]), "it has said nothing");
+    crate::courier::tests::give_receipt(&village, &lead.hub).await;
+    let of = list(tomorrow).await[0].clone();
+    assert_eq!((&of["hub_id"], &of["is_told"]), (&json!(of_village.to_string()), &json!(false)));
+    assert_eq!(
+        (&of["total"], of["lessons"].as_array().map(Vec::len)),
+        (&json!(0), Some(3)),
+        "{of}"
+    );
+
+    // With its timetable it is known what is needed first.
+    let date = add_timetable(&village, &admin, &[larger, lead.lesson, lead.lesson]).await;
+    until(&lead.hub, "the village's timetable is here", move |db| {
+        const SLOTS: &str = "select exists (select 1 from timetable_terms where school_hub = ?1 \
+             and json_array_length(body, '$.slots') = 21)";
+        db.query_row(SLOTS, [of_village.as_bytes()], |row| row.get(0))
+    })
+    .await;
+    crate::courier::tests::give_receipt(&village, &lead.hub).await;
+    let of = list(date.parse().unwrap()).await[0].clone();
+    assert_eq!((&of["total"], &of["teachable"]), (&json!(3), &json!(0)), "{of}");
+    let lessons = of["lessons"].as_array().unwrap().iter();
+    let lessons: Vec<_> = lessons.map(|one| (one["id"].clone(), one["slots"].clone())).collect();
+    let in_order = [(lead.lesson, 2), (larger, 1), (other, 0)];
+    assert_eq!(lessons, in_order.map(|(id, slots)| (json!(id.to_string()), json!(slots))));
+
+    // What it tells by a line counts, once it has one.
+    let said = at(today(), 20, 0);
+    Reports::default().tell(&village.app, &said, Instant::now()).await.unwrap();
+    until(&lead.hub, "the village's report is here", move |db| {
+        const TOLD: &str = "select exists (select 1 from hub_readiness where hub = ?1)";
+        db.query_row(TOLD, [of_village.as_bytes()], |row| row.get(0))
+    })
+    .await;
+    assert_eq!(list(date.parse().unwrap()).await[0]["is_told"], true);
+}
+
 /// Waits until a hub's database says so; asks again whenever something has happened.
 async fn until(hub: &TrialHub, what: &str, is_so: impl Fn(&Connection) -> rusqlite::Result<bool>) {
     let mut events = hub.app.events.subscribe();

@@ -64,8 +64,8 @@ pub struct Fetches {
 }
 
 /// What is asked of a contact, by how much it presses.
-#[derive(Default)]
 struct Source {
+    hub: HubId,
     asked_bytes: [u64; Urgency::ALL.len()],
     asked_pieces: [usize; Urgency::ALL.len()],
     wrong_pieces: u32,
@@ -74,6 +74,16 @@ struct Source {
 }
 
 impl Source {
+    const fn new(hub: HubId) -> Self {
+        Self {
+            hub,
+            asked_bytes: [0; Urgency::ALL.len()],
+            asked_pieces: [0; Urgency::ALL.len()],
+            wrong_pieces: 0,
+            moved_at: Time(0),
+        }
+    }
+
     /// Says whether more may be asked. What presses less does not count: it is passed.
     fn has_room(&self, urgency: Urgency, bytes_max: u64) -> bool {
         self.asked_bytes[..=urgency as usize].iter().sum::<u64>() < bytes_max
@@ -137,8 +147,8 @@ impl Fetches {
     }
 
     /// Takes note of a new member in contact, and asks it for everything that is being fetched.
-    pub fn contact_up(&mut self, contact: ContactId) -> Vec<Action> {
-        self.contacts.insert(contact, Source::default());
+    pub fn contact_up(&mut self, contact: ContactId, hub: HubId) -> Vec<Action> {
+        self.contacts.insert(contact, Source::new(hub));
         let mut actions = self.activate();
         let asking = self.active.iter().filter(|(_, fetch)| fetch.stage != Stage::Loading);
         actions.extend(asking.map(|(blob, fetch)| Action::Send(contact, fetch.want(*blob))));
@@ -285,28 +295,35 @@ impl Fetches {
             return Vec::new();
         }
         let partial = fetch.partial.entry(piece).or_default();
-        if partial.len() != offset as usize || bytes.is_empty() {
+        if partial.bytes.len() != offset as usize || bytes.is_empty() {
             return Vec::new();
         }
         if let Some(asked) = asked {
             asked.moved_at = now;
         }
         let piece_bytes = manifest.pieces[piece as usize].bytes as usize;
-        if partial.len() + bytes.len() > piece_bytes {
+        if partial.bytes.len() + bytes.len() > piece_bytes {
             return vec![Action::Close(contact, "sent more than the piece has")];
         }
-        partial.extend_from_slice(bytes);
-        if partial.len() < piece_bytes {
+        partial.bytes.extend_from_slice(bytes);
+        partial.senders.insert(source.hub);
+        if partial.bytes.len() < piece_bytes {
             return Vec::new();
         }
         self.is_changed = true;
-        let whole = fetch.partial.remove(&piece).unwrap_or_default();
+        let is_from_one = partial.is_only_from(&source.hub);
+        let whole = fetch.partial.remove(&piece).unwrap_or_default().bytes;
         let is_right = manifest.verifies(piece, &whole);
         release(&mut self.contacts, fetch, |number, _| *number == piece);
         if is_right {
             fetch.free.remove(&piece);
             fetch.writing.insert(piece, contact);
             return vec![Action::Write(blob, piece, whole)];
+        }
+        if !is_from_one {
+            // Nobody knows whose part was wrong.
+            fetch.is_from_one_each = true;
+            return Vec::new();
         }
         self.wrong_piece(contact, blob)
     }
@@ -489,6 +506,10 @@ mod tests {
         Manifest::of(&[1_000, 2_000], &content(), vec![]).unwrap()
     }
 
+    fn hub_of(contact: ContactId) -> HubId {
+        HubId([contact.0 as u8; 32])
+    }
+
     /// Another blob, of one piece.
     pub(super) fn other() -> (Manifest, BlobId) {
         let manifest = Manifest::of(&[4], b"abcd", vec![]).unwrap();
@@ -502,7 +523,7 @@ mod tests {
         let collection = CollectionId("lessons".into());
         let want = Want { blob, collection, priority: 0, deadline_wall_ms: None };
         assert_eq!(fetches.set_wants(vec![want]), [Action::Load(blob)]);
-        holders.iter().for_each(|contact| drop(fetches.contact_up(*contact)));
+        holders.iter().for_each(|contact| drop(fetches.contact_up(*contact, hub_of(*contact))));
         fetches.loaded(NOW, blob, &StoredBlob::default());
         for contact in holders {
             fetches.holding(*contact, blob, Some(&manifest.encode()), &[0b11]);
@@ -579,6 +600,49 @@ mod tests {
     }
 
     #[test]
+    fn who_ends_a_piece_that_another_has_spoilt_is_not_blamed_and_the_spoiler_is_found_out() {
+        let (mut fetches, blob) = fetching(&[A, B]);
+        let of_a = |contact| if contact == A { 5_000 } else { 0 };
+        let of_b = |contact| if contact == B { 5_000 } else { 0 };
+        assert_eq!(requests(&fetches.ask(NOW, u64::MAX, of_a)).len(), 2);
+        // A wrong part of each piece, and then it is silent.
+        fetches.piece_data(NOW, A, blob, (0, 0), &[0; 400]);
+        fetches.piece_data(NOW, A, blob, (1, 0), &[0; 400]);
+        let later = NOW.after_ms(PIECE_STALL_MS);
+        fetches.timeout(later);
+        let asked = requests(&fetches.ask(later, u64::MAX, of_b));
+        assert_eq!(asked, [(B, 0, 400, false), (B, 1, 400, false)]);
+        assert_eq!(fetches.piece_data(later, B, blob, (0, 400), &content()[400..1_000]), []);
+        assert_eq!(fetches.contacts[&B].wrong_pieces, 0, "nobody knows whose part was wrong");
+        // It comes whole from one, and so does every piece of the blob from now on.
+        let asked = requests(&fetches.ask(later, u64::MAX, of_b));
+        assert_eq!(asked, [(B, 0, 0, false)]);
+        fetches.not_here(B, blob);
+        let asked = requests(&fetches.ask(later, u64::MAX, of_a));
+        assert_eq!(asked, [(A, 0, 0, false), (A, 1, 400, false)], "it ends what it began itself");
+        fetches.piece_data(later, A, blob, (0, 0), &[0; 1_000]);
+        assert_eq!(fetches.contacts[&A].wrong_pieces, 1, "alone, it is found out");
+        fetches.holding(B, blob, None, &[0b11]);
+        assert_eq!(requests(&fetches.ask(later, u64::MAX, |_| 5_000)).len(), 2);
+        let actions = fetches.piece_data(later, B, blob, (0, 0), &content()[..1_000]);
+        assert_eq!(actions, [Action::Write(blob, 0, content()[..1_000].to_vec())]);
+        assert_eq!(fetches.contacts[&B].wrong_pieces, 0);
+    }
+
+    #[test]
+    fn a_hub_that_comes_back_ends_what_it_began_and_answers_for_it() {
+        let (mut fetches, blob) = fetching(&[A]);
+        fetches.ask(NOW, u64::MAX, |_| 500);
+        fetches.piece_data(NOW, A, blob, (0, 0), &[0; 400]);
+        fetches.contact_down(A);
+        fetches.contact_up(B, hub_of(A));
+        fetches.holding(B, blob, None, &[0b11]);
+        assert_eq!(requests(&fetches.ask(NOW, u64::MAX, |_| 500)), [(B, 0, 400, false)]);
+        fetches.piece_data(NOW, B, blob, (0, 400), &content()[400..1_000]);
+        assert_eq!(fetches.contacts[&B].wrong_pieces, 1);
+    }
+
+    #[test]
     fn a_holder_that_points_elsewhere_is_asked_again_only_when_nobody_else_can_be() {
         let (mut fetches, blob) = fetching(&[A]);
         fetches.ask(NOW, u64::MAX, |_| 500);
@@ -626,7 +690,7 @@ mod tests {
         let blob = BlobId([1; 32]);
         let want = Want { blob, collection, priority: 0, deadline_wall_ms: None };
         fetches.set_wants(vec![want]);
-        fetches.contact_up(A);
+        fetches.contact_up(A, hub_of(A));
         fetches.loaded(NOW, blob, &StoredBlob::default());
         let actions = fetches.holding(A, blob, Some(&manifest().encode()), &[0b11]);
         assert!(matches!(actions[..], [Action::Close(A, _)]));
@@ -660,7 +724,7 @@ mod tests {
         };
         fetches.loaded(NOW, blob, &stored);
         fetches.reserved(NOW, blob, Ok(()), &[]);
-        fetches.contact_up(A);
+        fetches.contact_up(A, hub_of(A));
         fetches.holding(A, blob, None, &[0b11]);
         assert_eq!(requests(&fetches.ask(NOW, u64::MAX, |_| 1 << 20)), [(A, 0, 0, false)]);
     }

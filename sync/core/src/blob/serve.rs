@@ -3,11 +3,11 @@
 //! Where several want one blob, a holder sends each piece twice and then says who has it, so
 //! that copies spread among neighbours like a tree and not all from one uplink (DESIGN §7).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::blob::{Bitmap, Manifest};
 use crate::event::StoredBlob;
-use crate::id::{BlobId, CollectionId, ContactId, HubId};
+use crate::id::{BlobId, CollectionId, ContactId, HubId, Time};
 use crate::plan::Urgency;
 use crate::wire::{Message, PIECE_PART_BYTES_MAX};
 
@@ -19,6 +19,11 @@ pub const WANTS_MAX: usize = 1_024;
 pub const REQUESTS_MAX: usize = 512;
 /// Copies of a piece that a holder sends before it points to those who have it.
 pub const COPIES: usize = 2;
+/// How long what was said of a blob holds for the same contact: who asks again waits so long, or
+/// a member could have the same manifest, of up to 2.3 MiB, read and sent in a circle.
+pub const AGAIN_MS: u64 = 10_000;
+/// Most blobs of a contact that are answered within that time: four times those that it may want.
+const ANSWERED_MAX: usize = 4 * WANTS_MAX;
 /// Most hubs that are named as having a piece.
 const NAMED_MAX: usize = 4;
 
@@ -55,6 +60,10 @@ struct Client {
     is_reading_void: bool,
     /// Pieces that are held here since it was last told.
     news: BTreeMap<BlobId, Vec<u32>>,
+    /// When it was last looked up what is held of a blob, for all blobs of the last seconds.
+    answered: BTreeMap<BlobId, Time>,
+    /// Blobs that it has asked for again too soon.
+    put_off: BTreeSet<BlobId>,
 }
 
 struct ClientWant {
@@ -64,7 +73,52 @@ struct ClientWant {
     is_served: bool,
 }
 
+impl ClientWant {
+    /// Says whether all that it asks for was said, and everything since then.
+    const fn is_answered(&self) -> bool {
+        self.is_served && self.has_manifest
+    }
+}
+
 impl Client {
+    fn new(hub: HubId) -> Self {
+        Self {
+            hub,
+            wants: BTreeMap::new(),
+            requests: Default::default(),
+            reading: None,
+            is_reading_void: false,
+            news: BTreeMap::new(),
+            answered: BTreeMap::new(),
+            put_off: BTreeSet::new(),
+        }
+    }
+
+    /// Says whether what is held of a blob may be looked up for it again, and takes note if so.
+    fn may_ask(&mut self, now: Time, blob: BlobId) -> bool {
+        let is_recent = |at: &Time| now.since_ms(*at) < AGAIN_MS;
+        if self.answered.get(&blob).is_some_and(is_recent) {
+            self.put_off.insert(blob);
+            return false;
+        }
+        self.answered.insert(blob, now);
+        true
+    }
+
+    /// Forgets what was looked up longer ago; says whether that makes room.
+    fn forget_answered(&mut self, now: Time) -> bool {
+        self.answered.retain(|_, at| now.since_ms(*at) < AGAIN_MS);
+        self.answered.len() < ANSWERED_MAX
+    }
+
+    /// Takes those blobs of which enough time has passed.
+    fn no_longer_put_off(&mut self, now: Time) -> Vec<BlobId> {
+        let put_off = std::mem::take(&mut self.put_off);
+        let wanted = |blob: &BlobId| self.wants.get(blob).is_some_and(|want| !want.is_answered());
+        let wanted: Vec<BlobId> = put_off.into_iter().filter(wanted).collect();
+        wanted.into_iter().filter(|blob| self.may_ask(now, *blob)).collect()
+    }
+
     fn pressing(&self) -> Option<Urgency> {
         Urgency::ALL.into_iter().find(|urgency| !self.requests[*urgency as usize].is_empty())
     }
@@ -98,15 +152,7 @@ struct Served {
 impl Serving {
     /// Takes note of a member in contact.
     pub fn contact_up(&mut self, contact: ContactId, hub: HubId) {
-        let client = Client {
-            hub,
-            wants: BTreeMap::new(),
-            requests: Default::default(),
-            reading: None,
-            is_reading_void: false,
-            news: BTreeMap::new(),
-        };
-        self.clients.insert(contact, client);
+        self.clients.insert(contact, Client::new(hub));
     }
 
     /// Takes note of a contact that is gone.
@@ -115,27 +161,37 @@ impl Serving {
         self.forget_unwanted();
     }
 
-    /// Takes a want, or how much one presses now.
+    /// Takes a want, or how much one presses now. One that was answered is not answered again: who
+    /// wants a blob is told whatever changes of it.
     pub fn want(
         &mut self,
+        now: Time,
         contact: ContactId,
         blob: BlobId,
         collection: CollectionId,
         (has_manifest, urgency): (bool, Urgency),
     ) -> Vec<Action> {
         let Some(client) = self.clients.get_mut(&contact) else { return Vec::new() };
-        if client.wants.len() >= WANTS_MAX && !client.wants.contains_key(&blob) {
+        let is_known = client.wants.contains_key(&blob);
+        let is_full = !is_known && client.wants.len() >= WANTS_MAX;
+        if is_full || client.answered.len() >= ANSWERED_MAX && !client.forget_answered(now) {
             return vec![Action::Close(contact, "wants too many blobs at a time")];
         }
-        let known = client.wants.get_mut(&blob).filter(|known| known.is_served && has_manifest);
-        if let Some(known) = known.filter(|known| known.urgency != urgency) {
-            let before = std::mem::replace(&mut known.urgency, urgency);
-            client.press(blob, before, urgency);
-            return Vec::new();
-        }
-        let want = ClientWant { collection, urgency, has_manifest, is_served: false };
+        let before = client.wants.get(&blob);
+        let is_same = before.is_some_and(|known| known.collection == collection);
+        let is_served = is_same && before.is_some_and(|known| known.is_served);
+        let has_manifest = has_manifest || is_same && before.is_some_and(ClientWant::is_answered);
+        let want = ClientWant { collection, urgency, has_manifest, is_served };
+        let is_answered = want.is_answered();
         if let Some(before) = client.wants.insert(blob, want) {
             client.press(blob, before.urgency, urgency);
+        }
+        if is_answered {
+            return Vec::new();
+        }
+        if !client.may_ask(now, blob) {
+            self.has_news = true;
+            return Vec::new();
         }
         vec![Action::Load(blob, contact)]
     }
@@ -145,6 +201,7 @@ impl Serving {
         if let Some(client) = self.clients.get_mut(&contact) {
             client.wants.remove(&blob);
             client.news.remove(&blob);
+            client.put_off.remove(&blob);
             for lane in &mut client.requests {
                 lane.retain(|request| request.blob != blob);
             }
@@ -173,7 +230,8 @@ impl Serving {
         client.news.remove(&blob);
         let served = self.blobs.entry(blob).or_default();
         served.held = Bitmap::from_bytes(&stored.bitmap, manifest.pieces.len());
-        let bytes = if want.has_manifest { None } else { stored.manifest.clone() };
+        let has_manifest = std::mem::replace(&mut want.has_manifest, true);
+        let bytes = if has_manifest { None } else { stored.manifest.clone() };
         let bitmap = served.held.as_bytes().to_vec();
         vec![Action::Send(contact, Message::Holding { blob, manifest: bytes, bitmap })]
     }
@@ -206,13 +264,19 @@ impl Serving {
 
     /// Tells of new pieces, all of a blob in one message: one message for each piece to each of
     /// 60 contacts was most of what hubs said to one another.
-    pub fn tell_news(&mut self) -> Vec<Action> {
-        self.has_news = false;
-        let told = self.clients.iter_mut().flat_map(|(contact, client)| {
+    ///
+    /// Then looks up what was asked for again too soon.
+    pub fn tell_news(&mut self, now: Time) -> Vec<Action> {
+        let mut actions = Vec::new();
+        for (contact, client) in &mut self.clients {
             let news = std::mem::take(&mut client.news).into_iter();
-            news.map(|(blob, pieces)| Action::Send(*contact, Message::Have { blob, pieces }))
-        });
-        told.collect()
+            let have = news.map(|(blob, pieces)| Message::Have { blob, pieces });
+            actions.extend(have.map(|have| Action::Send(*contact, have)));
+            let due = client.no_longer_put_off(now).into_iter();
+            actions.extend(due.map(|blob| Action::Load(blob, *contact)));
+        }
+        self.has_news = self.clients.values().any(|client| !client.put_off.is_empty());
+        actions
     }
 
     /// Takes a request; it waits, or the asker is told who else has the piece.
@@ -335,6 +399,8 @@ impl Serving {
 mod tests {
     use super::*;
 
+    const NOW: Time = Time(1_000);
+
     fn lessons() -> CollectionId {
         CollectionId("lessons".into())
     }
@@ -352,7 +418,7 @@ mod tests {
         for n in 1..=askers {
             let contact = ContactId(n.into());
             serving.contact_up(contact, HubId([n; 32]));
-            serving.want(contact, blob, lessons(), (false, Urgency::Rest));
+            serving.want(NOW, contact, blob, lessons(), (false, Urgency::Rest));
             serving.loaded(contact, blob, &stored, |_, _| true);
         }
         (serving, blob)
@@ -365,7 +431,7 @@ mod tests {
             let (blob, stored) = stored(named_in);
             let mut serving = Serving::default();
             serving.contact_up(here, HubId([1; 32]));
-            serving.want(here, blob, lessons(), (false, Urgency::Rest));
+            serving.want(NOW, here, blob, lessons(), (false, Urgency::Rest));
             let refused = [Action::Send(here, Message::NotHere { blob })];
             assert_eq!(serving.loaded(here, blob, &stored, |_, _| may_read), refused);
             assert_eq!(serving.request(here, blob, (0, 0), true), refused);
@@ -407,7 +473,7 @@ mod tests {
         serving.piece_written(blob, 1, |_| false);
         let have = |contact, pieces| Action::Send(contact, Message::Have { blob, pieces });
         let told = [have(ContactId(1), vec![1]), have(ContactId(2), vec![0, 1])];
-        assert_eq!(serving.tell_news(), told);
+        assert_eq!(serving.tell_news(NOW), told);
         assert!(!serving.has_news());
     }
 
@@ -425,6 +491,54 @@ mod tests {
     }
 
     #[test]
+    fn a_manifest_goes_out_once_and_who_let_go_of_the_blob_gets_it_again_after_a_while() {
+        let (mut serving, blob) = serving(1);
+        let here = ContactId(1);
+        let (_, stored) = stored(&["lessons"]);
+        for has_manifest in [false, true] {
+            let again = serving.want(NOW, here, blob, lessons(), (has_manifest, Urgency::Floor));
+            assert_eq!(again, [], "it was told, and of all that has changed since");
+        }
+        assert_eq!(serving.request(here, blob, (0, 0), false), [], "and it is served");
+        // In a circle it is put off.
+        for _ in 0..1_000 {
+            serving.unwant(here, blob);
+            assert_eq!(serving.want(NOW, here, blob, lessons(), (false, Urgency::Rest)), []);
+        }
+        assert!(serving.has_news());
+        assert_eq!(serving.tell_news(NOW.after_ms(AGAIN_MS - 1)), []);
+        let due = NOW.after_ms(AGAIN_MS);
+        assert_eq!(serving.tell_news(due), [Action::Load(blob, here)]);
+        assert!(!serving.has_news());
+        let told = serving.loaded(here, blob, &stored, |_, _| true);
+        assert!(matches!(&told[..], [Action::Send(_, Message::Holding { manifest: Some(_), .. })]));
+        // After a reconnect it goes on at once.
+        serving.contact_down(here);
+        serving.contact_up(here, HubId([1; 32]));
+        let again = serving.want(due, here, blob, lessons(), (true, Urgency::Rest));
+        assert_eq!(again, [Action::Load(blob, here)]);
+    }
+
+    #[test]
+    fn who_asks_for_ever_new_blobs_within_seconds_is_shown_the_door() {
+        let (mut serving, _) = serving(1);
+        let here = ContactId(1);
+        let name = |n: usize| {
+            let mut id = [0; 32];
+            id[..8].copy_from_slice(&(n as u64).to_le_bytes());
+            BlobId(id)
+        };
+        let mut ask = |now, n| {
+            let actions = serving.want(now, here, name(n), lessons(), (false, Urgency::Rest));
+            serving.unwant(here, name(n));
+            matches!(actions[..], [Action::Close(..)])
+        };
+        let closed = (0..2 * ANSWERED_MAX).position(|n| ask(NOW, n));
+        assert_eq!(closed, Some(ANSWERED_MAX - 1), "one was asked for before");
+        assert!(!ask(NOW.after_ms(AGAIN_MS), 0), "not who takes its time");
+    }
+
+    #[test]
     fn what_presses_is_read_before_what_was_asked_for_earlier() {
         let (mut serving, blob) = serving(1);
         let here = ContactId(1);
@@ -432,13 +546,13 @@ mod tests {
         let other = manifest.blob_id();
         let collections = vec![lessons()];
         let stored = StoredBlob { manifest: Some(manifest.encode()), bitmap: vec![1], collections };
-        serving.want(here, other, lessons(), (true, Urgency::Rest));
+        serving.want(NOW, here, other, lessons(), (true, Urgency::Rest));
         serving.loaded(here, other, &stored, |_, _| true);
         serving.request(here, blob, (0, 0), false);
         serving.request(here, other, (0, 0), false);
         assert_eq!(serving.pressing(here), Some(Urgency::Rest));
         // Only how much it presses has changed: nothing is read or told again.
-        assert_eq!(serving.want(here, other, lessons(), (true, Urgency::Floor)), []);
+        assert_eq!(serving.want(NOW, here, other, lessons(), (true, Urgency::Floor)), []);
         assert_eq!(serving.pressing(here), Some(Urgency::Floor));
         assert_eq!(serving.pump(here), Some(Action::Read(here, other, 0)));
     }

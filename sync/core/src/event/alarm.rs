@@ -39,7 +39,8 @@ pub enum Alarm {
         /// Who countersigned another entry.
         witness: HubId,
     },
-    /// A hub shows a shorter journal of its own than another one has countersigned, for a day.
+    /// A hub shows a shorter journal of its own than another one has countersigned, for a day: it
+    /// was cut, or the witness's word is wrong.
     WitnessedMissing {
         /// Whose journal.
         author: HubId,
@@ -131,16 +132,17 @@ impl fmt::Display for Alarm {
             ),
             Self::WitnessedOtherwise { author, collection, seq, witness } => write!(
                 f,
-                "entry {seq} of {}'s journal in {collection} is not the one that {} has \
-                 countersigned: the journal was rewritten, or the witness's word is wrong; the \
-                 statement is kept",
+                "{0} and {1} contradict each other: entry {seq} of {0}'s journal in {collection} \
+                 is not the one that {1} has countersigned. The journal was rewritten, or the \
+                 witness's word is wrong; the statement is kept",
                 author.short(),
                 witness.short()
             ),
             Self::WitnessedMissing { author, collection, entries, witness } => write!(
                 f,
-                "{} shows its journal in {collection} without the last {entries} entries that {} \
-                 has countersigned, for a day now",
+                "{0} and {1} contradict each other: {0} shows its journal in {collection} without \
+                 the last {entries} entries that {1} has countersigned, for a day now. They were \
+                 removed, or the witness's word is wrong",
                 author.short(),
                 witness.short()
             ),

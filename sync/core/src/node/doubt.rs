@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Node, Waiting};
 use crate::event::{Alarm, Event, Refusal, RequestId, StoreError, StoreOp, StoreValue};
-use crate::id::{CollectionId, HubId, Time};
+use crate::id::{CollectionId, ContactId, HubId, Time};
 
 /// How long more hubs are waited for after the first has told what it holds of ours: the longest
 /// pause between dials, twenty times. A hub that is away for longer may hold more; the fork is
@@ -16,6 +16,9 @@ const LOOK_EVERY_MS: u64 = 10_000;
 /// How long a hub may take to give what it says that it holds of ours: as long as a batch takes
 /// on the slowest link, and to spare. Or one member could keep another from writing for ever.
 const CLAIM_MS_MAX: u64 = 120_000;
+/// How long a hub that said so and gave nothing is not believed again: it costs a school that
+/// has such a member two minutes a day, and an alarm a day.
+const DISBELIEF_MS: u64 = 86_400_000;
 
 /// What is known meanwhile.
 #[derive(Default)]
@@ -26,11 +29,19 @@ pub(super) struct Doubt {
     is_ending: bool,
 }
 
-/// Somebody says that it holds more of our journal than is here.
+/// A hub says that it holds more of our journal than is here.
 pub(super) struct Claim {
-    hub: HubId,
     seq: u64,
+    /// When it said so first, or anybody gave any of it.
     at: Time,
+    /// It gave nothing, and is not believed until then.
+    disbelieved_until: Option<Time>,
+}
+
+impl Claim {
+    const fn is_open(&self, ours: u64) -> bool {
+        self.disbelieved_until.is_none() && self.seq > ours
+    }
 }
 
 /// The end of doubt being stored.
@@ -53,20 +64,55 @@ impl Node {
         seq: u64,
     ) {
         let ours = self.own_seq(collection);
-        let claimed = self.claims.get(collection).map_or(0, |claim| claim.seq);
-        if seq > ours.max(claimed) {
-            self.claims.insert(collection.clone(), Claim { hub, seq, at: now });
-            self.alarm(Alarm::OwnEntriesMissing { entries: seq - ours });
+        if seq > ours {
+            self.claimed(now, hub, collection, (seq, ours));
         }
         if let Some(doubt) = &mut self.doubt {
             doubt.told.entry(hub).or_default().insert(collection.clone());
         }
     }
 
-    /// Takes note that a batch with our own entries has come.
-    pub(super) fn own_entries_came(&mut self, now: Time, collection: &CollectionId) {
-        if let Some(claim) = self.claims.get_mut(collection) {
+    /// Takes note of a claim. One that is repeated or grows is no newer for it: only what is given
+    /// earns more time.
+    fn claimed(
+        &mut self,
+        now: Time,
+        hub: HubId,
+        collection: &CollectionId,
+        (seq, ours): (u64, u64),
+    ) {
+        let claims = self.claims.entry(collection.clone()).or_default();
+        let open = claims.values().filter(|claim| claim.is_open(ours));
+        let most = open.map(|claim| claim.seq).max().unwrap_or(ours);
+        match claims.get_mut(&hub) {
+            Some(claim) if claim.disbelieved_until.is_some_and(|until| now < until) => return,
+            Some(claim) if claim.is_open(ours) => {
+                claim.seq = claim.seq.max(seq);
+                return;
+            }
+            _ => {
+                claims.insert(hub, Claim { seq, at: now, disbelieved_until: None });
+            }
+        }
+        if seq > most {
+            self.alarm(Alarm::OwnEntriesMissing { entries: seq - ours });
+        }
+    }
+
+    /// Takes note that a batch with our own entries has come, and from whom: it is believed again.
+    /// All others are waited for longer, as what they hold may follow.
+    pub(super) fn own_entries_came(
+        &mut self,
+        now: Time,
+        from: ContactId,
+        collection: &CollectionId,
+    ) {
+        let from = self.contacts.get(&from).map(|contact| contact.hub);
+        for (hub, claim) in self.claims.get_mut(collection).into_iter().flatten() {
             claim.at = now;
+            if from == Some(*hub) {
+                claim.disbelieved_until = None;
+            }
         }
     }
 
@@ -78,16 +124,20 @@ impl Node {
     /// so and gives nothing is not believed for long.
     pub(super) fn is_own_journal_behind(&mut self, now: Time, collection: &CollectionId) -> bool {
         let ours = self.own_seq(collection);
-        let Some(claim) = self.claims.get(collection).filter(|claim| claim.seq > ours) else {
-            return false;
-        };
-        if self.doubt.is_some() || now.since_ms(claim.at) < CLAIM_MS_MAX {
-            return true;
+        let is_in_doubt = self.doubt.is_some();
+        let claims = self.claims.get_mut(collection).into_iter().flatten();
+        let mut is_behind = false;
+        let mut gave_nothing = Vec::new();
+        for (hub, claim) in claims.filter(|(_, claim)| claim.is_open(ours)) {
+            if is_in_doubt || now.since_ms(claim.at) < CLAIM_MS_MAX {
+                is_behind = true;
+            } else {
+                claim.disbelieved_until = Some(now.after_ms(DISBELIEF_MS));
+                gave_nothing.push(*hub);
+            }
         }
-        let hub = claim.hub;
-        self.claims.remove(collection);
-        self.alarm(Alarm::OwnEntriesNotGiven { hub });
-        false
+        gave_nothing.into_iter().for_each(|hub| self.alarm(Alarm::OwnEntriesNotGiven { hub }));
+        is_behind
     }
 
     /// Ends the doubt when others have told and given what they hold.

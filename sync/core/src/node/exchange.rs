@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::contact::{Contact, State};
+use super::repair::Questions;
 use super::{Node, Waiting};
 use crate::event::{Alarm, Event, StoreError, StoreOp, StoreValue};
 use crate::id::{CollectionId, ContactId, Hash, HubId, Time};
@@ -30,6 +31,8 @@ pub(super) struct Exchange {
     /// What the other side's hello said, if it differs from ours.
     fingerprint: Option<[u8; 16]>,
     pub is_reconciled: bool,
+    /// What it asks about envelopes.
+    pub questions: Questions,
     is_reading: bool,
     unacknowledged: u32,
 }
@@ -112,7 +115,7 @@ impl Node {
         self.witness_up(id, hello.witnessed);
         self.begin_exchange(now, id, hub, hello);
         self.serving.contact_up(id, hub);
-        let actions = self.fetches.contact_up(id);
+        let actions = self.fetches.contact_up(id, hub);
         self.carry_out_fetch(now, actions);
         self.emit(Event::ContactUp { contact: id, hub, address });
     }

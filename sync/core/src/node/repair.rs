@@ -20,6 +20,12 @@ pub(super) const FULL_CHECK_FIRST_MS: u64 = 3_600_000;
 /// And then so often: weekly.
 const FULL_CHECK_EVERY_MS: u64 = 7 * 86_400_000;
 
+/// Most questions of a contact about one collection: to find all that can be found takes nine, and
+/// each has a store list its journals. A damaged store asks again a week later.
+const QUESTIONS_MAX: u32 = 32;
+/// In so long a time.
+const QUESTIONS_MS: u64 = 3_600_000;
+
 /// Author, `seq` and hash of an envelope.
 type Place = (HubId, u64, Hash);
 
@@ -54,6 +60,24 @@ pub(super) enum Repairing {
 /// Gives what stands for an envelope in a reconciliation.
 fn item_of(place: &Place) -> Item {
     fingerprint_of(&place.2)
+}
+
+/// What a contact has asked about a collection of late.
+#[derive(Debug, Default)]
+pub(super) struct Questions {
+    since: Time,
+    asked: u32,
+}
+
+impl Questions {
+    /// Counts one more, and gives how many there were of late.
+    fn count(&mut self, now: Time) -> u32 {
+        if now.since_ms(self.since) >= QUESTIONS_MS {
+            *self = Self { since: now, asked: 0 };
+        }
+        self.asked = self.asked.saturating_add(1);
+        self.asked
+    }
 }
 
 impl Node {
@@ -110,7 +134,8 @@ impl Node {
         }
     }
 
-    /// Answers one question at a time, so that nobody has a store list its journals for ever.
+    /// Answers one question at a time, and not many in an hour, so that nobody has a store list its
+    /// journals for ever.
     fn serve_repair(
         &mut self,
         now: Time,
@@ -121,6 +146,10 @@ impl Node {
         let Some(contact) = self.contacts.get_mut(&id) else { return };
         if std::mem::replace(&mut contact.is_serving_repair, true) {
             return self.close(now, id, "asks again before it has its answer");
+        }
+        let exchange = contact.exchanges.entry(collection.clone()).or_default();
+        if exchange.questions.count(now) > QUESTIONS_MAX {
+            return self.close(now, id, "asks again and again for the same lists");
         }
         self.list_envelopes(Some(id), collection, step);
     }

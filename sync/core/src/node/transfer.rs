@@ -26,7 +26,7 @@ impl Node {
         match message {
             Message::Want { blob, collection, has_manifest, rank } => {
                 let urgency = Urgency::ALL.get(usize::from(rank)).copied().unwrap_or(Urgency::Rest);
-                let actions = self.serving.want(id, blob, collection, (has_manifest, urgency));
+                let actions = self.serving.want(now, id, blob, collection, (has_manifest, urgency));
                 self.carry_out_serve(now, actions);
             }
             Message::Unwant { blob } => self.serving.unwant(id, blob),

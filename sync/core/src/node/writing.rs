@@ -215,7 +215,7 @@ impl Node {
         let is_cut_short = matches!(trouble, Some(Trouble::Gap));
         let rest = trouble.as_ref().map(|trouble| (trouble, &envelopes[judged..]));
         self.courier_judged(contact, &collection, accepted.len(), rest);
-        self.note_judged(now, &collection, &accepted, aside);
+        self.note_judged(now, contact, &collection, &accepted, aside);
         let heads: Vec<(HubId, u64)> = held.into_iter().collect();
         self.note_held(contact, &collection, &heads);
         if accepted.is_empty() {
@@ -247,12 +247,13 @@ impl Node {
     fn note_judged(
         &mut self,
         now: Time,
+        contact: ContactId,
         collection: &CollectionId,
         accepted: &[SignedEnvelope],
         aside: Vec<EnvelopeRecord>,
     ) {
         if accepted.iter().any(|signed| signed.envelope.author == self.hub) {
-            self.own_entries_came(now, collection);
+            self.own_entries_came(now, contact, collection);
         }
         accepted.iter().for_each(|signed| self.note_trespass(signed));
         if !aside.is_empty() {

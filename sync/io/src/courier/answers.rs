@@ -51,7 +51,7 @@ impl Stick {
             });
             match read {
                 Err(StickError::NotForUs) => {}
-                Err(error) if error.is_stick_failing() => return Err(error),
+                Err(error) if self.is_gone(&error) => return Err(error),
                 read => answers.push((name, read)),
             }
         }

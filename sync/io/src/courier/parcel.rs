@@ -281,6 +281,10 @@ fn segment_number(name: &str) -> Option<usize> {
 
 /// Says whether a file of this name in a parcel's folder may be removed: it is of our making.
 pub(super) fn is_ours(name: &str) -> bool {
-    let part = name.strip_suffix(".tmp").is_some_and(|n| n == MANIFEST || n.len() == 4);
-    name == MANIFEST || part || segment_number(name).is_some()
+    name == MANIFEST || is_part(name) || segment_number(name).is_some()
+}
+
+/// Says whether a file of this name is one of ours that was not whole when the writing of it ended.
+pub(super) fn is_part(name: &str) -> bool {
+    name.strip_suffix(".tmp").is_some_and(|name| name == MANIFEST || name.len() == 4)
 }

@@ -1,14 +1,14 @@
 //! The folder `yingxue-courier` of a stick: parcels and receipts.
 
 use std::io::{Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use yingxue_sync_core::courier::{
     Keys, Manifest, ParcelId, RECEIPT_BYTES_MAX, SignedReceipt, receipt_name,
 };
 
 use super::folder::Folder;
-use super::parcel::{Parcel, ParcelWriter, is_ours};
+use super::parcel::{Parcel, ParcelWriter, is_ours, is_part};
 use super::{StickError, cipher};
 
 /// Name of the one folder on a stick that is ours.
@@ -23,6 +23,8 @@ const RECEIPT_CIPHER_BYTES_MAX: usize = 512 << 10;
 #[derive(Debug)]
 pub struct Stick {
     pub(super) root: Folder,
+    /// The folder that it was opened in.
+    path: PathBuf,
 }
 
 impl Stick {
@@ -33,7 +35,7 @@ impl Stick {
     pub fn open(folder: &Path) -> Result<Self, StickError> {
         let root = Folder::open(folder)?.folder(FOLDER)?;
         let root = root.ok_or_else(|| StickError::NoCourier(folder.display().to_string()))?;
-        Ok(Self { root })
+        Ok(Self { root, path: folder.to_owned() })
     }
 
     /// Opens the courier folder of a stick, and makes it if it is not there.
@@ -41,7 +43,14 @@ impl Stick {
     /// # Errors
     /// If the stick is not there, full or read-only.
     pub fn open_or_make(folder: &Path) -> Result<Self, StickError> {
-        Ok(Self { root: Folder::open(folder)?.make_folder(FOLDER)? })
+        let root = Folder::open(folder)?.make_folder(FOLDER)?;
+        Ok(Self { root, path: folder.to_owned() })
+    }
+
+    /// Says whether an error means that the stick is there no more. One whose folder can be opened
+    /// again has a bad place: what else is on it can be read.
+    pub fn is_gone(&self, error: &StickError) -> bool {
+        error.is_stick_failing() && Self::open(&self.path).is_err()
     }
 
     /// Gives the bytes that are free on the stick.
@@ -76,11 +85,41 @@ impl Stick {
             match checked {
                 Ok(None) => {}
                 Ok(Some(parcel)) => parcels.push((id, Ok(parcel))),
-                Err(error) if error.is_stick_failing() => return Err(error),
+                Err(error) if self.is_gone(&error) => return Err(error),
                 Err(error) => parcels.push((id, Err(error))),
             }
         }
         Ok(parcels)
+    }
+
+    /// Lists parcels without a manifest: the stick was pulled out before any of them was whole.
+    ///
+    /// # Errors
+    /// If the stick fails.
+    pub fn begun_parcels(&self) -> Result<Vec<ParcelId>, StickError> {
+        let Some(outbox) = self.root.folder(OUTBOX)? else { return Ok(Vec::new()) };
+        let mut begun = Vec::new();
+        for id in outbox.names()?.iter().filter_map(|name| ParcelId::of_folder(name)) {
+            let Ok(Some(folder)) = outbox.folder(&id.folder()) else { continue };
+            let Ok(names) = folder.names() else { continue };
+            if !names.iter().any(|name| name == "manifest") {
+                begun.push(id);
+            }
+        }
+        Ok(begun)
+    }
+
+    /// Removes what a segment that was not ended has left in a parcel of ours.
+    ///
+    /// # Errors
+    /// If the stick is gone or read-only.
+    pub fn remove_parts(&self, id: ParcelId) -> Result<(), StickError> {
+        let Some(outbox) = self.root.folder(OUTBOX)? else { return Ok(()) };
+        let Some(folder) = outbox.folder(&id.folder())? else { return Ok(()) };
+        for name in folder.names()?.iter().filter(|name| is_part(name)) {
+            folder.remove(name)?;
+        }
+        Ok(())
     }
 
     /// Goes on with a parcel of ours after its first `kept` segments, which were looked at, or
@@ -131,7 +170,7 @@ impl Stick {
             match read_receipt(&have, &name, keys) {
                 Ok(receipt) => receipts.push((name, Ok(receipt))),
                 Err(StickError::NotForUs) => {}
-                Err(error) if error.is_stick_failing() => return Err(error),
+                Err(error) if self.is_gone(&error) => return Err(error),
                 Err(error) => receipts.push((name, Err(error))),
             }
         }

@@ -254,3 +254,38 @@ fn what_is_missing_is_said_in_words() {
     let said = Stick::open(&stick.path().join("usb")).unwrap_err().to_string();
     assert!(said.contains("is the stick plugged in?"), "{said}");
 }
+
+#[test]
+fn a_stick_whose_folder_can_be_opened_again_has_a_bad_place_and_is_not_gone() {
+    let stick = tempfile::tempdir().unwrap();
+    let opened = Stick::open_or_make(stick.path()).unwrap();
+    let unreadable = StickError::Io(rustix::io::Errno::IO.into());
+    assert!(!opened.is_gone(&unreadable));
+    fs::remove_dir_all(stick.path().join(FOLDER)).unwrap();
+    assert!(opened.is_gone(&unreadable));
+    assert!(!opened.is_gone(&StickError::Hash), "what is damaged is there");
+}
+
+#[test]
+fn what_a_stick_that_was_pulled_out_kept_of_a_segment_is_found_and_removed() {
+    let stick = tempfile::tempdir().unwrap();
+    write(stick.path(), 1, 2);
+    write(stick.path(), 2, 1);
+    let outbox = stick.path().join(FOLDER).join("outbox");
+    let folder = |parcel: u32| outbox.join(ParcelId(parcel).folder());
+    fs::remove_file(folder(1).join("manifest")).unwrap();
+    for part in ["0001.tmp", "manifest.tmp"] {
+        fs::write(folder(2).join(part), "half").unwrap();
+    }
+    fs::write(folder(2).join("homework.tmp"), "mine").unwrap();
+    let opened = Stick::open(stick.path()).unwrap();
+    assert_eq!(opened.begun_parcels().unwrap(), [ParcelId(1)]);
+    opened.remove_parts(ParcelId(2)).unwrap();
+    let mut left: Vec<_> =
+        fs::read_dir(folder(2)).unwrap().map(|it| it.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["0000.seg", "homework.tmp", "manifest"]);
+    opened.remove_parcel(ParcelId(1)).unwrap();
+    assert_eq!(opened.begun_parcels().unwrap(), []);
+    assert_eq!(opened.parcels().unwrap().len(), 1);
+}

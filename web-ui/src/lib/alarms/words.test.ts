@@ -32,6 +32,15 @@ it('names the school, or this one', () => {
   expect(alarmWords({ ...one, school: null }).what).toContain('本校');
 });
 
+it('names both schools that contradict each other, and takes no side', () => {
+  for (const text_code of ['witnessed_otherwise', 'witnessed_missing']) {
+    const params = { witness: '河口小学', entries: 3 };
+    const said = alarmWords({ kind: 'witness', text_code, params, school: '青石小学' });
+    expect(said.what).toContain('青石小学和河口小学的说法不一致');
+    expect(said.what + said.next).not.toContain('改');
+  }
+});
+
 it('does not hide what it does not know', () => {
   const params = { text: 'Something new.' };
   const said = alarmWords({ kind: 'new' as AlarmKind, text_code: 'x', params, school: null });

@@ -37,6 +37,8 @@ export interface Export {
   total_bytes: number;
   lessons: { lesson_id: string; title: string }[];
   files: { name: string; bytes: number; url: string; hub_id: string }[];
+  /** Until when they are kept; none if there are none. */
+  files_until: number | null;
   to: { hub_id: string; school: string }[];
   /** Lessons, or qualities of them, for which there was no room. */
   left_out: number;

@@ -6,6 +6,7 @@ const list = (school: string, lessons: Record<string, number>): CourierFor => ({
   school,
   hub_id: school,
   bytes: 0,
+  is_told: true,
   written_at: 0,
   date: '2026-11-24',
   total: 6,

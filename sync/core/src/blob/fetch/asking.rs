@@ -115,7 +115,7 @@ impl Fetches {
             return None;
         }
         let piece = fetch.choose(&self.hub, now, contact, blob)?;
-        let offset = fetch.partial.get(&piece).map_or(0, Vec::len) as u32;
+        let offset = fetch.offset_for(&source.hub, piece);
         let piece_bytes = fetch.manifest.as_ref()?.pieces[piece as usize].bytes;
         let bytes = u64::from(piece_bytes - offset);
         source.asked_bytes[urgency as usize] += bytes;

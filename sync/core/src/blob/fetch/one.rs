@@ -22,7 +22,10 @@ pub(super) struct Fetch {
     /// Pieces that are missing, not asked for and not being written.
     pub(super) free: BTreeSet<u32>,
     pub(super) asked: BTreeMap<u32, Asked>,
-    pub(super) partial: BTreeMap<u32, Vec<u8>>,
+    pub(super) partial: BTreeMap<u32, Partial>,
+    /// A piece of parts from several hubs was wrong: from now on each comes whole from one, so
+    /// that whoever sends wrong parts is found out.
+    pub(super) is_from_one_each: bool,
     pub(super) writing: BTreeMap<u32, ContactId>,
     pub(super) elsewhere: BTreeMap<(ContactId, u32), Time>,
     /// Pieces that were taken back, of whom: parts that were on their way are kept.
@@ -46,6 +49,20 @@ pub(super) struct Asked {
     pub(super) urgency: Urgency,
 }
 
+/// What came of a piece so far, and from whom.
+#[derive(Default)]
+pub(super) struct Partial {
+    pub(super) bytes: Vec<u8>,
+    pub(super) senders: BTreeSet<HubId>,
+}
+
+impl Partial {
+    /// Says whether a hub has sent all that came.
+    pub(super) fn is_only_from(&self, hub: &HubId) -> bool {
+        self.senders.iter().all(|sender| sender == hub)
+    }
+}
+
 impl Fetch {
     pub(super) fn new(place: usize, want: &Want) -> Self {
         Self {
@@ -60,6 +77,7 @@ impl Fetch {
             free: BTreeSet::new(),
             asked: BTreeMap::new(),
             partial: BTreeMap::new(),
+            is_from_one_each: false,
             writing: BTreeMap::new(),
             elsewhere: BTreeMap::new(),
             recalled: BTreeMap::new(),
@@ -84,6 +102,16 @@ impl Fetch {
             self.held.insert(piece);
             self.held_bytes += u64::from(info.bytes);
         }
+    }
+
+    /// Gives from which byte on a hub is asked for a piece.
+    pub(super) fn offset_for(&mut self, hub: &HubId, piece: u32) -> u32 {
+        let is_kept = |partial: &&Partial| !self.is_from_one_each || partial.is_only_from(hub);
+        let kept = self.partial.get(&piece).filter(is_kept).map(|it| it.bytes.len() as u32);
+        if kept.is_none() {
+            self.partial.remove(&piece);
+        }
+        kept.unwrap_or(0)
     }
 
     /// Says whether a part of a piece was on its way when the piece was taken back.
