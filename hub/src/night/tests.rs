@@ -436,3 +436,23 @@ async fn the_slip_of_twenty_lessons_is_one_sheet_of_a4_in_both_languages() {
         assert!(line("Page size:").contains("A4"), "{lang}: {info}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_administrator_says_that_the_time_is_right_and_nobody_else_does() {
+    let school = School::new().await;
+    let teacher = school.hub.log_in_new(&school.admin, "teacher", "teacher").await;
+    let policy = school.hub.app.sync.news().policy();
+    policy.set_clock_doubt(true);
+    assert_eq!(school.night().await["summary"]["clock_doubt"], true);
+    let (path, begin) = ("/api/v1/night/clock/right", now_ms());
+    for (who, outcome) in
+        [("", "401 not_logged_in"), (teacher.as_str(), "403 not_allowed"), (&school.admin, "204")]
+    {
+        assert_eq!(school.night().await["summary"]["clock_doubt"], true);
+        assert_eq!(school.hub.post(path, who, json!({})).await.outcome(), outcome);
+    }
+    assert_eq!(school.night().await["summary"]["clock_doubt"], false);
+    assert!(policy.take_clock_said_right() && !policy.take_clock_said_right());
+    let kept = school.hub.app.db.read(clock::Kept::load).await.unwrap();
+    assert!((begin..=now_ms()).contains(&kept.seen_at_ms), "{kept:?}");
+}

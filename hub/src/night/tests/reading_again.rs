@@ -127,3 +127,30 @@ async fn what_a_class_plays_and_the_disk_does_not_give_is_not_shown_as_ready_any
     assert_eq!(played.outcome(), "404 not_found");
     assert_eq!(school.light().await, ("not_ready".to_owned(), "damaged".to_owned()));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_clock_that_was_ahead_has_asked_for_or_noted_is_not_read_without_end() {
+    let school = School::new().await;
+    let (large, _) = add_blob_of(&school.hub, TrackKind::Source, 10, MIB).await;
+    let now = now_ms();
+    let ahead = now + 3_650 * 24 * HOUR_MS;
+    for (asked, checked, begun) in [(ahead, now, 0), (0, ahead, ahead), (ahead, ahead, ahead)] {
+        let spoil = move |tx: &rusqlite::Transaction<'_>| {
+            let sql = format!(
+                "update night_state set scrub_asked_at_ms = {asked}; \
+                 update blob_checks set checked_at_ms = {checked}, begun_at_ms = {begun}"
+            );
+            tx.execute_batch(&sql)
+        };
+        school.hub.app.db.write(spoil).await.unwrap();
+        let mut batches = 0;
+        while school.read(now, Instant::now()).await {
+            batches += 1;
+            assert!(batches <= 4, "two small tracks, and a large one of two batches");
+        }
+        assert_eq!(school.checked(large).await, (now, 0));
+    }
+    let shown = school.hub.get("/api/v1/night/scrub", &school.admin).await.json();
+    assert_eq!(shown["checked_bytes"], shown["total_bytes"], "{shown}");
+    assert!(shown["last_finished_at"].as_i64().unwrap() <= now_ms());
+}
