@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::app::now_ms;
 use crate::repair::RepairError;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -25,7 +26,7 @@ async fn a_login_that_was_ended_and_a_user_who_was_removed_do_not_come_back() {
 async fn the_keeper_goes_back_to_a_copy_and_no_entry_is_lost() {
     let template = template(true).await;
     let dir = template.dir.path();
-    let copy = snapshots::list(dir)[0].path.clone();
+    let copy = snapshots::list(dir, now_ms())[0].path.clone();
     let name = copy.file_name().unwrap().to_str().unwrap().to_owned();
     let whole = fs::read(&copy).unwrap();
     let mut rotten = whole.clone();
