@@ -39,6 +39,7 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!("0015_courier_joining"),
     migration!("0017_reading"),
     migration!("0020_trouble"),
+    migration!("0021_warnings"),
 ];
 
 /// Brings the database to the newest version.
