@@ -19,7 +19,7 @@ use crate::timetable::Entry;
 use crate::timetable::term::Mode;
 
 /// Lines that fit one sheet at the normal size; with more, type and lines get smaller.
-const LINES_NORMAL: usize = 22;
+const LINES_NORMAL: usize = 18;
 /// Lines that fit one sheet at the smallest size that can be read on a wall; the rest is counted.
 const LINES_MAX: usize = 44;
 /// A slip whose lessons are still being read asks again after so many seconds.
@@ -222,7 +222,7 @@ fn page(
     }
     let hidden = view.entries.len() - shown;
     if hidden > 0 {
-        push(&mut page, format_args!("<p>{} {hidden}</p>", words.more));
+        push(&mut page, format_args!("<p class=\"more\">{} {hidden}</p>", words.more));
     }
     push(
         &mut page,
@@ -253,7 +253,7 @@ fn line(page: &mut String, entry: &Entry, utc_offset_min: i32, words: &Words) {
     }];
     let title = entry.lesson.as_ref().map_or(words.no_lesson, |lesson| lesson.title.as_str());
     let state = if light.is_checking { words.checking } else { words.states[place] };
-    let tier = light.tier.map(|tier| words.tiers[tier_place(tier)]).unwrap_or_default();
+    let tier = light.tier.map(|tier| format!(" · {}", words.tiers[tier_place(tier)]));
     let teachers: Vec<&str> =
         [entry.lead.as_str(), &entry.tutor].into_iter().filter(|name| !name.is_empty()).collect();
     let checked = light.checked_at.map(|at| {
@@ -264,14 +264,15 @@ fn line(page: &mut String, entry: &Entry, utc_offset_min: i32, words: &Words) {
         page,
         format_args!(
             "<tr class=\"s{place}\"><td><b>{}</b> {}–{}</td><td>{}<small>{}</small></td>\
-         <td>{}<small>{mode}</small></td><td>{}</td>\
-         <td><b>{}</b><small>{tier} {}</small></td><td>{}</td></tr>",
+         <td>{}<small>{mode}{}</small></td><td>{}</td>\
+         <td><b>{}</b><small>{}</small></td><td>{}</td></tr>",
             entry.period.no,
             entry.period.start,
             entry.period.end,
             escape(&entry.class.name),
             escape(&entry.room),
             escape(title),
+            tier.unwrap_or_default(),
             escape(&teachers.join(" / ")),
             state,
             checked.unwrap_or_default(),
@@ -318,17 +319,20 @@ const STYLE: &str = "@page{size:A4 portrait;margin:10mm}\
     header{display:flex;justify-content:space-between;align-items:baseline;\
     border-bottom:1.5pt solid #000}\
     h1{font-size:20pt;margin:0}header p{margin:0}\
-    .sum{font-size:13pt;margin:3mm 0}.clock{border:1.5pt solid #000;padding:2mm;font-weight:bold}\
+    .sum{font-size:13pt;margin:3mm 0}\
+    .clock{border:1.5pt solid #000;padding:1mm 2mm;margin:1mm 0;font-weight:bold}\
     table{width:100%;border-collapse:collapse;table-layout:fixed}\
     th,td{border:.5pt solid #666;padding:.8mm 1.2mm;text-align:left;vertical-align:top;\
     overflow:hidden;text-overflow:ellipsis;white-space:nowrap}\
     th:nth-child(1){width:31mm}th:nth-child(2){width:24mm}th:nth-child(4){width:30mm}\
     th:nth-child(5){width:36mm}th:nth-child(6){width:36mm}\
-    td:last-child{white-space:normal;font-size:.85em;line-height:1.15}\
+    td:last-child{white-space:normal;font-size:.75em;line-height:1.15}\
     small{display:block;font-size:.75em;color:#333;overflow:hidden;text-overflow:ellipsis}\
     tr{break-inside:avoid}.s2 td{background:#eee;font-weight:bold}\
-    .tight{font-size:7.5pt}.tight td{padding:.2mm 1mm}.tight .sum{margin:1.5mm 0}\
-    footer{margin-top:3mm;font-size:9pt}\
+    footer{margin-top:3mm;font-size:9pt}.more{margin:1mm 0}\
+    .tight{font-size:7.5pt;line-height:1.06}.tight h1{font-size:12pt}\
+    .tight th,.tight td{padding:.1mm 1mm}.tight .sum{font-size:10pt;margin:1mm 0}\
+    .tight .clock{padding:.2mm 2mm;margin:.5mm 0}.tight footer{margin-top:1.5mm;font-size:8pt}\
     @media print{body{padding:0}}\
     @media screen and (max-width:760px){body{padding:3mm}header{flex-wrap:wrap}thead{display:none}\
     table,tbody,tr,td{display:block;width:auto}td{border:0;white-space:normal}\
