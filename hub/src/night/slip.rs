@@ -24,6 +24,8 @@ const LINES_NORMAL: usize = 18;
 const LINES_MAX: usize = 44;
 /// A slip whose lessons are still being read asks again after so many seconds.
 const AGAIN_S: u32 = 2;
+/// The language of a slip that nobody has asked another one of.
+const ZH_LANG: &str = "zh";
 /// Nothing but the page's own style, and that inline; no script, no picture, no frame.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; \
@@ -49,24 +51,40 @@ pub async fn show(
 ) -> Result<Response, ApiError> {
     let Query(query) = query?;
     let date = query.date.as_deref().map(parse_date).transpose()?;
-    let words = match query.lang.as_deref() {
-        None | Some("zh") => &ZH,
-        Some("en") => &EN,
-        Some(_) => return Err(ApiError::invalid_input("lang", "zh or en")),
-    };
+    let lang = query.lang.as_deref().unwrap_or(ZH_LANG);
+    words(lang)?;
     let at = Moment::now(&app);
     overview::read_now(&app, date, &at).await?;
     app.fresh.wait(None, fresh::SLIP_WAIT).await;
     let view = overview::view(&app, date, &at).await?;
-    let progress = app.fresh.progress().filter(|_| view.summary.checking > 0);
-    let school = app.school_name().unwrap_or_default();
-    let offset = app.sync.news().policy().utc_offset_min;
-    let page = page(&view, progress, &school, offset, words);
+    let page = of(&app, &view, lang)?;
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
         (header::CONTENT_SECURITY_POLICY, POLICY),
     ];
     Ok((headers, page).into_response())
+}
+
+fn words(lang: &str) -> Result<&'static Words, ApiError> {
+    match lang {
+        ZH_LANG => Ok(&ZH),
+        "en" => Ok(&EN),
+        _ => Err(ApiError::invalid_input("lang", "zh or en")),
+    }
+}
+
+/// Writes the slip of a night in a language.
+///
+/// # Errors
+/// If it is none of the two.
+pub(super) fn of(app: &App, view: &NightView, lang: &str) -> Result<String, ApiError> {
+    // What the lights say counts: a round that has ended since is no reason not to ask again.
+    let summary = &view.summary;
+    let ended = Progress { done: summary.total, total: summary.total };
+    let progress = (summary.checking > 0).then(|| app.fresh.progress().unwrap_or(ended));
+    let school = app.school_name().unwrap_or_default();
+    let offset = app.sync.news().policy().utc_offset_min;
+    Ok(page(view, progress, &school, offset, words(lang)?))
 }
 
 /// The words of one language.
