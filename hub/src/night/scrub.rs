@@ -191,7 +191,7 @@ pub fn batch(app: &App, now: i64, clock: Instant) -> Result<bool, ApiError> {
 /// where to go on. Not for async threads.
 ///
 /// # Errors
-/// If the database fails.
+/// If the database fails, or the machine is short of memory or open files.
 pub(super) fn read_on(
     app: &App,
     blob: BlobId,
@@ -200,12 +200,18 @@ pub(super) fn read_on(
 ) -> Result<Option<u32>, ApiError> {
     let read = lost::read_some(&app.db, app.sync.files(), blob, from_piece, BATCH_BYTES)?;
     let (next, found) = (read.next_piece, read.found);
-    app.db.write_blocking(move |tx| note(tx, &blob, from_piece, next, now))?;
+    let is_sure = found.unsure == 0;
+    if is_sure {
+        app.db.write_blocking(move |tx| note(tx, &blob, from_piece, next, now))?;
+    }
     let news = app.sync.news();
     if found.damaged > 0 {
         news.tracks().forget(&blob);
     }
     found.notices.into_iter().for_each(|notice| news.tell(notice));
+    if !is_sure {
+        return Err(ApiError::internal("the machine is short of memory or open files"));
+    }
     Ok(next)
 }
 

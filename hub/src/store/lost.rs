@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rustix::io::Errno;
 use yingxue_sync_core::blob::{Bitmap, Manifest};
 use yingxue_sync_core::id::{BlobId, DocId};
 use yingxue_sync_io::blob_files::{BlobFileError, BlobFiles};
@@ -95,6 +96,9 @@ pub struct Found {
     pub pieces: u32,
     /// Pieces that were said to be here and are wrong, gone or cannot be read; taken back now.
     pub damaged: u32,
+    /// Pieces that nothing is known of, because this machine is short of memory or open files; they
+    /// are as they were.
+    pub unsure: u32,
     /// Pieces that are here now.
     pub held: u32,
     /// What follows; to be told.
@@ -136,7 +140,7 @@ pub fn read_some(
     };
     let held = Bitmap::from_bytes(&known.bitmap, manifest.pieces.len());
     let (mut lost, mut is_unreadable, mut next_piece) = (BTreeSet::new(), false, None);
-    let (mut offset, mut read_bytes) = (0, 0);
+    let (mut offset, mut read_bytes, mut unsure) = (0, 0, 0);
     // What the system remembers of the file says nothing about the disk.
     files.forget_cached(blob);
     for (number, piece) in (0..).zip(&manifest.pieces) {
@@ -148,6 +152,7 @@ pub fn read_some(
             read_bytes += u64::from(piece.bytes);
             match files.read_twice(blob, offset, piece.bytes as usize) {
                 Ok(bytes) if manifest.verifies(number, &bytes) => {}
+                Err(BlobFileError::Io(error)) if is_of_machine(&error) => unsure += 1,
                 read => {
                     is_unreadable |= read.is_err_and(|error| is_of_disk(&error));
                     lost.insert(number);
@@ -158,7 +163,8 @@ pub fn read_some(
     }
     let pieces = manifest.pieces.len() as u32;
     let damaged = lost.len() as u32;
-    let mut found = Found { pieces, damaged, held: held.count() - damaged, notices: Vec::new() };
+    let held = held.count() - damaged;
+    let mut found = Found { pieces, damaged, unsure, held, notices: Vec::new() };
     if damaged > 0 {
         tracing::warn!(%blob, damaged, "parts of a lesson are damaged on this disk");
         let is_lost = move |number: u32, _: u64| lost.contains(&number);
@@ -172,9 +178,15 @@ pub fn read_some(
     Ok(FoundSome { found, next_piece })
 }
 
-/// Says whether it is the disk that fails, and not the file that is not there.
+/// Says whether it is the disk that fails, and not the machine, or a file that is not there.
 pub(super) fn is_of_disk(error: &BlobFileError) -> bool {
-    matches!(error, BlobFileError::Io(_))
+    matches!(error, BlobFileError::Io(error) if !is_of_machine(error))
+}
+
+/// Says whether a later try is as good as the first: it says nothing of what the disk holds.
+fn is_of_machine(error: &std::io::Error) -> bool {
+    let short_of = [Errno::MFILE, Errno::NFILE, Errno::NOMEM].map(Errno::raw_os_error);
+    error.raw_os_error().is_some_and(|code| short_of.contains(&code))
 }
 
 /// Puts what can be read of a blob's file into a fresh one, so that what is fetched again does not

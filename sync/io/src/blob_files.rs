@@ -215,9 +215,15 @@ impl BlobFiles {
     ///
     /// # Errors
     /// [`BlobFileError::NoSpace`] if the fresh file does not fit, [`BlobFileError::Io`] if the
-    /// disk takes none; the old one stays in its place then.
+    /// disk takes none or this user may not read the old one, which stays in its place then.
     pub fn renew(&self, blob: BlobId, parts: &[(u64, usize)]) -> Result<Vec<usize>, BlobFileError> {
         let _alone = self.alone();
+        if let Err(BlobFileError::Io(error)) = self.open_file(blob)
+            && error.kind() == io::ErrorKind::PermissionDenied
+        {
+            // Whoever gives it back has all of it again; until then it could not be freed either.
+            return Err(BlobFileError::Io(error));
+        }
         let folder = self.make_folder(blob)?;
         let fresh = folder.join(format!("{blob}.part"));
         let renewed = self.copy_parts(blob, parts, &fresh).and_then(|unread| {

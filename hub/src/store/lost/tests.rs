@@ -3,14 +3,15 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::symlink;
 use std::sync::{Arc, Mutex};
 
+use rustix::io::Errno;
 use tempfile::TempDir;
 use yingxue_sync_core::blob::Manifest;
 use yingxue_sync_core::event::{StoreError, StoreId, StoreOp, StoreRequest, StoreValue};
 use yingxue_sync_core::id::{BlobId, DocId};
-use yingxue_sync_io::blob_files::BlobFiles;
+use yingxue_sync_io::blob_files::{BlobFileError, BlobFiles};
 
 use super::super::{Notice, Store, blobs};
-use super::{check, check_all, read_through};
+use super::{check, check_all, is_of_disk, read_through};
 use crate::db::Db;
 
 struct Disk {
@@ -233,4 +234,11 @@ fn of_a_disk_that_takes_no_fresh_file_nothing_is_fetched_before_it_is_read_again
     assert_eq!(brief(disk.row(blob)), GONE);
     assert_eq!(disk.count("blobs_unread"), 1);
     assert!(fs::symlink_metadata(path).unwrap().is_symlink(), "it stays where it was");
+}
+
+#[test]
+fn a_machine_that_is_short_of_open_files_or_memory_says_nothing_of_its_disk() {
+    let is_of_disk = |errno: Errno| is_of_disk(&BlobFileError::Io(errno.into()));
+    assert!([Errno::IO, Errno::LOOP, Errno::ACCESS].into_iter().all(is_of_disk));
+    assert!(![Errno::MFILE, Errno::NFILE, Errno::NOMEM].into_iter().any(is_of_disk));
 }
