@@ -150,14 +150,36 @@ fn parts(alarm: &event::Alarm) -> (AlarmKind, &'static str, Value) {
 /// # Errors
 /// If the database fails.
 pub fn keep(tx: &Transaction<'_>, alarm: &event::Alarm, at_ms: i64) -> rusqlite::Result<()> {
+    let (kind, text_code, mut named) = parts(alarm);
+    named["text"] = alarm.to_string().into();
+    add(tx, at_ms, kind, text_code, alarm.hub(), &named)
+}
+
+/// Keeps the alarm that a part of this disk cannot be read.
+///
+/// # Errors
+/// If the database fails.
+pub fn keep_unreadable(tx: &Transaction<'_>, at_ms: i64) -> rusqlite::Result<()> {
+    let text = "a part of this disk cannot be read: what it held of lessons does not count as \
+         ready any more and is fetched again; make a backup, check the disk, replace it if this \
+         happens again";
+    add(tx, at_ms, AlarmKind::Damage, "disk_unreadable", None, &json!({ "text": text }))
+}
+
+fn add(
+    tx: &Transaction<'_>,
+    at_ms: i64,
+    kind: AlarmKind,
+    text_code: &str,
+    hub: Option<HubId>,
+    named: &Value,
+) -> rusqlite::Result<()> {
     const AGAIN: &str = "update alarms set at_ms = ?1 where text_code = ?2 and hub is ?3 \
          and params = ?4 and seen_at_ms is null";
     const ADD: &str = "insert into alarms (at_ms, kind, text_code, hub, params) \
          values (?1, ?2, ?3, ?4, ?5)";
     const FORGET: &str = "delete from alarms where id <= (select max(id) from alarms) - ?1";
-    let (kind, text_code, mut named) = parts(alarm);
-    named["text"] = alarm.to_string().into();
-    let (hub, named) = (alarm.hub().map(|hub| hub.0), named.to_string());
+    let (hub, named) = (hub.map(|hub| hub.0), named.to_string());
     let again = params![at_ms, text_code, hub, named];
     if tx.prepare_cached(AGAIN)?.execute(again)? == 0 {
         let row = params![at_ms, kind.name(), text_code, hub, named];

@@ -93,7 +93,7 @@ async fn healthz(State(app): State<App>) -> Json<Health> {
 
 async fn snapshot_age_s(app: &App) -> Option<i64> {
     let data_dir = app.data_dir.clone();
-    let newest = move || snapshots::list(&data_dir).into_iter().next();
+    let newest = move || snapshots::list(&data_dir, now_ms()).into_iter().next();
     let newest = tokio::task::spawn_blocking(newest).await.ok()??;
     Some((now_ms() - newest.note.taken_at_ms) / 1_000)
 }

@@ -55,6 +55,7 @@ pub fn routes() -> OpenApiRouter<App> {
         .routes(routes!(map::show))
         .routes(routes!(courier_list::show))
         .routes(routes!(scrub::show, scrub::begin))
+        .routes(routes!(clock::say_right))
 }
 
 /// Until when nothing is fetched.
@@ -152,12 +153,19 @@ struct Watch {
     meter: links::Meter,
     looked: Instant,
     clock: clock::Clock,
+    /// How long the hub has run since that was kept.
+    unkept_ms: u64,
 }
 
 impl Watch {
     fn begin() -> Self {
         let looked = Instant::now();
-        Self { meter: links::Meter::default(), looked, clock: clock::Clock::default() }
+        Self {
+            meter: links::Meter::default(),
+            looked,
+            clock: clock::Clock::default(),
+            unkept_ms: 0,
+        }
     }
 
     async fn look(&mut self, app: &App) -> rusqlite::Result<()> {
@@ -165,9 +173,12 @@ impl Watch {
         let elapsed = std::mem::replace(&mut self.looked, Instant::now()).elapsed();
         let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
         let view = app.sync.contacts().await;
-        let seen_at_ms = app.db.read(clock::seen_at).await?;
+        let kept = app.db.read(clock::Kept::load).await?;
         let now = now_ms();
-        let is_doubtful = self.clock.look(now, elapsed_ms, seen_at_ms, &view.contacts);
+        if policy.take_clock_said_right() {
+            self.clock.believe();
+        }
+        let is_doubtful = self.clock.look(now, elapsed_ms, &kept, &view.contacts);
         let mut is_changed = policy.set_clock_doubt(is_doubtful);
         let clock = std::time::Instant::now();
         is_changed |= policy.set_class(app.playing.is_on(clock));
@@ -183,19 +194,23 @@ impl Watch {
             wanted: &tonight.sources,
             contacts: &view.contacts,
         });
-        let is_time_kept = clock::is_due(now, seen_at_ms) && !is_doubtful;
-        if is_time_kept || !found.received.is_empty() || !found.hours.is_empty() {
+        self.unkept_ms += elapsed_ms;
+        let time = self.clock.to_keep(now, &kept);
+        let is_due = time.is_some() || self.unkept_ms >= clock::KEEP_EVERY_MS.unsigned_abs();
+        if is_due || !found.received.is_empty() || !found.hours.is_empty() {
             let (own, config) = (app.sync.hub_id(), policy.config.clone());
+            let unkept_ms = std::mem::take(&mut self.unkept_ms);
+            let day = links::budget_day(policy, u64::try_from(now).unwrap_or(0));
             let kept = app.db.write(move |tx| -> rusqlite::Result<bool> {
-                if is_time_kept {
-                    clock::keep(tx, now)?;
+                if let Some(time) = time {
+                    time.store(tx)?;
                 }
+                links::keep_bytes(tx, &found, unkept_ms)?;
                 // A clock that jumps would put what flows into hours that were not.
-                if is_doubtful {
-                    return Ok(false);
+                if !is_doubtful {
+                    links::keep_hours(tx, &found)?;
                 }
-                links::keep(tx, &found)?;
-                links::uses_up(tx, &own, &config, &found)
+                links::uses_up(tx, &own, &config, day, &found)
             });
             is_changed |= kept.await?;
         }

@@ -165,7 +165,8 @@ pub fn before_start(data_dir: &Path) -> Result<Option<Report>, RepairError> {
 pub fn restore(data_dir: &Path, why: &str, from: Option<String>) -> Result<Report, RepairError> {
     if let Some(name) = &from {
         // Before anything is moved: a copy may have rotted since it was verified.
-        let copy = snapshots::list(data_dir).into_iter().find(|it| it.path.ends_with(name));
+        let copy =
+            snapshots::list(data_dir, now_ms()).into_iter().find(|it| it.path.ends_with(name));
         let verified =
             copy.map_or_else(|| Err(io::Error::other("it is not there")), |it| it.verify());
         verified.map_err(|error| io::Error::other(format!("the copy {name}: {error}")))?;
@@ -349,7 +350,7 @@ fn open_base(
 ) -> Result<(Connection, Option<Snapshot>), RepairError> {
     let path = places.work().join("hub.sqlite");
     let is_wanted = |it: &Snapshot| from.is_none_or(|name| it.path.ends_with(name));
-    for snapshot in snapshots::list(&places.0).into_iter().filter(is_wanted) {
+    for snapshot in snapshots::list(&places.0, now_ms()).into_iter().filter(is_wanted) {
         clear_work(places)?;
         let copied = snapshot.verify().and_then(|()| fs::copy(&snapshot.path, &path).map(drop));
         match copied {
@@ -380,7 +381,7 @@ fn clear_work(places: &Places) -> io::Result<()> {
 
 /// Sees to it that the copy fits; damaged databases from before go for it, the oldest first.
 fn make_room(places: &Places, job: &Job) -> Result<(), RepairError> {
-    let newest = snapshots::list(&places.0).into_iter().next();
+    let newest = snapshots::list(&places.0, now_ms()).into_iter().next();
     let damaged = places.damaged(&job.folder).join("hub.sqlite");
     let damaged_bytes = fs::metadata(damaged).map_or(0, |file| file.len());
     let copy_bytes = newest.map_or(0, |snapshot| snapshot.note.bytes);

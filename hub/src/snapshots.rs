@@ -4,6 +4,7 @@
 //! A copy has the pages of the database in their places, so that a damaged database's tables are
 //! found by it (`repair::rows`).
 
+use std::cmp::Reverse;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::db::damage::{self, Care};
 use crate::db::{self, MIGRATIONS};
+use crate::night::clock;
 
 pub mod keeper;
 
@@ -30,6 +32,8 @@ const PAGES_AT_ONCE: i32 = 256;
 /// Pause between them: 1 GB takes half a minute, and a disk of 100 MB/s is left to classes for
 /// two thirds of the time.
 const PAUSE: Duration = Duration::from_millis(30);
+/// A copy without a number that is dated so far ahead of now was taken by a clock that was wrong.
+const AHEAD_MS: i64 = 24 * 3_600_000;
 /// Longest description of a copy; it has some 200 bytes.
 const NOTE_BYTES_MAX: u64 = 4_096;
 /// Bytes read at a time to hash a file.
@@ -48,6 +52,9 @@ pub struct Note {
     pub version: usize,
     /// Place of the newest entry of the journals, in order of arrival.
     pub entries: i64,
+    /// One more than that of the copy before: clocks go wrong. 0 in copies of earlier versions.
+    #[serde(default)]
+    pub number: u64,
 }
 
 /// A verified copy.
@@ -87,13 +94,20 @@ pub enum SnapshotError {
     Io(#[from] io::Error),
 }
 
-/// Lists the verified copies of a data directory, newest first.
-pub fn list(data_dir: &Path) -> Vec<Snapshot> {
-    let Ok(entries) = fs::read_dir(data_dir.join(FOLDER)) else { return Vec::new() };
-    let paths = entries.flatten().map(|entry| entry.path());
-    let mut found: Vec<Snapshot> = paths.filter_map(|path| read(&path)).collect();
-    found.sort_by_key(|snapshot| std::cmp::Reverse(snapshot.note.taken_at_ms));
+/// Lists the verified copies of a data directory, newest first: by their numbers, and those that
+/// have none by their dates, save that one of the future comes last.
+pub fn list(data_dir: &Path, now_ms: i64) -> Vec<Snapshot> {
+    let mut found: Vec<Snapshot> =
+        files(data_dir).into_iter().filter_map(|path| read(&path)).collect();
+    found.sort_by_key(|Snapshot { note, .. }| {
+        (note.is_ahead(now_ms), Reverse(note.number), Reverse(note.taken_at_ms))
+    });
     found
+}
+
+fn files(data_dir: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(data_dir.join(FOLDER)) else { return Vec::new() };
+    entries.flatten().map(|entry| entry.path()).collect()
 }
 
 /// Reads what is known of a copy; nothing if it was not verified or is not as long as it was.
@@ -101,15 +115,26 @@ fn read(path: &Path) -> Option<Snapshot> {
     if path.extension()? != "sqlite" {
         return None;
     }
-    let mut text = String::new();
-    File::open(note_path(path)).ok()?.take(NOTE_BYTES_MAX).read_to_string(&mut text).ok()?;
-    let note: Note = serde_json::from_str(&text).ok()?;
+    let note = read_note(path)?;
     let is_whole = fs::metadata(path).ok()?.len() == note.bytes;
     is_whole.then(|| Snapshot { path: path.to_owned(), note })
 }
 
+fn read_note(path: &Path) -> Option<Note> {
+    let mut text = String::new();
+    File::open(note_path(path)).ok()?.take(NOTE_BYTES_MAX).read_to_string(&mut text).ok()?;
+    serde_json::from_str(&text).ok()
+}
+
 fn note_path(path: &Path) -> PathBuf {
     path.with_extension("json")
+}
+
+impl Note {
+    /// Says whether nothing but a date tells how old it is, and that is not true.
+    fn is_ahead(&self, now_ms: i64) -> bool {
+        self.number == 0 && self.taken_at_ms > now_ms.saturating_add(AHEAD_MS)
+    }
 }
 
 impl Snapshot {
@@ -142,9 +167,11 @@ pub fn take(
     sync_folder(data_dir)?;
     clear_unfinished(&folder)?;
     check_room(database, &folder, free_bytes_min)?;
-    let path = folder.join(format!("hub-{now_ms}.sqlite"));
+    let numbers = files(data_dir).into_iter().filter_map(|path| Some(read_note(&path)?.number));
+    let number = numbers.max().unwrap_or(0) + 1;
+    let path = folder.join(format!("hub-{number}-{now_ms}.sqlite"));
     let part = path.with_extension("part");
-    let taken = copy(database, &part, must_stop).and_then(|()| keep(&part, &path, now_ms));
+    let taken = copy(database, &part, must_stop).and_then(|()| keep(&part, &path, now_ms, number));
     if taken.is_err() {
         // Best effort: the error that is returned is the one that matters.
         let [journal, note] = ["part-journal", "json-part"].map(|end| path.with_extension(end));
@@ -153,7 +180,7 @@ pub fn take(
         }
     }
     let snapshot = taken.map_err(said_as_full)?;
-    forget_older(data_dir)?;
+    forget_older(data_dir, now_ms)?;
     Ok(snapshot)
 }
 
@@ -217,10 +244,11 @@ fn copy(database: &Path, part: &Path, must_stop: &dyn Fn() -> bool) -> Result<()
 }
 
 /// Verifies a copy, and gives it its name and its description.
-fn keep(part: &Path, path: &Path, now_ms: i64) -> Result<Snapshot, SnapshotError> {
+fn keep(part: &Path, path: &Path, now_ms: i64, number: u64) -> Result<Snapshot, SnapshotError> {
     let (version, entries) = check(part)?;
     let bytes = fs::metadata(part)?.len();
-    let note = Note { taken_at_ms: now_ms, bytes, blake3: hash_of(part)?, version, entries };
+    let blake3 = hash_of(part)?;
+    let note = Note { taken_at_ms: now_ms, bytes, blake3, version, entries, number };
     fs::rename(part, path)?;
     let half_made = path.with_extension("json-part");
     let mut file = File::create(&half_made)?;
@@ -264,12 +292,15 @@ fn open_immutable(path: &Path) -> rusqlite::Result<Connection> {
     Connection::open_with_flags(uri, flags)
 }
 
-/// Removes copies beyond the bounds, the oldest first; the newest stays.
-fn forget_older(data_dir: &Path) -> io::Result<()> {
+/// Removes copies beyond the bounds, the oldest first, and those that a wrong clock has dated; the
+/// newest stays.
+fn forget_older(data_dir: &Path, now_ms: i64) -> io::Result<()> {
+    let is_now_possible = now_ms >= clock::WRITTEN_MS;
     let mut bytes = 0;
-    for (place, snapshot) in list(data_dir).into_iter().enumerate() {
+    for (place, snapshot) in list(data_dir, now_ms).into_iter().enumerate() {
         bytes += snapshot.note.bytes;
-        if place > 0 && (place >= KEPT_MAX || bytes > KEPT_BYTES_MAX) {
+        let is_too_much = place >= KEPT_MAX || bytes > KEPT_BYTES_MAX;
+        if place > 0 && (is_too_much || is_now_possible && snapshot.note.is_ahead(now_ms)) {
             // The description first: what is left of it then is no copy.
             fs::remove_file(note_path(&snapshot.path))?;
             fs::remove_file(&snapshot.path)?;

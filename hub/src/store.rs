@@ -43,6 +43,8 @@ pub enum Notice {
     Thread(DocId),
     /// A timetable or a plan of lessons was projected anew.
     Timetable,
+    /// Somebody has to look at something.
+    Alarm,
     /// More pieces of a blob are held.
     Pieces {
         /// Which blob.
@@ -188,18 +190,23 @@ impl Store {
         if !is_held.map_err(failed)? {
             return Err(StoreError::Missing);
         }
-        match self.files.read_at(*blob, manifest.offset_of(piece), info.bytes as usize) {
-            Ok(bytes) if manifest.verifies(piece, &bytes) => Ok(StoreValue::Piece(bytes)),
-            Ok(_) => {
-                let lost = lost::take_back_piece(&self.db, *blob, piece).map_err(failed)?;
-                lost.into_iter().for_each(notify);
-                Err(StoreError::Missing)
-            }
+        let read = || {
+            let read = self.files.read_at(*blob, manifest.offset_of(piece), info.bytes as usize);
+            read.map(|bytes| Some(bytes).filter(|bytes| manifest.verifies(piece, bytes)))
+        };
+        match read() {
+            Ok(Some(bytes)) => Ok(StoreValue::Piece(bytes)),
             Err(BlobFileError::Missing(_) | BlobFileError::OutOfRange { .. }) => {
                 self.check_file(*blob, notify)?;
                 Err(StoreError::Missing)
             }
-            Err(error) => Err(file_error(error)),
+            Ok(None) | Err(_) => {
+                let looked = lost::read_some(&self.db, &self.files, *blob, piece, 1);
+                let found = looked.map_err(failed)?.found;
+                found.notices.into_iter().for_each(notify);
+                let again = (found.damaged == 0).then(read).and_then(Result::ok).flatten();
+                again.map(StoreValue::Piece).ok_or(StoreError::Missing)
+            }
         }
     }
 
@@ -250,8 +257,9 @@ impl Store {
                 let manifest = Arc::new(manifest);
                 // A new file in the place of one that is gone would look like it.
                 self.check_file(blob, notify)?;
-                let found = self.find(blob, &manifest)?;
-                self.files.reserve(blob, manifest.total_bytes()).map_err(file_error)?;
+                let found = self.find(blob, &manifest, notify)?;
+                let reserve = || self.files.reserve(blob, manifest.total_bytes());
+                self.or_elsewhere(blob, &manifest, notify, reserve)?;
                 self.keep_manifest(blob, &manifest);
                 Ok(Change::Reserved { blob, bytes, manifest, found })
             }
@@ -265,7 +273,8 @@ impl Store {
                     .iter()
                     .map(|(n, bytes)| (manifest.offset_of(*n), bytes.as_slice()))
                     .collect();
-                self.files.write_pieces(blob, &placed).map_err(file_error)?;
+                let write = || self.files.write_pieces(blob, &placed);
+                self.or_elsewhere(blob, &manifest, notify, write)?;
                 let pieces = pieces.into_iter().map(|(n, _)| n).collect();
                 Ok(Change::Pieces { blob, pieces, manifest })
             }
@@ -274,13 +283,52 @@ impl Store {
     }
 
     /// Gives the pieces of a file whose blob is not known: of a database that was lost.
-    fn find(&self, blob: BlobId, manifest: &Manifest) -> Result<Vec<u32>, StoreError> {
-        let is_whole = self.files.len(blob).map_err(file_error)? == Some(manifest.total_bytes());
+    fn find(
+        &self,
+        blob: BlobId,
+        manifest: &Manifest,
+        notify: &mut impl FnMut(Notice),
+    ) -> Result<Vec<u32>, StoreError> {
+        let is_whole =
+            self.files.len(blob).is_ok_and(|bytes| bytes == Some(manifest.total_bytes()));
         let known = self.db.read_blocking(|db| blobs::load(db, &blob)).map_err(failed)?;
         if !is_whole || known.manifest.is_some() {
             return Ok(Vec::new());
         }
-        found::pieces(&self.files, blob, manifest).map_err(file_error)
+        let found = found::pieces(&self.files, blob, manifest);
+        if found.has_unreadable {
+            self.renew(blob, manifest, notify)?;
+        }
+        Ok(found.held)
+    }
+
+    /// Does something to a file; if the disk refuses, once more to a fresh one: other sectors may
+    /// take what these do not.
+    fn or_elsewhere(
+        &self,
+        blob: BlobId,
+        manifest: &Manifest,
+        notify: &mut impl FnMut(Notice),
+        act: impl Fn() -> Result<(), BlobFileError>,
+    ) -> Result<(), StoreError> {
+        match act() {
+            Err(error) if lost::is_of_disk(&error) => {
+                self.renew(blob, manifest, notify)?;
+                act().map_err(file_error)
+            }
+            done => done.map_err(file_error),
+        }
+    }
+
+    fn renew(
+        &self,
+        blob: BlobId,
+        manifest: &Manifest,
+        notify: &mut impl FnMut(Notice),
+    ) -> Result<(), StoreError> {
+        let lost = lost::renew(&self.db, &self.files, blob, manifest).map_err(failed)?;
+        lost.into_iter().for_each(notify);
+        Ok(())
     }
 
     fn manifest(&mut self, blob: &BlobId) -> Result<Arc<Manifest>, StoreError> {

@@ -20,7 +20,6 @@ use crate::accounts::Anyone;
 use crate::app::{App, now_ms};
 use crate::catalog::{self, query};
 use crate::db::Db;
-use crate::night::fresh;
 use crate::night::overview::{self, Moment};
 use crate::night::tonight::Tonight;
 use crate::problem::{ApiError, Problem};
@@ -295,8 +294,9 @@ async fn show_day(
     if is_opened {
         overview::read_now(&app, Some(date), &at).await?;
     }
+    let readings = app.fresh.readings();
     let mut shown = app.db.read(move |db| shown(db, &at.tonight, day::of(db, date)?)).await?;
-    fresh::mark(&app, &mut shown.entries);
+    readings.mark(&mut shown.entries);
     Ok(Json(shown))
 }
 
@@ -310,12 +310,13 @@ async fn show_week(
     use jiff::ToSpan as _;
     let monday = monday_of(query?.0.date(&app)?);
     let tonight = app.sync.news().policy().tonight();
+    let readings = app.fresh.readings();
     let days = app.db.read(move |db| -> rusqlite::Result<Vec<DayShown>> {
         let days = day::days(db, monday, monday + 6.days())?;
         days.into_iter().map(|day| shown(db, &tonight, day)).collect()
     });
     let mut days = days.await?;
-    days.iter_mut().for_each(|day| fresh::mark(&app, &mut day.entries));
+    days.iter_mut().for_each(|day| readings.mark(&mut day.entries));
     Ok(Json(WeekShown { days }))
 }
 

@@ -6,6 +6,7 @@ import {
   readFileSync,
   readSync,
   readdirSync,
+  rmSync,
   statSync,
   truncateSync,
   writeFileSync,
@@ -165,6 +166,11 @@ export class RunningHub {
     readSync(file, byte, 0, 1, at);
     writeSync(file, Buffer.from([(byte[0] ?? 0) ^ 0x10]), 0, 1, at);
     closeSync(file);
+  }
+
+  /** Deletes the file of a blob, while the hub runs. */
+  lose(blob_id: string): void {
+    rmSync(this.#file(blob_id));
   }
 
   /** Zeroes the first page of the database and cuts its log off, as a failing disk would. */

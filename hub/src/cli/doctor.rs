@@ -149,7 +149,7 @@ fn disk(data: &Path) -> (Verdict, String) {
 /// A copy is taken each night; a hub that was off for two has an old one.
 fn snapshot(data: &Path) -> (Verdict, String) {
     const OLD_HOURS: i64 = 48;
-    let Some(newest) = snapshots::list(data).into_iter().next() else {
+    let Some(newest) = snapshots::list(data, now_ms()).into_iter().next() else {
         let words = "no verified copy of the database yet: a hub takes one when it runs";
         return (Verdict::Odd, words.into());
     };

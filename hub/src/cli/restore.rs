@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
 use super::DataDir;
+use crate::app::now_ms;
 use crate::{repair, serve, snapshots};
 
 #[derive(Args)]
@@ -25,7 +26,7 @@ pub(super) fn run(args: &RestoreArgs) -> Result<()> {
     match &args.from {
         Some(from) => {
             let name = from.file_name().and_then(|name| name.to_str()).context("no name")?;
-            if !snapshots::list(&data).iter().any(|it| it.path.ends_with(name)) {
+            if !snapshots::list(&data, now_ms()).iter().any(|it| it.path.ends_with(name)) {
                 bail!("there is no verified copy {name}; see yingxue restore --list");
             }
             let _lock = serve::lock(&data)?;
@@ -39,7 +40,7 @@ pub(super) fn run(args: &RestoreArgs) -> Result<()> {
 }
 
 fn list(data: &std::path::Path) {
-    let found = snapshots::list(data);
+    let found = snapshots::list(data, now_ms());
     if found.is_empty() {
         println!("There is no verified copy in {}.", data.join(snapshots::FOLDER).display());
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rusqlite::params;
 use yingxue_sync_core::courier::{Frame, Manifest, ParcelId, VERSION, View, batch_of};
-use yingxue_sync_core::id::{DocId, HubId};
+use yingxue_sync_core::id::{BlobId, DocId, HubId};
 use yingxue_sync_core::wire::BATCH_BYTES;
 use yingxue_sync_io::courier::{Parcel, Stick, StickError, YXC_BYTES_MAX, yxc_head};
 
@@ -17,6 +17,7 @@ use super::table::Row;
 use super::{Live, files, receipts, table};
 use crate::app::{App, now_ms};
 use crate::jobs::JobError;
+use crate::store::lost;
 use crate::timetable;
 
 /// Bytes of a stick that are left free: the manifest, the receipt, and blocks begun.
@@ -418,6 +419,7 @@ impl Packing<'_, '_> {
                 Ok(bytes) if part.manifest.verifies(*piece, &bytes) => bytes,
                 read => {
                     tracing::warn!(blob = %part.blob, piece, ok = read.is_ok(), "a damaged piece");
+                    self.take_back(part.blob, *piece)?;
                     let words = "A damaged part of a lesson was left out; it is fetched again.";
                     self.report.note(words);
                     continue;
@@ -432,6 +434,15 @@ impl Packing<'_, '_> {
             self.packer.put(&frame, |contents| contents.add_piece(part.blob, *piece))?;
         }
         self.report.blobs += 1;
+        Ok(())
+    }
+
+    /// Looks at a piece once more, and takes it back if it is not right.
+    fn take_back(&self, blob: BlobId, piece: u32) -> Result<(), StickError> {
+        let app = &self.export.app;
+        let looked = lost::read_some(&app.db, app.sync.files(), blob, piece, 1);
+        let found = looked.map_err(|error| StickError::Frames(error.to_string()))?.found;
+        found.notices.into_iter().for_each(|notice| app.sync.news().tell(notice));
         Ok(())
     }
 }

@@ -94,6 +94,7 @@ impl News {
                 self.are_wants_old.notify_one();
                 self.publish(HubEvent::Timetable {});
             }
+            Notice::Alarm => self.publish(HubEvent::Alarm {}),
             Notice::Pieces { blob, is_complete } => {
                 self.tracks.forget(&blob);
                 if is_complete {

@@ -136,13 +136,16 @@ impl OpenTrack {
         start..self.ends.get(piece).copied().unwrap_or(self.total_bytes)
     }
 
-    /// Says whether the file is still in its folder and long enough.
-    ///
-    /// # Errors
-    /// If the disk fails.
-    pub fn reaches(&self, end: u64) -> std::io::Result<bool> {
-        let file = self.file.metadata()?;
-        Ok(file.nlink() > 0 && file.len() >= end)
+    /// Gives the piece in which a byte lies, and where it starts.
+    pub fn piece_at(&self, at: u64) -> (u32, u64) {
+        let piece = self.ends.partition_point(|end| *end <= at);
+        let start = if piece == 0 { 0 } else { self.ends[piece - 1] };
+        (u32::try_from(piece).unwrap_or(u32::MAX), start)
+    }
+
+    /// Says whether the file is still in its folder and long enough, as far as the disk can say.
+    pub fn reaches(&self, end: u64) -> bool {
+        self.file.metadata().is_ok_and(|file| file.nlink() > 0 && file.len() >= end)
     }
 
     /// Fills `buffer` from what the system has in memory; says how far that went.

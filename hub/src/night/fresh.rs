@@ -10,14 +10,14 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use jiff::ToSpan as _;
 use jiff::civil::Date;
 use rusqlite::Connection;
 use tokio::sync::Notify;
 use yingxue_sync_core::id::{BlobId, DocId};
 
 use super::lesson::{self, HeldLesson};
-use super::readiness::EntryReadiness;
-use super::scrub::{self, HOUR_MS, SOON_MS};
+use super::scrub::{self, DAY_MS, HOUR_MS};
 use crate::app::{App, now_ms};
 use crate::catalog::readiness::TierName;
 use crate::events::HubEvent;
@@ -42,6 +42,10 @@ pub const REPORT_WAIT: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(20);
 /// While a class plays: at most 16 MB/s, a tenth of what slow disks read.
 const CLASS_PAUSE: Duration = Duration::from_millis(500);
+/// School days that are read for whoever opens them: this one and the next, whenever it is…
+const SCHOOL_DAYS: usize = 2;
+/// …within so many days: what is read before longer holidays says nothing of their end.
+const DAYS_AHEAD_MAX: i32 = 14;
 /// Lessons that wait to be read; more than a school has in two days.
 const WAITING_MAX: usize = 512;
 /// Readings that are older say nothing to anybody.
@@ -81,10 +85,49 @@ pub struct Progress {
     pub total: usize,
 }
 
+/// What waited to be read at a moment, and what the disk had not given.
+#[derive(Debug, Clone)]
+pub struct Readings {
+    waiting: BTreeSet<Asked>,
+    failed: BTreeSet<Asked>,
+}
+
+impl Readings {
+    /// Puts it into lights that were read later.
+    pub fn mark(&self, entries: &mut [Entry]) {
+        for entry in entries {
+            let lesson = entry.lesson.as_ref().and_then(|lesson| lesson.id.parse().ok());
+            if let (Some(light), Some(lesson)) = (&mut entry.readiness, lesson) {
+                let asked = (lesson, light.preferred_tier);
+                light.is_checking = self.waiting.contains(&asked);
+                if self.failed.contains(&asked) {
+                    light.fail();
+                }
+            }
+        }
+    }
+}
+
 impl Fresh {
     /// Says whether a lesson is waited for.
     pub fn is_waited_for(&self, asked: &Asked) -> bool {
         self.inner().waiting.contains(asked)
+    }
+
+    /// Has a lesson wait that no thread reads.
+    #[cfg(test)]
+    pub fn begin_by_hand(&self, asked: Asked) {
+        let mut inner = self.inner();
+        inner.waiting.push_back(asked);
+        inner.is_reading = true;
+    }
+
+    /// Ends that reading.
+    #[cfg(test)]
+    pub fn end_by_hand(&self, asked: Asked) {
+        let mut inner = self.inner();
+        inner.take(asked, None);
+        inner.end_round(Instant::now());
     }
 
     /// Says whether a lesson was read within the hour.
@@ -100,13 +143,13 @@ impl Fresh {
         (left > 0).then_some(Progress { done, total: done + left })
     }
 
-    /// Puts what is known of the reading of a lesson into its light.
-    pub fn mark(&self, asked: &Asked, light: &mut EntryReadiness) {
+    /// Gives what waits to be read now, and what the disk did not give. Take it before the
+    /// database is read for lights: a reading that finds damage and ends in between is then still
+    /// shown as under way, and not over the light of before.
+    pub fn readings(&self) -> Readings {
         let inner = self.inner();
-        light.is_checking = inner.waiting.contains(asked);
-        if inner.failed.contains(asked) {
-            light.fail();
-        }
+        let waiting = inner.waiting.iter().copied().collect();
+        Readings { waiting, failed: inner.failed.clone() }
     }
 
     /// Waits until a lesson was read, or all that wait; says whether that is so. Gives up after
@@ -175,13 +218,24 @@ impl Inner {
 }
 
 /// Has the lessons of a day read that are not over, as far as that was not done within `age`;
-/// those that begin first come first. Of days that are past or far nothing is. Not for async
-/// threads.
+/// those that begin first come first. Of days that are past or come after the next school day
+/// nothing is. Not for async threads.
 ///
 /// # Errors
 /// If the database fails.
 pub fn of_day(app: &App, date: Date, now_ms: i64, age: Duration) -> Result<(), ApiError> {
-    let lessons = app.db.read_blocking(|db| due(db, now_ms, SOON_MS))?;
+    let offset = app.sync.news().policy().utc_offset_min;
+    let today = day::date_at(now_ms, offset);
+    let lessons = app.db.read_blocking(|db| {
+        let days = day::days(db, today, today.saturating_add(DAYS_AHEAD_MAX.days()))?;
+        let mut next = days.iter().filter(|day| day.is_school_day()).take(SCHOOL_DAYS);
+        let is_near = next.any(|day| day.date == date);
+        if is_near {
+            due(db, now_ms, i64::from(DAYS_AHEAD_MAX + 1) * DAY_MS)
+        } else {
+            Ok(Vec::new())
+        }
+    })?;
     let of_day = lessons.into_iter().filter(|lesson| lesson.date == date);
     want(app, of_day.filter_map(|it| asked(&it)).collect(), age, Instant::now());
     Ok(())
@@ -239,16 +293,6 @@ pub async fn before_playing(app: &App, lesson: DocId, at_most: Duration) -> bool
     want(app, vec![asked], OPENED_AGE, Instant::now());
     app.fresh.inner().hurry(&asked);
     app.fresh.wait(Some(&asked), at_most).await
-}
-
-/// Puts what is known of readings into the lights of a day.
-pub fn mark(app: &App, entries: &mut [Entry]) {
-    for entry in entries {
-        let lesson = entry.lesson.as_ref().and_then(|lesson| lesson.id.parse().ok());
-        if let (Some(light), Some(lesson)) = (&mut entry.readiness, lesson) {
-            app.fresh.mark(&(lesson, light.preferred_tier), light);
-        }
-    }
 }
 
 fn read_all(app: &App) {

@@ -8,12 +8,15 @@ use yingxue_sync_core::id::{ContactId, HubId};
 use yingxue_sync_core::plan::history::{DAYS_KEPT, HourStats, LinkHistory, SeenHour, Today};
 use yingxue_sync_core::plan::{hour_of_week, local_day};
 
+use super::policy::Policy;
 use crate::config::NightConfig;
 
 /// Least time of an hour that says something about it.
 const OBSERVED_MS_MIN: u64 = 600_000;
 /// Least time of a download in an hour that says what a link carries.
 const BUSY_MS_MIN: u64 = 30_000;
+/// Time of running after which a hub with a doubtful clock has its budgets again.
+const RUNNING_DAY_MS: u64 = 24 * 3_600_000;
 /// Days of bytes that are kept: a month's bill, and some more.
 const DAYS_OF_BYTES: i64 = 40;
 /// Days of ratios that are kept for each link; the plan looks at the last 28 that are there.
@@ -138,16 +141,51 @@ impl Counted {
     }
 }
 
-/// Keeps what a look has found.
+/// The days by which budgets are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BudgetDay {
+    /// A local day, from 1970-01-01.
+    Local(i64),
+    /// 24 hours in which the hub runs: its clock is doubtful.
+    Running,
+}
+
+/// Gives the day by which budgets are counted now.
+pub fn budget_day(policy: &Policy, wall_ms: u64) -> BudgetDay {
+    if policy.is_clock_doubtful() {
+        return BudgetDay::Running;
+    }
+    BudgetDay::Local(local_day(wall_ms, policy.utc_offset_min))
+}
+
+/// Keeps how many bytes a look has found, and that the hub has run on for `elapsed_ms` since the
+/// last ones were kept.
 ///
 /// # Errors
 /// If the database fails.
-pub fn keep(tx: &Transaction<'_>, found: &Found) -> rusqlite::Result<()> {
+pub fn keep_bytes(tx: &Transaction<'_>, found: &Found, elapsed_ms: u64) -> rusqlite::Result<()> {
     const ADD: &str = "insert into day_bytes (day, hub, received_bytes) values (?1, ?2, ?3) \
          on conflict (day, hub) do update set received_bytes = received_bytes + ?3";
+    const ADD_RUNNING: &str = "insert into running_bytes (hub, received_bytes) values (?1, ?2) \
+         on conflict (hub) do update set received_bytes = received_bytes + ?2";
+    const RUN_ON: &str = "update night_state set running_ms = running_ms + ?1";
+    const IS_OVER: &str = "select running_ms >= ?1 from night_state";
+    tx.prepare_cached(RUN_ON)?.execute([elapsed_ms])?;
+    if tx.prepare_cached(IS_OVER)?.query_row([RUNNING_DAY_MS], |row| row.get(0))? {
+        tx.execute_batch("delete from running_bytes; update night_state set running_ms = 0")?;
+    }
     for (hub, bytes) in &found.received {
         tx.prepare_cached(ADD)?.execute(params![found.day, hub.as_bytes(), bytes])?;
+        tx.prepare_cached(ADD_RUNNING)?.execute(params![hub.as_bytes(), bytes])?;
     }
+    Ok(())
+}
+
+/// Keeps what the hours that are over have carried.
+///
+/// # Errors
+/// If the database fails.
+pub fn keep_hours(tx: &Transaction<'_>, found: &Found) -> rusqlite::Result<()> {
     for (hub, hour, day, seen) in &found.hours {
         let (mut history, known_day) = load_one(tx, hub)?;
         if let Some(ended) = known_day.filter(|known| known != day)
@@ -214,9 +252,10 @@ pub fn uses_up(
     db: &Connection,
     own: &HubId,
     config: &NightConfig,
+    day: BudgetDay,
     found: &Found,
 ) -> rusqlite::Result<bool> {
-    let received = received(db, found.day)?;
+    let received = received(db, day)?;
     let is_used_up = |(hub, bytes): &(HubId, u64)| {
         let is_all = hub == own;
         let limit =
@@ -263,14 +302,18 @@ fn load_one(db: &Connection, hub: &HubId) -> rusqlite::Result<(LinkHistory, Opti
     Ok((LinkHistory::restore(hours, up, ratios, today), day))
 }
 
-/// Reads what arrived on a local day, by hub; from the hub itself: in all.
+/// Reads what arrived on a day, by hub; from the hub itself: in all.
 ///
 /// # Errors
 /// If the database fails.
-pub fn received(db: &Connection, day: i64) -> rusqlite::Result<BTreeMap<HubId, u64>> {
-    db.prepare_cached("select hub, received_bytes from day_bytes where day = ?1")?
-        .query_map([day], |row| Ok((HubId(row.get(0)?), row.get(1)?)))?
-        .collect()
+pub fn received(db: &Connection, day: BudgetDay) -> rusqlite::Result<BTreeMap<HubId, u64>> {
+    const LOCAL: &str = "select hub, received_bytes from day_bytes where day = ?1";
+    const RUNNING: &str = "select hub, received_bytes from running_bytes where ?1 is null";
+    let (sql, day) = match day {
+        BudgetDay::Local(day) => (LOCAL, Some(day)),
+        BudgetDay::Running => (RUNNING, None),
+    };
+    db.prepare_cached(sql)?.query_map([day], |row| Ok((HubId(row.get(0)?), row.get(1)?)))?.collect()
 }
 
 #[cfg(test)]
@@ -317,7 +360,10 @@ mod tests {
                 wanted: &BTreeSet::from([LEAD]),
                 contacts: contact.as_slice(),
             });
-            db.write_blocking(move |tx| keep(tx, &found)).unwrap();
+            let keep = move |tx: &Transaction<'_>| {
+                keep_bytes(tx, &found, STEP_MS as u64).and_then(|()| keep_hours(tx, &found))
+            };
+            db.write_blocking(keep).unwrap();
             now_ms += STEP_MS;
         }
     }
@@ -342,7 +388,7 @@ mod tests {
         assert_eq!((lead.hour(2).seen, lead.hour(3).seen), (1.0, 0.0));
         let own = db.read_blocking(|db| load(db, &HUB)).unwrap();
         assert!((own.hour(1).mean - lead.hour(1).mean).abs() < 1.0, "the line is all ways");
-        let day = local_day(MIDNIGHT as u64, 480);
+        let day = BudgetDay::Local(local_day(MIDNIGHT as u64, 480));
         let received = db.read_blocking(|db| received(db, day)).unwrap();
         assert!(received[&LEAD] > 1_070_000_000, "{received:?}");
         assert_eq!(received[&LEAD], received[&HUB]);

@@ -284,13 +284,25 @@ pub fn default_date(db: &Connection, now_ms: i64, utc_offset_min: i32) -> rusqli
 /// # Errors
 /// If the database fails.
 pub fn light(app: &App, date: Date, tonight: &Tonight) -> Result<Vec<Entry>, ApiError> {
+    light_beside(app, date, tonight, || ())
+}
+
+/// Likewise, while `meanwhile` is done after the lights are read.
+pub(super) fn light_beside(
+    app: &App,
+    date: Date,
+    tonight: &Tonight,
+    meanwhile: impl FnOnce(),
+) -> Result<Vec<Entry>, ApiError> {
+    let readings = app.fresh.readings();
     let entries = app.db.read_blocking(|db| day::of(db, date))?.entries;
     let entries: Vec<DayEntry> = entries.into_iter().filter(|e| e.mode.is_remote()).collect();
     check_files(app, entries.iter().filter_map(|entry| entry.lesson))?;
     let mut lit = app.db.read_blocking(|db| -> rusqlite::Result<Vec<Entry>> {
         entries.into_iter().map(|entry| shown_entry(db, tonight, entry)).collect()
     })?;
-    fresh::mark(app, &mut lit);
+    meanwhile();
+    readings.mark(&mut lit);
     Ok(lit)
 }
 

@@ -32,6 +32,7 @@ struct Inner {
     is_class_on: bool,
     played: Vec<Played>,
     is_clock_doubtful: bool,
+    is_clock_said_right: bool,
     tonight: Arc<Tonight>,
 }
 
@@ -106,9 +107,22 @@ impl Policy {
         std::mem::replace(&mut inner.is_clock_doubtful, is_doubtful) != is_doubtful
     }
 
-    /// Says whether the clock is doubtful. Then no window closes: it may be any time.
+    /// Says whether the clock is doubtful. Then no window closes: it may be any time; and budgets
+    /// are counted by the time that the hub runs.
     pub fn is_clock_doubtful(&self) -> bool {
         self.inner.lock().expect("never held over a panic").is_clock_doubtful
+    }
+
+    /// Notes that somebody has said that the clock is right.
+    pub fn say_clock_right(&self) {
+        let mut inner = self.inner.lock().expect("never held over a panic");
+        (inner.is_clock_said_right, inner.is_clock_doubtful) = (true, false);
+    }
+
+    /// Says, once, whether somebody has said that the clock is right.
+    pub fn take_clock_said_right(&self) -> bool {
+        let mut inner = self.inner.lock().expect("never held over a panic");
+        std::mem::take(&mut inner.is_clock_said_right)
     }
 
     /// Gives the window as the plan is to believe it.
@@ -145,12 +159,12 @@ impl Policy {
 
     /// Says what may be fetched now; `is_budget_left` says whether the day's bytes are not spent.
     pub fn allowance(&self, now_ms: i64, asked: &Asked, is_budget_left: bool) -> Allowance {
-        let is_doubtful = self.is_clock_doubtful();
+        let is_open = asked.is_hurry(now_ms) || self.is_clock_doubtful();
         if asked.is_paused(now_ms) {
             Allowance::Paused
-        } else if !is_budget_left && !is_doubtful {
+        } else if !is_budget_left {
             Allowance::Budget
-        } else if asked.is_hurry(now_ms) || is_doubtful || self.is_window_open(now_ms) {
+        } else if is_open || self.is_window_open(now_ms) {
             Allowance::Open
         } else {
             match self.config.by_day {
@@ -254,6 +268,7 @@ mod tests {
         assert_eq!(policy.allowance(at(10) - ten_years, &paused, true), Allowance::Window);
         assert!(policy.set_clock_doubt(true) && !policy.set_clock_doubt(true));
         assert_eq!(policy.allowance(at(10) - ten_years, &paused, true), Allowance::Open);
+        assert_eq!(policy.allowance(at(10), &Asked::default(), false), Allowance::Budget);
     }
 
     #[test]

@@ -26,7 +26,7 @@ use crate::store::lost;
 use crate::timetable::day;
 
 pub(super) const HOUR_MS: i64 = 3_600_000;
-const DAY_MS: i64 = 24 * HOUR_MS;
+pub(super) const DAY_MS: i64 = 24 * HOUR_MS;
 /// Bytes read between two pauses: a tenth of a second of the slowest disk that is sold.
 const BATCH_BYTES: u64 = 8 << 20;
 /// Pause after a batch, so that a disk of 100 MB/s is left to others two thirds of the time.
@@ -34,7 +34,7 @@ const BATCH_PAUSE: Duration = Duration::from_millis(160);
 /// How often it is looked whether something is due.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// Lessons that begin so soon are read again before…
-pub(super) const SOON_MS: i64 = 36 * HOUR_MS;
+const SOON_MS: i64 = 36 * HOUR_MS;
 /// …if what is known of them is older than this: an evening is enough, each evening is needed.
 const SOON_AGE_MS: i64 = 12 * HOUR_MS;
 /// Lessons of the day that comes are read once more before it begins: rot of the night would be
@@ -92,8 +92,8 @@ pub struct Damage {
 pub async fn show(State(app): State<App>, _: Admin) -> Result<Json<ScrubState>, ApiError> {
     let running = app.scrub.is_running.load(Ordering::Relaxed);
     let week_ms = i64::from(app.config.night.scrub_days) * DAY_MS;
-    let since_ms = now_ms() - week_ms;
-    Ok(Json(app.db.read(move |db| state(db, running, since_ms)).await?))
+    let now = now_ms();
+    Ok(Json(app.db.read(move |db| state(db, running, now - week_ms, now)).await?))
 }
 
 /// Reads everything again, from now on.
@@ -110,17 +110,19 @@ pub async fn begin(State(app): State<App>, _: Admin) -> Result<StatusCode, ApiEr
     Ok(StatusCode::ACCEPTED)
 }
 
-fn state(db: &Connection, running: bool, since_ms: i64) -> rusqlite::Result<ScrubState> {
-    const BYTES: &str = "select coalesce(sum(iif(c.checked_at_ms >= max(?1, s.scrub_asked_at_ms), \
-         b.verified_bytes, 0)), 0), coalesce(sum(b.verified_bytes), 0) \
+fn state(db: &Connection, running: bool, since_ms: i64, now: i64) -> rusqlite::Result<ScrubState> {
+    const BYTES: &str = "select coalesce(sum(iif(c.checked_at_ms >= max(?1, \
+         iif(s.scrub_asked_at_ms <= ?2, s.scrub_asked_at_ms, 0)), b.verified_bytes, 0)), 0), \
+         coalesce(sum(b.verified_bytes), 0) \
          from night_state s, blobs b left join blob_checks c on c.blob = b.blob";
     const DAMAGED: &str = "select (select lesson from lesson_tracks t where t.blob = d.blob limit 1), \
          coalesce((select title from lessons where lesson = (select lesson from lesson_tracks t \
          where t.blob = d.blob limit 1)), ''), pieces, found_at_ms, mended_at_ms \
          from damage d order by id desc limit ?1";
     const FINISHED: &str = "select scrub_finished_at_ms from night_state";
-    let (checked_bytes, total_bytes) =
-        db.prepare_cached(BYTES)?.query_row([since_ms], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let (checked_bytes, total_bytes) = db
+        .prepare_cached(BYTES)?
+        .query_row([since_ms, now], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let finished: i64 = db.prepare_cached(FINISHED)?.query_row([], |row| row.get(0))?;
     let damaged = db
         .prepare_cached(DAMAGED)?
@@ -170,7 +172,7 @@ fn round(app: &App) -> Result<(), ApiError> {
 /// threads.
 ///
 /// # Errors
-/// If the database fails, or the disk.
+/// If the database fails.
 pub fn batch(app: &App, now: i64, clock: Instant) -> Result<bool, ApiError> {
     if app.playing.is_on(clock) {
         return Ok(false);
@@ -189,7 +191,7 @@ pub fn batch(app: &App, now: i64, clock: Instant) -> Result<bool, ApiError> {
 /// where to go on. Not for async threads.
 ///
 /// # Errors
-/// If the database fails, or the disk.
+/// If the database fails, or the machine is short of memory or open files.
 pub(super) fn read_on(
     app: &App,
     blob: BlobId,
@@ -198,12 +200,18 @@ pub(super) fn read_on(
 ) -> Result<Option<u32>, ApiError> {
     let read = lost::read_some(&app.db, app.sync.files(), blob, from_piece, BATCH_BYTES)?;
     let (next, found) = (read.next_piece, read.found);
-    app.db.write_blocking(move |tx| note(tx, &blob, from_piece, next, now))?;
+    let is_sure = found.unsure == 0;
+    if is_sure {
+        app.db.write_blocking(move |tx| note(tx, &blob, from_piece, next, now))?;
+    }
     let news = app.sync.news();
     if found.damaged > 0 {
         news.tracks().forget(&blob);
     }
     found.notices.into_iter().for_each(|notice| news.tell(notice));
+    if !is_sure {
+        return Err(ApiError::internal("the machine is short of memory or open files"));
+    }
     Ok(next)
 }
 
@@ -212,7 +220,8 @@ fn due(db: &Connection, now: i64, week_ms: i64) -> rusqlite::Result<Option<(Blob
     const OLDEST: &str = "select b.blob, coalesce(c.next_piece, 0) from blobs b \
          left join blob_checks c on c.blob = b.blob, night_state s \
          where b.held_pieces > 0 and (coalesce(c.checked_at_ms, 0) < ?1 \
-         or c.checked_at_ms < s.scrub_asked_at_ms or c.checked_at_ms > ?2 or c.next_piece > 0) \
+         or (c.checked_at_ms < s.scrub_asked_at_ms and s.scrub_asked_at_ms <= ?2) \
+         or c.checked_at_ms > ?2 or c.next_piece > 0) \
          order by coalesce(c.next_piece, 0) = 0, coalesce(c.checked_at_ms, 0) limit 1";
     const AGE: &str = "select coalesce(c.next_piece, 0) from blobs b \
          left join blob_checks c on c.blob = b.blob where b.blob = ?1 and b.held_pieces > 0 \
@@ -230,7 +239,8 @@ fn due(db: &Connection, now: i64, week_ms: i64) -> rusqlite::Result<Option<(Blob
             }
         }
     }
-    // A check of the future was noted by a clock that was wrong.
+    // A check of the future was noted by a clock that was wrong, and what is asked for later than
+    // now was asked for by one.
     db.prepare_cached(OLDEST)?
         .query_row(params![now - week_ms, now], |row| Ok((BlobId(row.get(0)?), row.get(1)?)))
         .optional()
@@ -250,7 +260,7 @@ fn note(
          begun_at_ms = iif(?4, ?3, begun_at_ms)";
     const DONE: &str = "insert into blob_checks (blob, checked_at_ms) values (?1, ?2) \
          on conflict (blob) do update set next_piece = 0, \
-         checked_at_ms = iif(?3, ?2, max(begun_at_ms, checked_at_ms))";
+         checked_at_ms = iif(?3, ?2, max(begun_at_ms, iif(checked_at_ms <= ?2, checked_at_ms, 0)))";
     let is_first = from_piece == 0;
     match next {
         Some(piece) => {
@@ -265,6 +275,7 @@ fn finish(db: &Connection, now: i64) -> rusqlite::Result<()> {
     // Once a round; a hub that holds nothing has nothing to say.
     const FINISH: &str = "update night_state set scrub_finished_at_ms = ?1 \
          where exists (select 1 from blobs where held_pieces > 0) \
-         and (scrub_finished_at_ms <= scrub_asked_at_ms or scrub_finished_at_ms < ?1 - ?2)";
+         and (scrub_finished_at_ms not between ?1 - ?2 and ?1 \
+         or scrub_finished_at_ms <= scrub_asked_at_ms and scrub_asked_at_ms <= ?1)";
     db.prepare_cached(FINISH)?.execute(params![now, DAY_MS]).map(drop)
 }

@@ -19,11 +19,13 @@ use crate::timetable::Entry;
 use crate::timetable::term::Mode;
 
 /// Lines that fit one sheet at the normal size; with more, type and lines get smaller.
-const LINES_NORMAL: usize = 22;
+const LINES_NORMAL: usize = 18;
 /// Lines that fit one sheet at the smallest size that can be read on a wall; the rest is counted.
 const LINES_MAX: usize = 44;
 /// A slip whose lessons are still being read asks again after so many seconds.
 const AGAIN_S: u32 = 2;
+/// The language of a slip that nobody has asked another one of.
+const ZH_LANG: &str = "zh";
 /// Nothing but the page's own style, and that inline; no script, no picture, no frame.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; \
@@ -49,24 +51,40 @@ pub async fn show(
 ) -> Result<Response, ApiError> {
     let Query(query) = query?;
     let date = query.date.as_deref().map(parse_date).transpose()?;
-    let words = match query.lang.as_deref() {
-        None | Some("zh") => &ZH,
-        Some("en") => &EN,
-        Some(_) => return Err(ApiError::invalid_input("lang", "zh or en")),
-    };
+    let lang = query.lang.as_deref().unwrap_or(ZH_LANG);
+    words(lang)?;
     let at = Moment::now(&app);
     overview::read_now(&app, date, &at).await?;
     app.fresh.wait(None, fresh::SLIP_WAIT).await;
     let view = overview::view(&app, date, &at).await?;
-    let progress = app.fresh.progress().filter(|_| view.summary.checking > 0);
-    let school = app.school_name().unwrap_or_default();
-    let offset = app.sync.news().policy().utc_offset_min;
-    let page = page(&view, progress, &school, offset, words);
+    let page = of(&app, &view, lang)?;
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
         (header::CONTENT_SECURITY_POLICY, POLICY),
     ];
     Ok((headers, page).into_response())
+}
+
+fn words(lang: &str) -> Result<&'static Words, ApiError> {
+    match lang {
+        ZH_LANG => Ok(&ZH),
+        "en" => Ok(&EN),
+        _ => Err(ApiError::invalid_input("lang", "zh or en")),
+    }
+}
+
+/// Writes the slip of a night in a language.
+///
+/// # Errors
+/// If it is none of the two.
+pub(super) fn of(app: &App, view: &NightView, lang: &str) -> Result<String, ApiError> {
+    // What the lights say counts: a round that has ended since is no reason not to ask again.
+    let summary = &view.summary;
+    let ended = Progress { done: summary.total, total: summary.total };
+    let progress = (summary.checking > 0).then(|| app.fresh.progress().unwrap_or(ended));
+    let school = app.school_name().unwrap_or_default();
+    let offset = app.sync.news().policy().utc_offset_min;
+    Ok(page(view, progress, &school, offset, words(lang)?))
 }
 
 /// The words of one language.
@@ -222,7 +240,7 @@ fn page(
     }
     let hidden = view.entries.len() - shown;
     if hidden > 0 {
-        push(&mut page, format_args!("<p>{} {hidden}</p>", words.more));
+        push(&mut page, format_args!("<p class=\"more\">{} {hidden}</p>", words.more));
     }
     push(
         &mut page,
@@ -253,7 +271,7 @@ fn line(page: &mut String, entry: &Entry, utc_offset_min: i32, words: &Words) {
     }];
     let title = entry.lesson.as_ref().map_or(words.no_lesson, |lesson| lesson.title.as_str());
     let state = if light.is_checking { words.checking } else { words.states[place] };
-    let tier = light.tier.map(|tier| words.tiers[tier_place(tier)]).unwrap_or_default();
+    let tier = light.tier.map(|tier| format!(" · {}", words.tiers[tier_place(tier)]));
     let teachers: Vec<&str> =
         [entry.lead.as_str(), &entry.tutor].into_iter().filter(|name| !name.is_empty()).collect();
     let checked = light.checked_at.map(|at| {
@@ -264,14 +282,15 @@ fn line(page: &mut String, entry: &Entry, utc_offset_min: i32, words: &Words) {
         page,
         format_args!(
             "<tr class=\"s{place}\"><td><b>{}</b> {}–{}</td><td>{}<small>{}</small></td>\
-         <td>{}<small>{mode}</small></td><td>{}</td>\
-         <td><b>{}</b><small>{tier} {}</small></td><td>{}</td></tr>",
+         <td>{}<small>{mode}{}</small></td><td>{}</td>\
+         <td><b>{}</b><small>{}</small></td><td>{}</td></tr>",
             entry.period.no,
             entry.period.start,
             entry.period.end,
             escape(&entry.class.name),
             escape(&entry.room),
             escape(title),
+            tier.unwrap_or_default(),
             escape(&teachers.join(" / ")),
             state,
             checked.unwrap_or_default(),
@@ -318,17 +337,20 @@ const STYLE: &str = "@page{size:A4 portrait;margin:10mm}\
     header{display:flex;justify-content:space-between;align-items:baseline;\
     border-bottom:1.5pt solid #000}\
     h1{font-size:20pt;margin:0}header p{margin:0}\
-    .sum{font-size:13pt;margin:3mm 0}.clock{border:1.5pt solid #000;padding:2mm;font-weight:bold}\
+    .sum{font-size:13pt;margin:3mm 0}\
+    .clock{border:1.5pt solid #000;padding:1mm 2mm;margin:1mm 0;font-weight:bold}\
     table{width:100%;border-collapse:collapse;table-layout:fixed}\
     th,td{border:.5pt solid #666;padding:.8mm 1.2mm;text-align:left;vertical-align:top;\
     overflow:hidden;text-overflow:ellipsis;white-space:nowrap}\
     th:nth-child(1){width:31mm}th:nth-child(2){width:24mm}th:nth-child(4){width:30mm}\
     th:nth-child(5){width:36mm}th:nth-child(6){width:36mm}\
-    td:last-child{white-space:normal;font-size:.85em;line-height:1.15}\
+    td:last-child{white-space:normal;font-size:.75em;line-height:1.15}\
     small{display:block;font-size:.75em;color:#333;overflow:hidden;text-overflow:ellipsis}\
     tr{break-inside:avoid}.s2 td{background:#eee;font-weight:bold}\
-    .tight{font-size:7.5pt}.tight td{padding:.2mm 1mm}.tight .sum{margin:1.5mm 0}\
-    footer{margin-top:3mm;font-size:9pt}\
+    footer{margin-top:3mm;font-size:9pt}.more{margin:1mm 0}\
+    .tight{font-size:7.5pt;line-height:1.06}.tight h1{font-size:12pt}\
+    .tight th,.tight td{padding:.1mm 1mm}.tight .sum{font-size:10pt;margin:1mm 0}\
+    .tight .clock{padding:.2mm 2mm;margin:.5mm 0}.tight footer{margin-top:1.5mm;font-size:8pt}\
     @media print{body{padding:0}}\
     @media screen and (max-width:760px){body{padding:3mm}header{flex-wrap:wrap}thead{display:none}\
     table,tbody,tr,td{display:block;width:auto}td{border:0;white-space:normal}\

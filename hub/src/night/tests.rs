@@ -398,41 +398,22 @@ async fn a_timetable_of_lessons_that_nobody_has_says_what_to_do() {
     assert_eq!(list.json(), json!([]));
 }
 
-/// Run it with `cargo test -p yingxue-hub slip_of_twenty -- --ignored`.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs chromium and pdfinfo"]
-async fn the_slip_of_twenty_lessons_is_one_sheet_of_a4_in_both_languages() {
-    let (hub, admin) = TrialHub::start_set_up().await;
-    let founded = hub.post("/api/v1/alliance", &admin, json!({"name": "萤雪"})).await;
-    assert_eq!(founded.outcome(), "201");
-    let (audio, bytes) = add_blob(&hub, TrackKind::Audio, 3).await;
-    let mut lessons: Vec<DocId> = (0..20).map(|n| DocId([n; 16])).collect();
-    for (n, lesson) in lessons.iter().enumerate() {
-        let title = format!("第{n}课 一个很长很长的题目,长到一行里无论如何也放不下为止");
-        publish(&hub, *lesson, &title, &[("audio", audio, bytes)]).await;
+async fn an_administrator_says_that_the_time_is_right_and_nobody_else_does() {
+    let school = School::new().await;
+    let teacher = school.hub.log_in_new(&school.admin, "teacher", "teacher").await;
+    let policy = school.hub.app.sync.news().policy();
+    policy.set_clock_doubt(true);
+    assert_eq!(school.night().await["summary"]["clock_doubt"], true);
+    let (path, begin) = ("/api/v1/night/clock/right", now_ms());
+    for (who, outcome) in
+        [("", "401 not_logged_in"), (teacher.as_str(), "403 not_allowed"), (&school.admin, "204")]
+    {
+        assert_eq!(school.night().await["summary"]["clock_doubt"], true);
+        assert_eq!(school.hub.post(path, who, json!({})).await.outcome(), outcome);
     }
-    // One that nobody has, with its next step in words.
-    lessons[7] = DocId([99; 16]);
-    let date = add_timetable(&hub, &admin, &lessons).await;
-    for lang in ["zh", "en"] {
-        let slip = hub.get(&format!("/api/v1/night/slip?date={date}&lang={lang}"), "").await;
-        let (page, pdf) = (hub.dir.path().join("slip.html"), hub.dir.path().join("slip.pdf"));
-        std::fs::write(&page, &slip.bytes).unwrap();
-        let printed = std::process::Command::new("chromium")
-            .args(["--headless", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer"])
-            .arg(format!("--user-data-dir={}", hub.dir.path().join("browser").display()))
-            .arg(format!("--print-to-pdf={}", pdf.display()))
-            .arg(format!("file://{}", page.display()))
-            .output()
-            .expect("chromium is installed");
-        assert!(printed.status.success(), "{printed:?}");
-        let info = std::process::Command::new("pdfinfo").arg(&pdf).output();
-        let info = String::from_utf8(info.expect("pdfinfo is installed").stdout).unwrap();
-        let line = |key: &str| {
-            let line = info.lines().find(|line| line.starts_with(key)).unwrap_or_default();
-            line.trim_start_matches(key).trim().to_owned()
-        };
-        assert_eq!(line("Pages:"), "1", "{lang}: {info}");
-        assert!(line("Page size:").contains("A4"), "{lang}: {info}");
-    }
+    assert_eq!(school.night().await["summary"]["clock_doubt"], false);
+    assert!(policy.take_clock_said_right() && !policy.take_clock_said_right());
+    let kept = school.hub.app.db.read(clock::Kept::load).await.unwrap();
+    assert!((begin..=now_ms()).contains(&kept.seen_at_ms), "{kept:?}");
 }

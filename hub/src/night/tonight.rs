@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use yingxue_sync_core::event::{ContactView, Want};
 use yingxue_sync_core::id::{BlobId, DocId, HubId};
 use yingxue_sync_core::plan::{
-    self, Budget, Claim, Forecast, Item, Link, MissingBlob, Night, Step, Urgency, Why, local_day,
+    self, Budget, Claim, Forecast, Item, Link, MissingBlob, Night, Step, Urgency, Why,
 };
 
 use super::lesson::{self, HeldLesson};
@@ -94,7 +94,8 @@ pub fn make(db: &Connection, policy: &Policy, given: &Given<'_>) -> rusqlite::Re
     }
     items.extend(rest(db, tiers.len() as u64, plan::ITEMS_MAX.saturating_sub(items.len()))?);
     let wall_ms = u64::try_from(given.now_ms).unwrap_or(0);
-    let received = links::received(db, local_day(wall_ms, policy.utc_offset_min))?;
+    let day = links::budget_day(policy, wall_ms);
+    let received = links::received(db, day)?;
     let budget = budget(policy, &received, &given.hub);
     let night = Night {
         now_wall_ms: wall_ms,
@@ -375,7 +376,7 @@ fn allowed(
         wants.retain(|want| !only_spent(&want.blob));
     }
     wants.truncate(wants::WANTS_MAX);
-    if let Some(left) = night.budget.left_today_bytes.filter(|_| !policy.is_clock_doubtful()) {
+    if let Some(left) = night.budget.left_today_bytes {
         cut_to(left, &mut wants, night);
     }
     wants

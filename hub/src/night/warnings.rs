@@ -1,17 +1,17 @@
-//! At 20:00, in time for a stick: which of tomorrow's lessons will not make it.
+//! At 20:00, in time for a stick: which of tomorrow's lessons will not make it. Pages that are open
+//! ask again then, and the log keeps it; what a page shows is what is known at its moment.
 
 use jiff::civil::Date;
-use rusqlite::{Connection, Transaction, params};
+use rusqlite::Connection;
 
-use super::overview::{self, Moment, NightWarning};
+use super::overview::{self, Moment};
 use crate::app::App;
 use crate::events::HubEvent;
 use crate::problem::ApiError;
-use crate::timetable::Entry;
 
 const MINUTE_MS: i64 = 60_000;
 
-/// Writes the evening's warnings once a day, from the configured time on.
+/// Says once a day, from the configured time on, what will not make it.
 pub async fn warn(app: &App, at: &Moment) -> Result<(), ApiError> {
     let policy = app.sync.news().policy();
     let (now, offset) = (at.now_ms, policy.utc_offset_min);
@@ -31,12 +31,12 @@ pub async fn warn(app: &App, at: &Moment) -> Result<(), ApiError> {
         return Ok(());
     }
     let view = overview::view(app, None, at).await?;
-    let (date, entries, warnings) = (view.date, view.entries, view.warnings);
-    for warning in &warnings {
-        tracing::warn!(slot = warning.slot_id, date = %date, reason = ?warning.reason,
+    let date = view.date;
+    for warning in &view.warnings {
+        tracing::warn!(slot = warning.slot_id, %date, reason = ?warning.reason,
             "a lesson of tomorrow will not make it");
     }
-    app.db.write(move |tx| keep(tx, date, &entries, &warnings, now)).await?;
+    app.db.write(move |tx| note(tx, date)).await?;
     app.events.publish(HubEvent::Night {});
     Ok(())
 }
@@ -45,42 +45,7 @@ fn warned_for(db: &Connection) -> rusqlite::Result<String> {
     db.prepare_cached("select warned_for from night_state")?.query_row([], |row| row.get(0))
 }
 
-/// Keeps the warnings of a day.
-///
-/// # Errors
-/// If the database fails.
-pub fn keep(
-    tx: &Transaction<'_>,
-    date: Date,
-    entries: &[Entry],
-    warnings: &[NightWarning],
-    now_ms: i64,
-) -> rusqlite::Result<()> {
-    const KEEP: &str = "insert or replace into night_warnings (date, slot, title, reason, \
-         next_step, probability, warned_at_ms) values (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-    // Warnings of a term say how often the plan was right.
-    const FORGET: &str = "delete from night_warnings where date < date(?1, '-200 days')";
-    for warning in warnings {
-        let entry = entries.iter().find(|entry| entry.slot_id == warning.slot_id);
-        let title = entry.and_then(|e| e.lesson.as_ref()).map(|lesson| lesson.title.clone());
-        tx.prepare_cached(KEEP)?.execute(params![
-            date.to_string(),
-            warning.slot_id,
-            title.unwrap_or_default(),
-            word(&warning.reason),
-            word(&warning.next_step),
-            f64::from(warning.probability_percent) / 100.0,
-            now_ms,
-        ])?;
-    }
-    tx.prepare_cached(FORGET)?.execute([date.to_string()])?;
-    tx.prepare_cached("update night_state set warned_for = ?1")?
-        .execute([date.to_string()])
-        .map(drop)
-}
-
-/// Gives the word by which the API names a value.
-fn word(value: &impl serde::Serialize) -> String {
-    let json = serde_json::to_value(value).unwrap_or_default();
-    json.as_str().unwrap_or_default().to_owned()
+fn note(db: &Connection, date: Date) -> rusqlite::Result<()> {
+    const NOTE: &str = "update night_state set warned_for = ?1";
+    db.prepare_cached(NOTE)?.execute([date.to_string()]).map(drop)
 }

@@ -17,7 +17,7 @@ use crate::app::{App, now_ms};
 use crate::db::Db;
 use crate::night::lesson;
 use crate::problem::ApiError;
-use crate::store::{Notice, blobs, found};
+use crate::store::{Notice, blobs, found, lost};
 use crate::timetable::day;
 
 /// Lessons that begin so soon are read first: today's and tomorrow's.
@@ -25,7 +25,7 @@ const SOON_MS: i64 = 36 * 3_600_000;
 /// Between two tries to judge what waits; what it waits for comes from others. What is stranded
 /// is written once more before people have written much after it.
 const JUDGE_EVERY: Duration = Duration::from_secs(5);
-/// After a disk that could not be read.
+/// After a database that could not be read.
 const AGAIN_AFTER: Duration = Duration::from_secs(60);
 /// Envelopes of one journal that are judged at once.
 const JUDGED_AT_ONCE: usize = 1_000;
@@ -75,7 +75,7 @@ pub fn unread(db: &Connection) -> rusqlite::Result<BTreeSet<BlobId>> {
 /// Reads the next file again; gives its blob, or nothing at the end. Not for async threads.
 ///
 /// # Errors
-/// If the database fails, or the disk.
+/// If the database fails.
 pub fn read_next(app: &App) -> Result<Option<BlobId>, ApiError> {
     let Some(blob) = app.db.read_blocking(next)? else { return Ok(None) };
     let notices = read_again(&app.db, app.sync.files(), blob)?;
@@ -115,14 +115,16 @@ pub(super) fn read_again(
         db.write_blocking(move |tx| tx.execute(DONE, [blob.as_bytes()]))?;
         return Ok(Vec::new());
     };
-    let held = found::pieces(files, blob, &manifest).map_err(ApiError::internal)?;
+    let found::Pieces { held, has_unreadable } = found::pieces(files, blob, &manifest);
+    let renewed =
+        if has_unreadable { lost::renew(db, files, blob, &manifest)? } else { Vec::new() };
     db.write_blocking(move |tx| -> rusqlite::Result<Vec<Notice>> {
         let is_complete = !held.is_empty() && blobs::mark(tx, &blob, &held, &manifest)?;
         tx.execute(DONE, [blob.as_bytes()])?;
         if is_complete {
             tx.execute(FOUND, [blob.as_bytes()])?;
         }
-        notices(tx, blob, is_complete)
+        Ok([renewed, notices(tx, blob, is_complete)?].concat())
     })
     .map_err(ApiError::from)
 }

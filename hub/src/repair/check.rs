@@ -11,6 +11,7 @@ use yingxue_sync_core::id::{Hash, HubId};
 
 use super::pages::Pages;
 use super::{Places, RepairError, write_durably};
+use crate::app::now_ms;
 use crate::db::damage::{self, Care};
 
 /// A file that a running hub leaves when it has noticed damage; it holds the reason.
@@ -68,7 +69,7 @@ pub fn look(places: &Places) -> Result<Found, RepairError> {
 }
 
 fn without_database(places: &Places, wal_bytes: u64) -> Result<Found, RepairError> {
-    let had_one = wal_bytes > 0 || !crate::snapshots::list(&places.0).is_empty();
+    let had_one = wal_bytes > 0 || !crate::snapshots::list(&places.0, now_ms()).is_empty();
     match (places.key().exists(), had_one) {
         (true, _) => Ok(Found::Damaged("the database is missing or empty".to_owned())),
         (false, true) => Err(RepairError::NoKey { key: places.key().display().to_string() }),

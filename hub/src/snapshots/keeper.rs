@@ -143,7 +143,7 @@ async fn show(State(app): State<App>, _: Admin) -> Result<Json<Snapshots>, ApiEr
         })
         .await?;
     let data_dir = app.data_dir.clone();
-    let read = move || (super::list(&data_dir), report::newest(&data_dir));
+    let read = move || (super::list(&data_dir, now_ms()), report::newest(&data_dir));
     let (found, last_repair) =
         tokio::task::spawn_blocking(read).await.map_err(ApiError::internal)?;
     let items: Vec<CopyShown> = found.iter().map(|snapshot| shown(snapshot, entries)).collect();
@@ -228,17 +228,18 @@ fn note_running(app: &App, is_running: bool) {
 /// If one was due and none was taken.
 pub fn round(app: &App, may_try: bool) -> Result<Option<Snapshot>, SnapshotError> {
     let is_asked = app.snapshots.state.lock().expect("never held over a panic").is_asked;
-    let newest = super::list(&app.data_dir).into_iter().next().map(|snapshot| snapshot.note);
+    let now = now_ms();
+    let newest = super::list(&app.data_dir, now).into_iter().next().map(|snapshot| snapshot.note);
     let entries = app.db.read_blocking(super::newest_entry)?;
     let offset_min = app.config.timetable.utc_offset_min;
-    let is_due = is_due(newest.as_ref(), now_ms(), entries, offset_min) && may_try;
+    let is_due = is_due(newest.as_ref(), now, entries, offset_min) && may_try;
     let must_stop = || app.shutdown.is_on() || app.playing.is_on(Instant::now());
     if !(is_asked || is_due) || must_stop() {
         return Ok(None);
     }
     let free_bytes_min = app.config.uploads.disk_reserve_bytes;
     note_running(app, true);
-    let taken = super::take(app.db.path(), &app.data_dir, free_bytes_min, now_ms(), &must_stop);
+    let taken = super::take(app.db.path(), &app.data_dir, free_bytes_min, now, &must_stop);
     note_running(app, false);
     match taken {
         Err(SnapshotError::Interrupted) => Ok(None),
@@ -267,8 +268,14 @@ fn look_at_the_original(app: &App) {
     }
 }
 
-/// Says whether a copy is due. A copy of the future was taken by a clock that was wrong.
-fn is_due(newest: Option<&Note>, now_ms: i64, entries: i64, utc_offset_min: i32) -> bool {
+/// Says whether a copy is due. If the newest is one of the future, a clock is or was wrong: the
+/// next one is the newest then, whatever its date.
+pub(super) fn is_due(
+    newest: Option<&Note>,
+    now_ms: i64,
+    entries: i64,
+    utc_offset_min: i32,
+) -> bool {
     let Some(newest) = newest else { return true };
     let age_ms = now_ms - newest.taken_at_ms;
     let hour = (now_ms + i64::from(utc_offset_min) * 60_000).div_euclid(HOUR_MS).rem_euclid(24);
@@ -299,6 +306,7 @@ mod tests {
             blake3: String::new(),
             version: 1,
             entries: 10,
+            number: 1,
         };
         let at_noon = |hours, entries| is_due(Some(&of(hours)), noon, entries, 480);
         assert!(is_due(None, noon, 0, 480));

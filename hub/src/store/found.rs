@@ -13,23 +13,25 @@ use yingxue_sync_io::blob_files::{BlobFileError, BlobFiles};
 const BATCH_BYTES: u64 = 8 << 20;
 const BATCH_PAUSE: Duration = Duration::from_millis(80);
 
-/// Reads a file through; gives the pieces that are right. Not for async threads.
-///
-/// # Errors
-/// If the disk fails; a file that is short or gone has fewer pieces.
-pub fn pieces(
-    files: &BlobFiles,
-    blob: BlobId,
-    manifest: &Manifest,
-) -> Result<Vec<u32>, BlobFileError> {
-    let mut held = Vec::new();
+/// What a file has of a blob.
+#[derive(Debug, Default)]
+pub struct Pieces {
+    /// The pieces that are right.
+    pub held: Vec<u32>,
+    /// True if the disk did not give some of the others.
+    pub has_unreadable: bool,
+}
+
+/// Reads a file through; one that is short or gone has fewer pieces. Not for async threads.
+pub fn pieces(files: &BlobFiles, blob: BlobId, manifest: &Manifest) -> Pieces {
+    let mut found = Pieces::default();
     let (mut offset, mut batch_bytes) = (0, 0);
     for (number, piece) in (0..).zip(&manifest.pieces) {
-        match files.read_at(blob, offset, piece.bytes as usize) {
-            Ok(bytes) if manifest.verifies(number, &bytes) => held.push(number),
+        match files.read_twice(blob, offset, piece.bytes as usize) {
+            Ok(bytes) if manifest.verifies(number, &bytes) => found.held.push(number),
             Ok(_) => {}
             Err(BlobFileError::Missing(_) | BlobFileError::OutOfRange { .. }) => break,
-            Err(error) => return Err(error),
+            Err(_) => found.has_unreadable = true,
         }
         offset += u64::from(piece.bytes);
         batch_bytes += u64::from(piece.bytes);
@@ -39,5 +41,5 @@ pub fn pieces(
             thread::sleep(BATCH_PAUSE);
         }
     }
-    Ok(held)
+    found
 }

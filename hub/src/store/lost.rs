@@ -1,17 +1,20 @@
 //! Takes back what the rows say is held and the files do not have: a lesson is never shown as
-//! ready because of a file that was removed, cut or has rotted. It is wanted again then.
+//! ready because of a file that was removed, cut, has rotted or cannot be read. It is wanted again
+//! then.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rustix::io::Errno;
 use yingxue_sync_core::blob::{Bitmap, Manifest};
 use yingxue_sync_core::id::{BlobId, DocId};
 use yingxue_sync_io::blob_files::{BlobFileError, BlobFiles};
 
 use super::Notice;
+use crate::alarms;
+use crate::app::now_ms;
 use crate::db::Db;
-use crate::problem::ApiError;
 
 /// Files that are looked at before the hub starts: some 10 ms. More are looked at meanwhile.
 const AT_ONCE_MAX: usize = 2_000;
@@ -66,8 +69,8 @@ fn check_each(db: &Db, files: &BlobFiles, notify: &impl Fn(Notice)) -> rusqlite:
     }
 }
 
-/// Looks at one blob's file, and takes back the pieces that it does not have. Not for async
-/// threads.
+/// Looks at one blob's file, and takes back the pieces that it does not have; reads it if the disk
+/// does not even say how long it is. Not for async threads.
 ///
 /// # Errors
 /// If the database fails.
@@ -76,9 +79,13 @@ pub fn check(db: &Db, files: &BlobFiles, blob: BlobId) -> rusqlite::Result<Vec<N
     let total_bytes = db.read_blocking(|db| {
         db.prepare_cached(BYTES)?.query_row([blob.as_bytes()], |row| row.get(0)).optional()
     })?;
-    match total_bytes {
-        Some(total_bytes) if is_short(files, blob, total_bytes) => take_back(db, files, blob),
-        _ => Ok(Vec::new()),
+    match (total_bytes, files.len(blob)) {
+        (None, _) => Ok(Vec::new()),
+        (Some(_), Err(_)) => read_through(db, files, blob).map(|found| found.notices),
+        (Some(total_bytes), Ok(bytes)) if bytes.is_none_or(|bytes| bytes < total_bytes) => {
+            take_back(db, files, blob)
+        }
+        (Some(_), Ok(_)) => Ok(Vec::new()),
     }
 }
 
@@ -87,8 +94,11 @@ pub fn check(db: &Db, files: &BlobFiles, blob: BlobId) -> rusqlite::Result<Vec<N
 pub struct Found {
     /// Pieces in all; 0 if its manifest is not known.
     pub pieces: u32,
-    /// Pieces that were said to be here and are wrong or gone; taken back now.
+    /// Pieces that were said to be here and are wrong, gone or cannot be read; taken back now.
     pub damaged: u32,
+    /// Pieces that nothing is known of, because this machine is short of memory or open files; they
+    /// are as they were.
+    pub unsure: u32,
     /// Pieces that are here now.
     pub held: u32,
     /// What follows; to be told.
@@ -104,33 +114,33 @@ pub struct FoundSome {
     pub next_piece: Option<u32>,
 }
 
-/// Reads every piece that is said to be here, and takes back those whose bytes are wrong. Not for
-/// async threads; a disk that fails has lost nothing.
+/// Reads every piece that is said to be here, and takes back those whose bytes are wrong or do not
+/// come off the disk. Not for async threads.
 ///
 /// # Errors
-/// If the database fails, or the disk.
-pub fn read_through(db: &Db, files: &BlobFiles, blob: BlobId) -> Result<Found, ApiError> {
+/// If the database fails.
+pub fn read_through(db: &Db, files: &BlobFiles, blob: BlobId) -> rusqlite::Result<Found> {
     read_some(db, files, blob, 0, u64::MAX).map(|read| read.found)
 }
 
 /// Like [`read_through`], from a piece on, until about `bytes_max` are read.
 ///
 /// # Errors
-/// If the database fails, or the disk.
+/// If the database fails.
 pub fn read_some(
     db: &Db,
     files: &BlobFiles,
     blob: BlobId,
     from_piece: u32,
     bytes_max: u64,
-) -> Result<FoundSome, ApiError> {
+) -> rusqlite::Result<FoundSome> {
     let known = db.read_blocking(|db| super::blobs::load(db, &blob))?;
     let Some(manifest) = known.manifest.and_then(|bytes| Manifest::decode(&bytes).ok()) else {
         return Ok(FoundSome::default());
     };
     let held = Bitmap::from_bytes(&known.bitmap, manifest.pieces.len());
-    let (mut wrong, mut next_piece) = (BTreeSet::new(), None);
-    let (mut offset, mut read_bytes) = (0, 0);
+    let (mut lost, mut is_unreadable, mut next_piece) = (BTreeSet::new(), false, None);
+    let (mut offset, mut read_bytes, mut unsure) = (0, 0, 0);
     // What the system remembers of the file says nothing about the disk.
     files.forget_cached(blob);
     for (number, piece) in (0..).zip(&manifest.pieces) {
@@ -140,49 +150,82 @@ pub fn read_some(
                 break;
             }
             read_bytes += u64::from(piece.bytes);
-            if !is_right(files, blob, &manifest, number, offset)? {
-                wrong.insert(number);
+            match files.read_twice(blob, offset, piece.bytes as usize) {
+                Ok(bytes) if manifest.verifies(number, &bytes) => {}
+                Err(BlobFileError::Io(error)) if is_of_machine(&error) => unsure += 1,
+                read => {
+                    is_unreadable |= read.is_err_and(|error| is_of_disk(&error));
+                    lost.insert(number);
+                }
             }
         }
         offset += u64::from(piece.bytes);
     }
-    let damaged = wrong.len() as u32;
-    let mut found = Found {
-        pieces: manifest.pieces.len() as u32,
-        damaged,
-        held: held.count() - damaged,
-        notices: Vec::new(),
-    };
+    let pieces = manifest.pieces.len() as u32;
+    let damaged = lost.len() as u32;
+    let held = held.count() - damaged;
+    let mut found = Found { pieces, damaged, unsure, held, notices: Vec::new() };
     if damaged > 0 {
         tracing::warn!(%blob, damaged, "parts of a lesson are damaged on this disk");
-        let is_lost = move |number: u32, _: u64| wrong.contains(&number);
+        let is_lost = move |number: u32, _: u64| lost.contains(&number);
         found.notices = db.write_blocking(move |tx| unmark(tx, &blob, is_lost))?;
+    }
+    if is_unreadable {
+        found.notices.extend(renew(db, files, blob, &manifest)?);
+        let left = db.read_blocking(|db| super::blobs::load(db, &blob))?.bitmap;
+        found.held = Bitmap::from_bytes(&left, manifest.pieces.len()).count();
     }
     Ok(FoundSome { found, next_piece })
 }
 
-fn is_right(
-    files: &BlobFiles,
-    blob: BlobId,
-    manifest: &Manifest,
-    number: u32,
-    offset: u64,
-) -> Result<bool, ApiError> {
-    let bytes = manifest.pieces[number as usize].bytes as usize;
-    match files.read_at(blob, offset, bytes) {
-        Ok(bytes) => Ok(manifest.verifies(number, &bytes)),
-        Err(BlobFileError::Missing(_) | BlobFileError::OutOfRange { .. }) => Ok(false),
-        Err(error) => Err(ApiError::internal(error)),
-    }
+/// Says whether it is the disk that fails, and not the machine, or a file that is not there.
+pub(super) fn is_of_disk(error: &BlobFileError) -> bool {
+    matches!(error, BlobFileError::Io(error) if !is_of_machine(error))
 }
 
-/// Takes back one piece whose bytes are wrong.
+/// Says whether a later try is as good as the first: it says nothing of what the disk holds.
+fn is_of_machine(error: &std::io::Error) -> bool {
+    let short_of = [Errno::MFILE, Errno::NFILE, Errno::NOMEM].map(Errno::raw_os_error);
+    error.raw_os_error().is_some_and(|code| short_of.contains(&code))
+}
+
+/// Puts what can be read of a blob's file into a fresh one, so that what is fetched again does not
+/// meet the same sectors, and takes back the rest; raises the alarm. Call it when what was found
+/// is taken back.
+///
+/// A disk that takes no fresh file fails as a whole. What it holds is read again at the next
+/// start, before any of it is fetched.
 ///
 /// # Errors
 /// If the database fails.
-pub(crate) fn take_back_piece(db: &Db, blob: BlobId, piece: u32) -> rusqlite::Result<Vec<Notice>> {
-    tracing::warn!(%blob, piece, "a part of a lesson has rotted on this disk; fetching it again");
-    db.write_blocking(move |tx| unmark(tx, &blob, |n, _| n == piece))
+pub(crate) fn renew(
+    db: &Db,
+    files: &BlobFiles,
+    blob: BlobId,
+    manifest: &Manifest,
+) -> rusqlite::Result<Vec<Notice>> {
+    const UNREAD: &str = "insert or ignore into blobs_unread (blob) select blob from blobs \
+         where blob = ?1";
+    let parts = manifest.pieces.iter().scan(0, |end, piece| {
+        let offset = *end;
+        *end += u64::from(piece.bytes);
+        Some((offset, piece.bytes as usize))
+    });
+    let renewed = files.renew(blob, &parts.collect::<Vec<_>>());
+    let is_refused = renewed.as_ref().is_err_and(is_of_disk);
+    if let Err(error) = &renewed {
+        tracing::warn!(%blob, %error, "a file that cannot be read stays where it is");
+    }
+    let unread: BTreeSet<usize> = renewed.unwrap_or_default().into_iter().collect();
+    db.write_blocking(move |tx| {
+        let mut notices = unmark(tx, &blob, |number, _| unread.contains(&(number as usize)))?;
+        if is_refused {
+            tx.execute(UNREAD, [blob.as_bytes()])?;
+        }
+        alarms::keep_unreadable(tx, now_ms())?;
+        notices.push(Notice::Alarm);
+        Ok(notices)
+    })
 }
 
 /// A disk that cannot say how long a file is has not lost it.

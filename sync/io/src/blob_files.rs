@@ -9,8 +9,9 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
 
-use rustix::fs::{Advice, FallocateFlags};
+use rustix::fs::{Advice, FallocateFlags, Mode, OFlags};
 use rustix::io::Errno;
 use yingxue_sync_core::id::BlobId;
 
@@ -26,6 +27,8 @@ const STAT_BLOCK_BYTES: u64 = 512;
 pub struct BlobFiles {
     root: PathBuf,
     free_bytes_min: u64,
+    /// Held while a file is changed: what is written to one that is moved aside would be lost.
+    changing: Arc<Mutex<()>>,
 }
 
 /// Why a call on a blob's file failed.
@@ -76,7 +79,7 @@ impl BlobFiles {
         if let Some(parent) = root.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             sync_folder(parent).map_err(BlobFileError::Io)?;
         }
-        Ok(Self { root, free_bytes_min })
+        Ok(Self { root, free_bytes_min, changing: Arc::default() })
     }
 
     /// Gives where a blob's file is or would be: `ab/ab….mp4`, so that no folder grows large and
@@ -91,6 +94,7 @@ impl BlobFiles {
     /// # Errors
     /// [`BlobFileError::NoSpace`] if it does not fit; a file made by this call is gone again.
     pub fn reserve(&self, blob: BlobId, total_bytes: u64) -> Result<(), BlobFileError> {
+        let _alone = self.alone();
         let path = self.path(blob);
         let folder = self.make_folder(blob)?;
         let bytes_before = self.len(blob)?;
@@ -123,6 +127,7 @@ impl BlobFiles {
     pub fn write_pieces(&self, blob: BlobId, pieces: &[(u64, &[u8])]) -> Result<(), BlobFileError> {
         let batch_bytes = pieces.iter().map(|(_, bytes)| bytes.len() as u64).sum();
         let failed = |error| self.explain(error, blob, batch_bytes);
+        let _alone = self.alone();
         let file = OpenOptions::new().write(true).open(self.path(blob)).map_err(failed)?;
         let total_bytes = file.metadata().map_err(failed)?.len();
         for (offset, bytes) in pieces {
@@ -145,6 +150,25 @@ impl BlobFiles {
         let mut bytes = vec![0; len];
         file.read_exact_at(&mut bytes, offset).map_err(BlobFileError::Io)?;
         Ok(bytes)
+    }
+
+    /// Likewise; what the disk does not give is asked for once more.
+    ///
+    /// # Errors
+    /// As [`BlobFiles::read_at`]; [`BlobFileError::Io`] if the disk did not give it twice.
+    pub fn read_twice(
+        &self,
+        blob: BlobId,
+        offset: u64,
+        len: usize,
+    ) -> Result<Vec<u8>, BlobFileError> {
+        match self.read_at(blob, offset, len) {
+            Err(BlobFileError::Io(error)) => {
+                tracing::warn!(%blob, offset, %error, "the disk does not give a part of a lesson");
+                self.read_at(blob, offset, len)
+            }
+            read => read,
+        }
     }
 
     /// Lets the system forget what it remembers of a blob's file, so that the next read is of the
@@ -172,6 +196,7 @@ impl BlobFiles {
     /// [`BlobFileError::NoSpace`] if a copy does not fit; `from` is untouched then.
     pub fn adopt(&self, blob: BlobId, from: &Path) -> Result<(), BlobFileError> {
         let failed = |error| self.explain(error, blob, 0);
+        let _alone = self.alone();
         let folder = self.make_folder(blob)?;
         File::open(from).and_then(|file| file.sync_all()).map_err(failed)?;
         match fs::rename(from, self.path(blob)) {
@@ -181,6 +206,73 @@ impl BlobFiles {
             renamed => renamed.map_err(failed)?,
         }
         sync_folder(&folder).map_err(BlobFileError::Io)
+    }
+
+    /// Puts what can be read of a blob's file into a fresh one in its place, and moves the old one
+    /// aside: what cannot be read keeps its place on the disk there, so that nothing is written to
+    /// it again, and the rest is given back. `parts` are offset and length of each part, in order,
+    /// to the end of the file; gives the numbers of those that could not be read twice.
+    ///
+    /// # Errors
+    /// [`BlobFileError::NoSpace`] if the fresh file does not fit, [`BlobFileError::Io`] if the
+    /// disk takes none or this user may not read the old one, which stays in its place then.
+    pub fn renew(&self, blob: BlobId, parts: &[(u64, usize)]) -> Result<Vec<usize>, BlobFileError> {
+        let _alone = self.alone();
+        if let Err(BlobFileError::Io(error)) = self.open_file(blob)
+            && error.kind() == io::ErrorKind::PermissionDenied
+        {
+            // Whoever gives it back has all of it again; until then it could not be freed either.
+            return Err(BlobFileError::Io(error));
+        }
+        let folder = self.make_folder(blob)?;
+        let fresh = folder.join(format!("{blob}.part"));
+        let renewed = self.copy_parts(blob, parts, &fresh).and_then(|unread| {
+            self.swap(blob, &fresh, &folder).map(|aside| (unread, aside)).map_err(BlobFileError::Io)
+        });
+        let (unread, aside) = renewed.inspect_err(|_| {
+            let _ = fs::remove_file(&fresh); // the error that is returned is the one that matters
+        })?;
+        give_back(&aside, parts, &unread);
+        Ok(unread)
+    }
+
+    fn copy_parts(
+        &self,
+        blob: BlobId,
+        parts: &[(u64, usize)],
+        fresh: &Path,
+    ) -> Result<Vec<usize>, BlobFileError> {
+        let total_bytes = parts.last().map_or(0, |(offset, bytes)| offset + *bytes as u64);
+        let failed = |error| self.explain_space(error, total_bytes);
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create(true).truncate(true).open(fresh).map_err(failed)?;
+        self.reserve_file(&file, total_bytes)?;
+        let mut unread = Vec::new();
+        for (number, (offset, bytes)) in parts.iter().enumerate() {
+            match self.read_twice(blob, *offset, *bytes) {
+                Ok(bytes) => file.write_all_at(&bytes, *offset).map_err(failed)?,
+                Err(_) => unread.push(number),
+            }
+        }
+        file.sync_all().map_err(failed)?;
+        Ok(unread)
+    }
+
+    /// Puts a fresh file in the place of a blob's; gives where the old one is then.
+    fn swap(&self, blob: BlobId, fresh: &Path, folder: &Path) -> io::Result<PathBuf> {
+        let path = self.path(blob);
+        let aside = |n: u32| folder.join(format!("unreadable-{n}-{blob}"));
+        let is_free = |path: &PathBuf| fs::symlink_metadata(path).is_err();
+        let aside = (1..).map(aside).find(is_free).expect("a disk has less than 2^32 names");
+        // By a second name there is a file in its place at each moment; not every file system
+        // knows them.
+        match fs::hard_link(&path, &aside).or_else(|_| fs::rename(&path, &aside)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        fs::rename(fresh, &path)?;
+        sync_folder(folder)?;
+        Ok(aside)
     }
 
     /// Removes a blob's file; nothing happens if there is none.
@@ -217,6 +309,10 @@ impl BlobFiles {
     /// [`BlobFileError::Io`] if the file system does not say.
     pub fn available_bytes(&self) -> Result<u64, BlobFileError> {
         Ok(self.free_bytes()?.saturating_sub(self.free_bytes_min))
+    }
+
+    fn alone(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn free_bytes(&self) -> Result<u64, BlobFileError> {
@@ -304,7 +400,51 @@ fn check_range(offset: u64, len: u64, total_bytes: u64) -> Result<(), BlobFileEr
     Ok(())
 }
 
+/// Frees the parts of a file that was moved aside that could be read. One that cannot be freed in
+/// parts goes as a whole: lessons need the room.
+fn give_back(aside: &Path, parts: &[(u64, usize)], unread: &[usize]) {
+    let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let Ok(file) = rustix::fs::open(aside, flags, Mode::empty()) else { return };
+    let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    let mut is_kept = false;
+    for (number, (offset, bytes)) in parts.iter().enumerate() {
+        if unread.contains(&number) {
+            is_kept = true;
+        } else if rustix::fs::fallocate(&file, hole, *offset, *bytes as u64)
+            .is_err_and(|error| error == Errno::OPNOTSUPP)
+        {
+            is_kept = false;
+            break;
+        }
+    }
+    if !is_kept {
+        let _ = fs::remove_file(aside); // what stays takes room, no more
+    }
+}
+
 /// Makes the names in a folder survive a power cut.
 fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: usize = 1 << 20;
+
+    #[test]
+    fn of_a_file_that_was_moved_aside_only_what_cannot_be_read_keeps_its_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("aside");
+        let parts = [(0, MIB), (MIB as u64, MIB), (2 * MIB as u64, MIB)];
+        for unread in [&[1][..], &[]] {
+            fs::write(&path, vec![7; 3 * MIB]).unwrap();
+            File::open(&path).unwrap().sync_all().unwrap();
+            give_back(&path, &parts, unread);
+            let left = fs::metadata(&path).ok().map(|file| file.blocks() * STAT_BLOCK_BYTES);
+            let is_one_part = left.is_some_and(|left| left < 2 * MIB as u64);
+            assert_eq!((left.is_some(), is_one_part), (!unread.is_empty(), !unread.is_empty()));
+        }
+    }
 }

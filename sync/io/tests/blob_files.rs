@@ -208,3 +208,35 @@ fn a_finished_file_on_another_disk_is_adopted_by_copying() {
     assert!(matches!(error, BlobFileError::NoSpace { needed_bytes: 2_097_152, .. }), "{error}");
     assert!(large.exists() && !tiny.exists(BLOB));
 }
+
+#[test]
+fn what_can_be_read_of_a_file_goes_on_in_a_fresh_one_and_the_rest_stays_aside() {
+    let (folder, blobs) = blobs();
+    blobs.reserve(BLOB, 4096).expect("reserved");
+    // This one says that it has 4,096 bytes and gives some five: what comes after cannot be read.
+    let fails = Path::new("/sys/devices/system/cpu/online");
+    let path = blobs.path(BLOB);
+    let spoil = || {
+        fs::remove_file(&path).expect("removed");
+        std::os::unix::fs::symlink(fails, &path).expect("linked");
+    };
+    for n in [1, 2] {
+        spoil();
+        let read = blobs.read_twice(BLOB, 1, 4095);
+        assert!(matches!(read, Err(BlobFileError::Io(_))), "{read:?}");
+        assert_eq!(blobs.renew(BLOB, &[(0, 1), (1, 4095)]).expect("renewed"), [1]);
+        let aside = folder.path().join(format!("blobs/ab/unreadable-{n}-{BLOB}"));
+        assert_eq!(fs::read_link(aside).expect("kept"), fails);
+        assert!(!fs::symlink_metadata(&path).expect("there").is_symlink());
+        let mut expected = vec![0; 4096];
+        expected[0] = fs::read(fails).expect("read")[0];
+        assert_eq!(blobs.read_at(BLOB, 0, 4096).expect("read"), expected);
+    }
+    blobs.write_pieces(BLOB, &[(1, &[9; 4095])]).expect("written");
+    let full = BlobFiles::open(folder.path().join("blobs"), u64::MAX).expect("opened");
+    spoil();
+    let renewed = full.renew(BLOB, &[(0, 1), (1, 4095)]);
+    assert!(matches!(renewed, Err(BlobFileError::NoSpace { .. })), "{renewed:?}");
+    assert_eq!(fs::read_link(&path).expect("it stays where it was"), fails);
+    assert!(!path.with_extension("part").exists());
+}

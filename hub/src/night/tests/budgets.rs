@@ -9,7 +9,7 @@ use yingxue_sync_core::plan::local_day;
 
 use crate::config::{ByDay, NightConfig};
 use crate::db::Db;
-use crate::night::links::{self, Found};
+use crate::night::links::{self, BudgetDay, Found};
 use crate::night::policy::{Allowance, Policy};
 use crate::night::tonight::{self, Given, Tonight};
 
@@ -56,11 +56,16 @@ fn policy(bytes_per_day_max: u64, bytes_per_link_per_day_max: u64) -> Policy {
 
 /// Counts bytes as arrived from a hub, and so in all.
 fn arrive(db: &Db, now_ms: i64, from: HubId, bytes: u64) -> Found {
+    arrive_after(db, now_ms, from, bytes, 0)
+}
+
+/// Likewise, after the hub has run on for so many hours.
+fn arrive_after(db: &Db, now_ms: i64, from: HubId, bytes: u64, hours: u64) -> Found {
     let day = local_day(u64::try_from(now_ms).unwrap(), 480);
     let received = vec![(from, bytes), (OWN, bytes)];
     let found = || Found { received: received.clone(), day, ..Found::default() };
     let kept = found();
-    db.write_blocking(move |tx| links::keep(tx, &kept)).unwrap();
+    db.write_blocking(move |tx| links::keep_bytes(tx, &kept, hours * 3_600_000)).unwrap();
     found()
 }
 
@@ -116,7 +121,8 @@ fn a_link_that_is_used_up_rests_until_midnight_and_the_others_do_not() {
 fn the_plan_is_made_anew_as_soon_as_a_budget_is_used_up_and_only_then() {
     let (_dir, db) = hub();
     let is_used_up = |config: &NightConfig, found: &Found| {
-        db.read_blocking(|db| links::uses_up(db, &OWN, config, found)).unwrap()
+        let day = BudgetDay::Local(found.day);
+        db.read_blocking(|db| links::uses_up(db, &OWN, config, day, found)).unwrap()
     };
     let (day, link) = (policy(1_000, 0).config, policy(0, 600).config);
     let first = arrive(&db, MIDNIGHT, LEAD, 599);
@@ -128,4 +134,28 @@ fn the_plan_is_made_anew_as_soon_as_a_budget_is_used_up_and_only_then() {
     let fourth = arrive(&db, MIDNIGHT, OTHER, 1);
     assert!(!is_used_up(&day, &fourth) && !is_used_up(&link, &fourth), "that was known");
     assert!(!is_used_up(&NightConfig::default(), &fourth), "0 is no limit");
+}
+
+#[test]
+fn a_doubtful_clock_lifts_no_budget_and_the_next_day_begins_after_24_hours_of_running() {
+    let (_dir, db) = hub();
+    let (policy, of_link) = (policy(2_500, 0), policy(0, 2_500));
+    policy.set_clock_doubt(true);
+    of_link.set_clock_doubt(true);
+    assert_eq!(wanted(&plan(&db, &policy, MIDNIGHT)), [1, 2, 3], "what the budget has left");
+    arrive(&db, MIDNIGHT, LEAD, 2_499);
+    let last = arrive_after(&db, MIDNIGHT + 3_650 * DAY_MS, LEAD, 1, 23);
+    let config = &policy.config;
+    let uses_up = |db: &Connection| links::uses_up(db, &OWN, config, BudgetDay::Running, &last);
+    assert!(db.read_blocking(uses_up).unwrap());
+    for now_ms in [0, MIDNIGHT, MIDNIGHT + 3_650 * DAY_MS, MIDNIGHT + 4_000 * DAY_MS] {
+        let spent = plan(&db, &policy, now_ms);
+        assert_eq!((wanted(&spent), spent.allowance), (vec![], Some(Allowance::Budget)));
+        assert_eq!(wanted(&plan(&db, &of_link, now_ms)), [4], "the other link has its own");
+    }
+    arrive_after(&db, MIDNIGHT, OTHER, 10, 1);
+    assert_eq!(wanted(&plan(&db, &policy, MIDNIGHT)), [1, 2, 3], "24 hours of running");
+    policy.set_clock_doubt(false);
+    let spent = plan(&db, &policy, MIDNIGHT);
+    assert_eq!(spent.allowance, Some(Allowance::Budget), "of the day as it is believed again");
 }

@@ -2,7 +2,7 @@
 //! reading again on real files and a real database, against what really is on the disk.
 
 use std::fs::{self, OpenOptions};
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, symlink};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -37,6 +37,8 @@ enum Step {
     Zero(usize, usize),
     /// Somebody deletes the file.
     Delete(usize),
+    /// The disk does not give the file any more.
+    Unreadable(usize),
     /// A file system check cuts the file.
     Cut(usize, usize),
     /// The piece is asked for, by a class or by another hub.
@@ -59,6 +61,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => place().prop_map(|(t, p)| Step::Flip(t, p)),
         1 => place().prop_map(|(t, p)| Step::Zero(t, p)),
         1 => (0..KINDS.len()).prop_map(Step::Delete),
+        1 => (0..KINDS.len()).prop_map(Step::Unreadable),
         1 => place().prop_map(|(t, p)| Step::Cut(t, p)),
         2 => place().prop_map(|(t, p)| Step::Serve(t, p)),
         2 => Just(Step::Scrub),
@@ -185,6 +188,12 @@ impl Hub {
             }
             Step::Zero(t, p) => self.spoil(t, p, &[0; PIECE]),
             Step::Delete(t) => drop(fs::remove_file(self.files.path(self.tracks[t].blob))),
+            Step::Unreadable(t) => {
+                let path = self.files.path(self.tracks[t].blob);
+                if fs::remove_file(&path).is_ok() {
+                    symlink(&path, &path).unwrap();
+                }
+            }
             Step::Cut(t, p) => {
                 let path = self.files.path(self.tracks[t].blob);
                 if let Ok(file) = OpenOptions::new().write(true).open(path) {

@@ -33,6 +33,17 @@ impl School {
         assert!(self.hub.app.fresh.wait(None, LONG).await);
     }
 
+    /// Makes days holidays.
+    async fn close(&self, first: jiff::civil::Date, last: jiff::civil::Date) {
+        let terms = self.hub.get("/api/v1/timetable", &self.admin).await.json();
+        let term = terms["terms"][0]["id"].as_str().unwrap().to_owned();
+        let path = format!("/api/v1/timetable/terms/{term}/exceptions/holiday");
+        let (date, until) = (first.to_string(), last.to_string());
+        let body = json!({"kind": "holiday", "date": date, "until": until});
+        let put = self.hub.json(axum::http::Method::PUT, &path, &self.admin, body).await;
+        assert_eq!(put.outcome(), "200", "{:?}", put.json());
+    }
+
     fn spoil(&self, blob: BlobId) {
         self.file(blob).write_all_at(b"rot", PIECE as u64 + 7).unwrap();
     }
@@ -103,14 +114,69 @@ async fn a_disk_that_does_not_give_the_bytes_makes_no_green_light() {
     symlink(&path, &path).unwrap();
     let night = school.opened().await;
     let light = &night["entries"][0]["readiness"];
-    let told = ["state", "reason", "next_step"].map(|key| light[key].as_str().unwrap());
-    assert_eq!(told, ["not_ready", "disk_fails", "check_disk"]);
-    assert_eq!(night["warnings"][0]["next_step"], "check_disk", "somebody has to see to it");
-    assert!(school.slip().await.contains("磁盘读不出来"));
-    // Nothing was given up: the disk may come back.
+    let told = ["state", "reason"].map(|key| light[key].as_str().unwrap());
+    assert_eq!(told, ["not_ready", "damaged"]);
+    assert_eq!(night["summary"]["needs_nothing"], false, "somebody has to see to it");
+    let alarms = school.hub.get("/api/v1/alarms", &school.admin).await.json();
+    assert_eq!(alarms["items"][0]["text_code"], "disk_unreadable", "{alarms}");
+    // It may come back: then all that it has is fetched or read again before it counts.
     std::fs::rename(&aside, &path).unwrap();
     school.read_again().await;
-    assert_eq!(school.light().await.0, "ready");
+    assert_eq!(school.light().await.0, "not_ready");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reading_that_finds_damage_while_the_page_is_made_shows_no_green_light() {
+    let school = School::new().await;
+    school.spoil(school.audio);
+    let (app, date, audio) = (school.hub.app.clone(), school.date.parse().unwrap(), school.audio);
+    let asked = (school.lesson, TierName::T1);
+    let made = move || {
+        app.fresh.begin_by_hand(asked);
+        let end = || {
+            assert_eq!(scrub::read_on(&app, audio, 0, now_ms()).unwrap(), None);
+            app.fresh.end_by_hand(asked);
+        };
+        let tonight = app.sync.news().policy().tonight();
+        let lit = overview::light_beside(&app, date, &tonight, end).unwrap();
+        lit[0].readiness.clone().unwrap()
+    };
+    let light = tokio::task::spawn_blocking(made).await.unwrap();
+    assert!(light.is_checking, "{light:?}");
+    assert_eq!(school.light().await, ("not_ready".to_owned(), "damaged".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slip_on_which_a_lesson_is_being_checked_asks_again_although_the_round_has_ended() {
+    let school = School::new().await;
+    let asked = (school.lesson, TierName::T1);
+    school.hub.app.fresh.begin_by_hand(asked);
+    let app = school.hub.app.clone();
+    let date = school.date.parse().unwrap();
+    let at = overview::Moment::now(&app);
+    let view = overview::view(&app, Some(date), &at).await.unwrap();
+    app.fresh.end_by_hand(asked);
+    let slip = slip::of(&app, &view, "zh").unwrap();
+    assert!(slip.contains("正在核对") && slip.contains("http-equiv=\"refresh\""), "{slip}");
+    let view = overview::view(&app, Some(date), &at).await.unwrap();
+    assert!(!slip::of(&app, &view, "zh").unwrap().contains("http-equiv"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_opens_the_next_school_day_before_a_weekend_has_it_read() {
+    let school = School::new().await;
+    // The timetable has lessons each day; tomorrow and the day after become holidays.
+    let tomorrow: jiff::civil::Date = school.date.parse().unwrap();
+    school.close(tomorrow, tomorrow.saturating_add(1.days())).await;
+    let evening = crate::timetable::day::instant(tomorrow.yesterday().unwrap(), 20 * 60, 480);
+    let asked = (school.lesson, TierName::T1);
+    for (days, is_read) in [(0, false), (3, false), (2, true)] {
+        let (app, date) = (school.hub.app.clone(), tomorrow.saturating_add(days.days()));
+        let read = move || fresh::of_day(&app, date, evening, OPENED_AGE).unwrap();
+        tokio::task::spawn_blocking(read).await.unwrap();
+        assert!(school.hub.app.fresh.wait(None, LONG).await);
+        assert_eq!(school.hub.app.fresh.was_read(&asked), is_read, "{days} days after tomorrow");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,6 @@
 //! Reading again: tomorrow's lessons tonight, everything each week, never while a class plays.
 
+use std::os::unix::fs::symlink;
 use std::time::{Duration, Instant};
 
 use super::*;
@@ -94,4 +95,62 @@ async fn the_weekly_round_stops_inside_a_large_track_for_a_class_and_goes_on_whe
     while school.read(week + 8 * 24 * HOUR_MS, after_class).await {}
     let found = school.hub.get("/api/v1/night/scrub", &school.admin).await.json();
     assert_eq!(found["damaged"].as_array().unwrap().len(), 2, "the next round finds it: {found}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_track_that_the_disk_does_not_give_keeps_nothing_else_from_being_read() {
+    let school = School::new().await;
+    let path = school.hub.app.sync.files().path(school.audio);
+    std::fs::remove_file(&path).unwrap();
+    symlink(&path, &path).unwrap();
+    let later = now_ms() + 8 * 24 * HOUR_MS;
+    school.read_all(later).await;
+    assert_eq!(school.checked(school.slides).await, (later, 0));
+    assert_eq!(school.light().await, ("not_ready".to_owned(), "damaged".to_owned()));
+    let alarms = school.hub.get("/api/v1/alarms", &school.admin).await.json();
+    assert_eq!(alarms["items"][0]["text_code"], "disk_unreadable", "{alarms}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_class_plays_and_the_disk_does_not_give_is_not_shown_as_ready_any_more() {
+    let school = School::new().await;
+    let (audio, bytes) = add_blob_of(&school.hub, TrackKind::Audio, 1, PIECE).await;
+    let tracks = [("audio", audio, bytes), ("slides", school.slides, 2 * PIECE as u64)];
+    publish(&school.hub, school.lesson, "分数的意义", &tracks).await;
+    school.read_all(now_ms()).await;
+    assert_eq!(school.light().await.0, "ready");
+    // A file that says that it has as many bytes as that, and gives fewer.
+    let path = school.hub.app.sync.files().path(audio);
+    std::fs::remove_file(&path).unwrap();
+    symlink("/sys/devices/system/cpu/online", &path).unwrap();
+    let played = school.hub.get(&format!("/media/blob/{audio}"), &school.admin).await;
+    assert_eq!(played.outcome(), "404 not_found");
+    assert_eq!(school.light().await, ("not_ready".to_owned(), "damaged".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_clock_that_was_ahead_has_asked_for_or_noted_is_not_read_without_end() {
+    let school = School::new().await;
+    let (large, _) = add_blob_of(&school.hub, TrackKind::Source, 10, MIB).await;
+    let now = now_ms();
+    let ahead = now + 3_650 * 24 * HOUR_MS;
+    for (asked, checked, begun) in [(ahead, now, 0), (0, ahead, ahead), (ahead, ahead, ahead)] {
+        let spoil = move |tx: &rusqlite::Transaction<'_>| {
+            let sql = format!(
+                "update night_state set scrub_asked_at_ms = {asked}; \
+                 update blob_checks set checked_at_ms = {checked}, begun_at_ms = {begun}"
+            );
+            tx.execute_batch(&sql)
+        };
+        school.hub.app.db.write(spoil).await.unwrap();
+        let mut batches = 0;
+        while school.read(now, Instant::now()).await {
+            batches += 1;
+            assert!(batches <= 4, "two small tracks, and a large one of two batches");
+        }
+        assert_eq!(school.checked(large).await, (now, 0));
+    }
+    let shown = school.hub.get("/api/v1/night/scrub", &school.admin).await.json();
+    assert_eq!(shown["checked_bytes"], shown["total_bytes"], "{shown}");
+    assert!(shown["last_finished_at"].as_i64().unwrap() <= now_ms());
 }

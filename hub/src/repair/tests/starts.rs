@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::app::now_ms;
 use crate::repair::RepairError;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -70,7 +71,7 @@ fn zero_root(path: &Path, table: &str) {
 async fn the_keeper_goes_back_to_a_copy_and_no_entry_is_lost() {
     let template = template(true).await;
     let dir = template.dir.path();
-    let copy = snapshots::list(dir)[0].path.clone();
+    let copy = snapshots::list(dir, now_ms())[0].path.clone();
     let name = copy.file_name().unwrap().to_str().unwrap().to_owned();
     let whole = fs::read(&copy).unwrap();
     let mut rotten = whole.clone();
@@ -104,16 +105,16 @@ fn a_statement_notices_damage() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("hub.sqlite");
     let db = Db::open(&path).unwrap();
-    let fill = "insert into night_warnings values ('d', 's', '', '', '', 0, 0)";
+    let fill = "insert into hub_readiness values (zeroblob(32), 'd', 0, 0, 0, '', 0)";
     db.write_blocking(move |tx| tx.execute(fill, [])).unwrap();
     let other = Connection::open(&path).unwrap();
     other.query_row("pragma wal_checkpoint(truncate)", [], |_| Ok(())).unwrap();
-    let root = "select rootpage from sqlite_schema where name = 'night_warnings'";
+    let root = "select rootpage from sqlite_schema where name = 'hub_readiness'";
     let root: usize = other.query_row(root, [], |row| row.get(0)).unwrap();
     let mut bytes = fs::read(&path).unwrap();
     bytes[(root - 1) * PAGE..root * PAGE].fill(0);
     fs::write(&path, bytes).unwrap();
-    let count = "select count(*) from night_warnings";
+    let count = "select count(*) from hub_readiness";
     let error = db.read_blocking(|db| db.query_row(count, [], |row| row.get::<_, i64>(0)));
     assert!(error.is_err(), "{error:?}");
     assert!(db.watch_damage().borrow().is_some());

@@ -29,6 +29,7 @@ export const WHAT: Record<string, Words> = {
   repaired_from_nothing: m.alarm_repaired_from_nothing,
   log_gone: m.alarm_log_gone,
   stranded: m.alarm_stranded,
+  disk_unreadable: m.alarm_disk_unreadable,
 };
 
 /** For each kind: its name, and what to do. */

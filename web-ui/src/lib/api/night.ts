@@ -145,4 +145,5 @@ export const night = {
   unpin: (lesson_id: string) => send<void>('DELETE', `/night/pins/${lesson_id}`),
   scrub: () => get<Scrub>('/night/scrub'),
   startScrub: () => send<void>('POST', '/night/scrub'),
+  clockIsRight: () => send<void>('POST', '/night/clock/right'),
 };
