@@ -10,6 +10,7 @@ use yingxue_sync_core::id::{BlobId, CollectionId, DocId};
 
 use super::{bounds, outline, readiness};
 use crate::db::Db;
+use crate::store::evicted;
 use crate::{night, offers, timetable};
 
 /// Raised whenever the same documents become other rows: a hub that finds rows of another version
@@ -248,7 +249,8 @@ fn project_track(
     const REF: &str =
         "insert or ignore into blob_refs (blob, collection, lesson) values (?1, ?2, ?3)";
     let Some(blob) = bytes::<32>(track, "blob") else { return Ok(()) };
-    let is_wanted = !is_deleted && !is_complete(db, &BlobId(blob))?;
+    let is_here = is_complete(db, &BlobId(blob))?;
+    let is_wanted = !is_deleted && !is_here && !evicted::is_evicted(db, &BlobId(blob))?;
     db.prepare_cached(TRACK)?.execute(params![
         lesson.as_bytes(),
         kind,

@@ -19,6 +19,8 @@ pub struct Unclaimed {
     pub missing_bytes: u64,
     /// The school's hub that has made it.
     pub school_hub: HubId,
+    /// True if it is an original.
+    pub is_original: bool,
 }
 
 /// Lists what to fetch when nothing else is to be done; a blob that two lessons name is there
@@ -28,7 +30,8 @@ pub struct Unclaimed {
 /// If the database fails.
 pub fn unclaimed(db: &Connection, count_max: usize) -> rusqlite::Result<Vec<Unclaimed>> {
     const WANTED: &str = "select t.blob, \
-         max(0, coalesce(b.total_bytes, t.bytes) - coalesce(b.verified_bytes, 0)), l.school_hub \
+         max(0, coalesce(b.total_bytes, t.bytes) - coalesce(b.verified_bytes, 0)), l.school_hub, \
+         t.kind = 'source' \
          from lesson_tracks t join lessons l on l.lesson = t.lesson \
          left join blobs b on b.blob = t.blob \
          where t.is_wanted = 1 order by t.class, t.created_at_ms desc limit ?1";
@@ -38,6 +41,7 @@ pub fn unclaimed(db: &Connection, count_max: usize) -> rusqlite::Result<Vec<Uncl
             blob: BlobId(row.get(0)?),
             missing_bytes: row.get(1)?,
             school_hub: HubId(row.get(2)?),
+            is_original: row.get(3)?,
         })
     })?;
     let mut seen = std::collections::BTreeSet::new();

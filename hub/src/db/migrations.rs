@@ -38,6 +38,7 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!("0014_ui"),
     migration!("0015_courier_joining"),
     migration!("0017_reading"),
+    migration!("0018_room"),
 ];
 
 /// Brings the database to the newest version.

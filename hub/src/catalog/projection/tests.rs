@@ -241,6 +241,7 @@ fn what_a_class_needs_of_every_lesson_comes_first_and_new_lessons_before_old() {
         members: vec![],
         contacts: &[],
         stalled: BTreeSet::new(),
+        files: None,
     };
     let wants = tonight::make(&db, &policy, &given).unwrap().wants;
     let order: Vec<u8> = wants.iter().map(|want| want.blob.0[0]).collect();

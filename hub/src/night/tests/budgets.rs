@@ -67,7 +67,8 @@ fn arrive(db: &Db, now_ms: i64, from: HubId, bytes: u64) -> Found {
 fn plan(db: &Db, policy: &Policy, now_ms: i64) -> Tonight {
     let made = |db: &Connection| {
         let members = vec![LEAD, OTHER];
-        let given = Given { now_ms, hub: OWN, members, contacts: &[], stalled: BTreeSet::new() };
+        let stalled = BTreeSet::new();
+        let given = Given { now_ms, hub: OWN, members, contacts: &[], stalled, files: None };
         tonight::make(db, policy, &given)
     };
     db.read_blocking(made).unwrap()

@@ -220,7 +220,11 @@ async fn a_teacher_of_the_lead_sees_what_a_stick_should_carry_for_which_school()
 }
 
 /// Waits until a hub's database says so; asks again whenever something has happened.
-async fn until(hub: &TrialHub, what: &str, is_so: impl Fn(&Connection) -> rusqlite::Result<bool>) {
+pub(super) async fn until(
+    hub: &TrialHub,
+    what: &str,
+    is_so: impl Fn(&Connection) -> rusqlite::Result<bool>,
+) {
     let mut events = hub.app.events.subscribe();
     let waiting = async {
         while !hub.app.db.read_blocking(&is_so).unwrap() {
