@@ -39,6 +39,7 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!("0015_courier_joining"),
     migration!("0017_reading"),
     migration!("0018_room"),
+    migration!("0019_turns"),
 ];
 
 /// Brings the database to the newest version.
