@@ -25,6 +25,9 @@ const MINUTE_MS: i64 = 60_000;
 const DAY_MS: i64 = 24 * 60 * MINUTE_MS;
 /// A lesson is to be here so long before it begins: the tutor looks at it in the break before.
 const BEFORE_CLASS_MS: i64 = 15 * MINUTE_MS;
+/// Lessons outside the timetable that may be urgent at once; a school has no more classes. Others
+/// are wanted like pinned ones, or they would push tomorrow's out of the plan.
+const URGENT_MAX: usize = 128;
 
 /// A plan, and what was believed when it was made.
 #[derive(Debug, Clone, Default)]
@@ -192,6 +195,7 @@ fn claimed(db: &Connection, policy: &Policy, now_ms: i64) -> rusqlite::Result<Ve
             (Some(known), true) => known.claim = Claim::Urgent,
             (Some(_), false) => {}
             (None, _) => {
+                let is_urgent = is_urgent && in_order.len() < URGENT_MAX;
                 let claim = if is_urgent { Claim::Urgent } else { Claim::Pinned };
                 if let Some(lesson) = lesson::load(db, &id)? {
                     let (deadline_ms, weight) = (None, 1);
@@ -219,6 +223,8 @@ fn claimed(db: &Connection, policy: &Policy, now_ms: i64) -> rusqlite::Result<Ve
     let mut due: Vec<Claimed> = claimed.into_values().collect();
     due.sort_by_key(|it| (it.deadline_ms, it.lesson.lesson));
     due.extend(in_order);
+    // Of more than a plan looks at, what presses least is left out.
+    due.sort_by_key(|it| it.claim);
     due.truncate(plan::ITEMS_MAX);
     Ok(due)
 }

@@ -4,14 +4,16 @@
 use std::collections::BTreeSet;
 
 use rusqlite::{Connection, params};
+use yingxue_sync_core::event::Want;
 use yingxue_sync_core::id::{BlobId, DocId, HubId};
-use yingxue_sync_core::plan::local_day;
+use yingxue_sync_core::plan::{Urgency, local_day};
 
 use crate::config::{ByDay, NightConfig};
 use crate::db::Db;
 use crate::night::links::{self, Found};
 use crate::night::policy::{Allowance, Policy};
 use crate::night::tonight::{self, Given, Tonight};
+use crate::playing::Played;
 
 /// 2026-11-23 00:00 in China.
 const MIDNIGHT: i64 = 1_795_363_200_000;
@@ -98,6 +100,44 @@ fn no_more_is_asked_for_than_the_day_has_left_and_the_next_day_begins_at_midnigh
     let last_minute = MIDNIGHT + DAY_MS - 1;
     assert!(wanted(&plan(&db, &policy, last_minute)).is_empty());
     assert_eq!(wanted(&plan(&db, &policy, last_minute + 1)), [1, 4, 2], "a new day");
+}
+
+#[test]
+fn what_somebody_needs_now_is_in_the_plan_however_many_lessons_are_pinned_before() {
+    const PIN: &str = "insert into pins values (?1, ?2, ?3)";
+    const LESSON: &str =
+        "insert into lessons values (?1, 1, 0, '', '', '', '', '', ?2, '', 0, 0, 0)";
+    const TRACK: &str = "insert into lesson_tracks \
+         values (?1, 'audio', ?2, '', null, null, 10, 0, 0, 1, ?3)";
+    let (_dir, db) = hub();
+    let id = |n: u16| {
+        let mut id = [0xaa; 32];
+        id[..2].copy_from_slice(&n.to_be_bytes());
+        id
+    };
+    db.write_blocking(move |tx| -> rusqlite::Result<()> {
+        for n in 0..700u16 {
+            let (lesson, blob) = (&id(n)[..16], id(n));
+            tx.execute(LESSON, params![lesson, LEAD.as_bytes()])?;
+            tx.execute(TRACK, params![lesson, blob, LEAD.as_bytes()])?;
+            // The first half without end are urgent, the last one too.
+            tx.execute(PIN, params![lesson, n < 300 || n == 699, n])?;
+        }
+        Ok(())
+    })
+    .unwrap();
+    let policy = policy(0, 0);
+    let urgent = |tonight: &Tonight| {
+        let now = |want: &&Want| Urgency::of(want.priority) == Urgency::Now;
+        tonight.wants.iter().filter(now).count()
+    };
+    let made = plan(&db, &policy, MIDNIGHT);
+    assert_eq!(urgent(&made), 128, "more than classes a school has are not urgent");
+    // What is being played is first, although it was asked for last.
+    policy.set_played(vec![Played::Blob(BlobId(id(650)))]);
+    let made = plan(&db, &policy, MIDNIGHT);
+    assert_eq!((urgent(&made), made.wants.len()), (129, 512));
+    assert!(made.wants.iter().take(129).any(|want| want.blob == BlobId(id(650))));
 }
 
 #[test]
