@@ -26,7 +26,7 @@ use crate::repair::report::LoginsEnded;
 use crate::setup::School;
 use crate::{
     accounts, alarms, alliance, captions, comments, contacts, courier, demo_link, events, health,
-    jobs, lessons, media, night, offers, openapi, page_times, setup, snapshots, timeline,
+    jobs, lessons, media, night, offers, openapi, page_times, room, setup, snapshots, timeline,
     timetable, uploads, web,
 };
 
@@ -218,6 +218,7 @@ pub fn api_routes() -> OpenApiRouter<App> {
         .merge(jobs::routes())
         .merge(timetable::routes())
         .merge(night::routes())
+        .merge(room::routes())
         .merge(offers::routes())
         .merge(contacts::routes())
         .merge(courier::routes())

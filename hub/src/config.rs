@@ -31,6 +31,8 @@ pub struct Config {
     pub timetable: TimetableConfig,
     /// When and how much is fetched from other schools.
     pub night: NightConfig,
+    /// Room on the disk for lessons.
+    pub storage: StorageConfig,
     /// Only for `yingxue demo`, which writes it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub demo: Option<DemoConfig>,
@@ -264,6 +266,38 @@ impl Default for NightConfig {
             pinned_tier: TierName::T1,
             warn_at: ClockTime::of_hour(20),
             scrub_days: 7,
+        }
+    }
+}
+
+/// Room on the disk for lessons.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StorageConfig {
+    /// Bytes of the disk that lessons take at most; 0 is all of it but 256 MiB. For a hub that
+    /// shares its disk with other things.
+    pub lessons_bytes_max: u64,
+    /// Bytes kept free for what will be taught, beside what the lessons of the coming days still
+    /// lack of sound and slides. What nobody has asked for, better pictures and pinned lessons are
+    /// not fetched into it. 2 GiB: sound and slides of 160 lessons that are put into the timetable
+    /// at noon, and a recording that a teacher uploads.
+    pub reserve_bytes: u64,
+    /// Bytes freed beyond that when the reserve is touched, by letting go of what was taught
+    /// longest ago. 1 GiB: lessons are let go once in a while, not each time one arrives.
+    pub freed_bytes: u64,
+    /// Bytes that stay free when originals of other schools are fetched that nobody has asked for.
+    /// 20 GiB, what `yingxue doctor` calls enough: an original takes as much as five lessons that
+    /// can be taught from.
+    pub originals_free_bytes_min: u64,
+}
+
+impl Default for StorageConfig {
+    fn default() -> Self {
+        Self {
+            lessons_bytes_max: 0,
+            reserve_bytes: 2 << 30,
+            freed_bytes: 1 << 30,
+            originals_free_bytes_min: 20 << 30,
         }
     }
 }

@@ -144,7 +144,8 @@ pub enum MeetingEvent {
 ))]
 async fn show(State(app): State<App>, _: Teacher) -> Result<Json<Contacts>, ApiError> {
     let view = app.sync.contacts().await;
-    let stalled = view.stalled.clone();
+    // What the plan leaves out waits for room as well.
+    let stalled = &view.stalled | &app.sync.news().policy().tonight().stalled;
     let (waiting, entries, last_seen) = app
         .db
         .read(move |db| -> rusqlite::Result<_> {

@@ -23,6 +23,7 @@ use crate::config::SyncConfig;
 use crate::db::Db;
 use crate::events::EventBus;
 use crate::night::policy::Policy;
+use crate::store::evicted::Evict;
 use crate::store::{Notice, Store, identity, lost};
 use news::News;
 
@@ -106,6 +107,8 @@ enum Ask {
     Contacts(Reply<ContactsView>),
     CourierView(Reply<Option<View>>),
     AnswerInvitation { text: String, school: String, reply: Reply<Result<SignedAnswer, Refusal>> },
+    Evict(Vec<Evict>, Reply<Result<Vec<BlobId>, StoreError>>),
+    HasRoom(BTreeSet<BlobId>),
     SetOnline(bool, Reply<()>),
     Stop(Reply<()>),
 }
@@ -136,8 +139,11 @@ pub async fn start(
 ) -> Result<SyncHandle, StartError> {
     let secret = key_file::load_or_create(&config.data_dir.join("hub.key"))?;
     let hub = yingxue_sync_core::hub_of(&secret);
-    let files = BlobFiles::open(config.data_dir.join("blobs"), FREE_BYTES_MIN)
+    let mut files = BlobFiles::open(config.data_dir.join("blobs"), FREE_BYTES_MIN)
         .map_err(|e| StartError::Store(e.to_string()))?;
+    if config.policy.storage.lessons_bytes_max > 0 {
+        files = files.limited_to(config.policy.storage.lessons_bytes_max);
+    }
     let files = Arc::new(files);
     let news = Arc::new(News::new(db.clone(), events, Arc::clone(&config.policy)));
     let (store, restored) = {
@@ -207,6 +213,11 @@ fn open_store(
     notify: impl Fn(Notice) + Send + 'static,
 ) -> Result<(Store, Restored), StartError> {
     let store = Store::new(db.clone(), Arc::clone(&files));
+    match store.remove_evicted() {
+        Ok(0) => {}
+        Ok(count) => tracing::info!(count, "files of lessons that were let go were removed"),
+        Err(error) => tracing::warn!(%error, "files of lessons that were let go are still there"),
+    }
     match store.remove_unnamed() {
         Ok(0) => {}
         Ok(count) => tracing::info!(count, "blobs that no lesson names were removed"),
@@ -340,6 +351,26 @@ impl SyncHandle {
     /// Replaces the list of blobs to fetch.
     pub async fn set_wants(&self, wants: Vec<Want>) {
         self.tell(Command::SetWants(wants)).await;
+    }
+
+    /// Lets go of blobs to make room; gives those that have gone, durably. They must not be among
+    /// the wants.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn evict(&self, chosen: Vec<Evict>) -> Result<Vec<BlobId>, StoreError> {
+        let stopping = || Err(StoreError::Failed("the hub is stopping".to_owned()));
+        let evicted = self.ask_driver(|reply| Ask::Evict(chosen, reply)).await;
+        let evicted = evicted.unwrap_or_else(stopping)?;
+        for blob in &evicted {
+            self.tell(Command::BlobGone(*blob)).await;
+        }
+        Ok(evicted)
+    }
+
+    /// Tells that blobs for which the disk had no room would find it now.
+    pub(crate) async fn has_room(&self, blobs: BTreeSet<BlobId>) {
+        drop(self.mailbox.send(Ask::HasRoom(blobs)).await);
     }
 
     /// Gives the keys that sign and open what couriers carry.

@@ -48,6 +48,7 @@ pub mod offers;
 pub mod openapi;
 pub mod page_times;
 pub mod playing;
+pub mod room;
 pub mod setup;
 pub mod timeline;
 pub mod timetable;

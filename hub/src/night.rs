@@ -15,6 +15,7 @@ use crate::accounts::Teacher;
 use crate::app::{App, now_ms};
 use crate::events::HubEvent;
 use crate::problem::{ApiError, Body, Problem};
+use crate::room;
 
 pub mod clock;
 pub mod courier_list;
@@ -30,6 +31,7 @@ pub mod readiness;
 pub mod reports;
 pub mod scrub;
 pub mod slip;
+pub mod space;
 pub mod tonight;
 pub mod warnings;
 
@@ -182,7 +184,11 @@ impl Watch {
         let mut is_changed = policy.set_clock_doubt(is_doubtful);
         let clock = std::time::Instant::now();
         is_changed |= policy.set_class(app.playing.is_on(clock));
-        is_changed |= policy.set_played(app.playing.played(clock));
+        let played = app.playing.played(clock);
+        if policy.set_played(played.clone()) {
+            is_changed = true;
+            app.db.write(move |tx| room::note_played(tx, &played, now)).await?;
+        }
         let tonight: Arc<tonight::Tonight> = policy.tonight();
         let members = other_members(app);
         let found = self.meter.look(&links::Look {

@@ -201,7 +201,8 @@ async fn start_parts(data_dir: PathBuf, config: Config, shutdown: Shutdown) -> a
     let (dir, known, bus) = (data_dir.clone(), config.clone(), events.clone());
     let Opened { db, sessions, school, jobs, logins_ended } =
         off_async(move || open(&dir, &known, &bus)).await?;
-    let policy = Policy::new(config.night.clone(), config.timetable.utc_offset_min);
+    let policy = Policy::new(config.night.clone(), config.timetable.utc_offset_min)
+        .with_storage(config.storage.clone());
     let sync = config.sync.clone();
     let driver = DriverConfig { data_dir: data_dir.clone(), sync, policy: Arc::new(policy) };
     let started = driver::start(driver, db.clone(), events.clone()).await;

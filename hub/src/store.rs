@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use yingxue_sync_core::blob::Manifest;
 use yingxue_sync_core::event::{
     Restored, StoreError, StoreId, StoreOp, StoreReply, StoreRequest, StoreValue,
@@ -17,10 +17,12 @@ use yingxue_sync_core::id::{BlobId, DocId};
 use yingxue_sync_io::blob_files::{BlobFileError, BlobFiles};
 
 use crate::db::{self, Db};
+use evicted::Evict;
 
 pub mod audit;
 pub mod blobs;
 pub(crate) mod disputed;
+pub mod evicted;
 pub mod found;
 pub mod identity;
 pub(crate) mod journals;
@@ -63,8 +65,14 @@ pub struct Store {
 
 /// The way to a store that runs on its own thread; dropping it ends the thread.
 pub struct StoreThread {
-    requests: mpsc::Sender<StoreRequest>,
+    work: mpsc::Sender<Work>,
     replies: mpsc::UnboundedReceiver<StoreReply>,
+}
+
+/// What the store's thread does, in order.
+enum Work {
+    Request(StoreRequest),
+    Evict(Vec<Evict>, oneshot::Sender<Result<Vec<BlobId>, StoreError>>),
 }
 
 /// A change of the database that is ready: its files are on disk already.
@@ -117,23 +125,26 @@ impl Store {
         mut self,
         mut notify: impl FnMut(Notice) + Send + 'static,
     ) -> std::io::Result<StoreThread> {
-        let (requests, mut waiting) = mpsc::channel(WAITING_MAX);
+        let (work, mut waiting) = mpsc::channel(WAITING_MAX);
         let (answers, replies) = mpsc::unbounded_channel();
         std::thread::Builder::new().name("store".to_owned()).spawn(move || {
             while let Some(first) = waiting.blocking_recv() {
-                let mut batch = vec![first];
-                while batch.len() < RUN_MAX
-                    && let Ok(request) = waiting.try_recv()
-                {
+                let (mut batch, mut next) = (Vec::new(), Some(first));
+                while let Some(Work::Request(request)) = next {
                     batch.push(request);
+                    next = (batch.len() < RUN_MAX).then(|| waiting.try_recv().ok()).flatten();
                 }
                 for reply in self.execute(batch, &mut notify) {
                     // The driver may be gone already.
                     drop(answers.send(reply));
                 }
+                if let Some(Work::Evict(chosen, reply)) = next {
+                    // Whoever asked may be gone too.
+                    drop(reply.send(self.evict(chosen, &mut notify)));
+                }
             }
         })?;
-        Ok(StoreThread { requests, replies })
+        Ok(StoreThread { work, replies })
     }
 
     /// Carries out requests in order, and gives the replies in that order.
@@ -354,7 +365,20 @@ impl Store {
 impl StoreThread {
     /// Hands over a request; waits while too many are waiting.
     pub async fn submit(&self, request: StoreRequest) {
-        if self.requests.send(request).await.is_err() {
+        self.send(Work::Request(request)).await;
+    }
+
+    /// Lets go of blobs, after what was handed over before; `reply` hears which have gone.
+    pub async fn evict(
+        &self,
+        chosen: Vec<Evict>,
+        reply: oneshot::Sender<Result<Vec<BlobId>, StoreError>>,
+    ) {
+        self.send(Work::Evict(chosen, reply)).await;
+    }
+
+    async fn send(&self, work: Work) {
+        if self.work.send(work).await.is_err() {
             tracing::error!("the store's thread has ended");
         }
     }
@@ -414,6 +438,8 @@ fn apply_one(
     tx.prepare_cached("release op")?.execute([])?;
     Ok(match result {
         Ok((value, notices)) => (id, Ok(value), notices),
+        // It was let go while pieces of it were on their way.
+        Err(rusqlite::Error::QueryReturnedNoRows) => (id, Err(StoreError::Missing), Vec::new()),
         Err(error) => (id, Err(failed(error)), Vec::new()),
     })
 }

@@ -16,6 +16,9 @@ pub const CODECS_CHARS_MAX: usize = 64;
 pub const POSTER_BYTES_MAX: usize = 16 << 10;
 /// Most tracks of one lesson that are kept; ten are known (DESIGN §8), and come first.
 pub const TRACKS_MAX: usize = 16;
+/// Largest track, eight times the largest file that a school takes: sums over all lessons that a
+/// hub can have stay far below what SQLite adds up.
+pub const TRACK_BYTES_MAX: i64 = 64 << 30;
 /// Most chapters of one lesson: one a minute for a long one.
 pub const CHAPTERS_MAX: usize = 100;
 /// Longest title of a chapter, as of a lesson.

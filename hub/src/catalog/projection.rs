@@ -10,12 +10,13 @@ use yingxue_sync_core::id::{BlobId, CollectionId, DocId};
 
 use super::{bounds, outline, readiness};
 use crate::db::Db;
+use crate::store::evicted;
 use crate::{night, offers, timetable};
 
 /// Raised whenever the same documents become other rows: a hub that finds rows of another version
 /// makes them again. 1: tracks of every tier, chapters and loudness.
-/// 2: timetables and plans of lessons.
-const VERSION: i64 = 2;
+/// 2: timetables and plans of lessons. 3: the schools of tracks; sizes and times within bounds.
+const VERSION: i64 = 3;
 
 /// The rows that a document became.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,6 +154,8 @@ fn project_lesson(db: &Connection, lesson: &DocId, doc: &Fields) -> rusqlite::Re
     let title = title.filter(|title| !title.is_empty()).unwrap_or_else(|| lesson.short());
     let is_deleted = doc.get("deleted") == Some(&DocValue::Bool(true));
     let created_at_ms = int(doc, "created_at", bounds::TIME_MS_MAX).unwrap_or(0);
+    // Newest lessons come first: a time that is not yet would come before all that follow.
+    let created_at_ms = created_at_ms.min(arrival_ms(db)?);
     let poster = poster(doc);
     db.prepare_cached(UPSERT)?.execute(params![
         lesson.as_bytes(),
@@ -170,8 +173,23 @@ fn project_lesson(db: &Connection, lesson: &DocId, doc: &Fields) -> rusqlite::Re
     ])?;
     project_poster(db, lesson, poster)?;
     outline::project(db, lesson, doc)?;
-    project_tracks(db, lesson, doc, created_at_ms, is_deleted)?;
+    project_tracks(db, lesson, doc, &Whole { school_hub, created_at_ms, is_deleted })?;
     Ok(Projected::Lesson(*lesson))
+}
+
+/// What a lesson's tracks have of it.
+struct Whole {
+    school_hub: [u8; 32],
+    created_at_ms: i64,
+    is_deleted: bool,
+}
+
+/// Gives the time now, or the latest that was ever seen here: a hub whose clock has stopped must
+/// not take every lesson for one of the future.
+pub(crate) fn arrival_ms(db: &Connection) -> rusqlite::Result<i64> {
+    const NOW: &str =
+        "select max(seen_at_ms, cast(unixepoch('subsec') * 1000 as integer)) from night_state";
+    db.prepare_cached(NOW)?.query_row([], |row| row.get(0))
 }
 
 /// Gives the hub whose envelope for a document arrived here first.
@@ -214,8 +232,7 @@ fn project_tracks(
     db: &Connection,
     lesson: &DocId,
     doc: &Fields,
-    created_at_ms: i64,
-    is_deleted: bool,
+    whole: &Whole,
 ) -> rusqlite::Result<()> {
     db.prepare_cached("delete from lesson_tracks where lesson = ?1")?
         .execute([lesson.as_bytes()])?;
@@ -230,7 +247,7 @@ fn project_tracks(
     // Kinds that nobody knows must not push out those that a class needs.
     named.sort_by_key(|(kind, _)| readiness::class_of(kind));
     for (kind, track) in named.into_iter().take(bounds::TRACKS_MAX) {
-        project_track(db, lesson, kind, track, created_at_ms, is_deleted)?;
+        project_track(db, lesson, kind, track, whole)?;
     }
     Ok(())
 }
@@ -240,15 +257,16 @@ fn project_track(
     lesson: &DocId,
     kind: &str,
     track: &Fields,
-    created_at_ms: i64,
-    is_deleted: bool,
+    whole: &Whole,
 ) -> rusqlite::Result<()> {
     const TRACK: &str = "insert into lesson_tracks (lesson, kind, blob, codecs, width, height, \
-         bytes, created_at_ms, class, is_wanted) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+         bytes, created_at_ms, class, is_wanted, school_hub) \
+         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
     const REF: &str =
         "insert or ignore into blob_refs (blob, collection, lesson) values (?1, ?2, ?3)";
     let Some(blob) = bytes::<32>(track, "blob") else { return Ok(()) };
-    let is_wanted = !is_deleted && !is_complete(db, &BlobId(blob))?;
+    let is_here = is_complete(db, &BlobId(blob))?;
+    let is_wanted = !whole.is_deleted && !is_here && !evicted::is_evicted(db, &BlobId(blob))?;
     db.prepare_cached(TRACK)?.execute(params![
         lesson.as_bytes(),
         kind,
@@ -256,10 +274,11 @@ fn project_track(
         line(track, "codecs", bounds::CODECS_CHARS_MAX),
         int(track, "width", bounds::PIXELS_MAX),
         int(track, "height", bounds::PIXELS_MAX),
-        int(track, "bytes", i64::MAX).unwrap_or(0),
-        created_at_ms,
+        int(track, "bytes", bounds::TRACK_BYTES_MAX).unwrap_or(0),
+        whole.created_at_ms,
         readiness::class_of(kind),
         is_wanted,
+        whole.school_hub,
     ])?;
     db.prepare_cached(REF)?.execute(params![blob, super::COLLECTION, lesson.as_bytes()])?;
     Ok(())

@@ -16,8 +16,8 @@ fn a_track_says_that_the_disk_is_full_if_that_is_why_it_waits() {
         "insert into lessons values
          (zeroblob(16), 1, 0, '', '', '', '', '', zeroblob(32), '', 0, 0, 0);
          insert into lesson_tracks values
-         (zeroblob(16), 'audio', zeroblob(32), '', null, null, 5, 0, 0, 1),
-         (zeroblob(16), 'source', randomblob(32), '', null, null, 5, 0, 2, 1);",
+         (zeroblob(16), 'audio', zeroblob(32), '', null, null, 5, 0, 0, 1, zeroblob(32)),
+         (zeroblob(16), 'source', randomblob(32), '', null, null, 5, 0, 2, 1, zeroblob(32));",
     )
     .unwrap();
     let found = waiting(&db, &BTreeSet::from([BlobId([0; 32])])).unwrap();

@@ -38,6 +38,8 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!("0014_ui"),
     migration!("0015_courier_joining"),
     migration!("0017_reading"),
+    migration!("0018_room"),
+    migration!("0019_turns"),
     migration!("0020_trouble"),
     migration!("0021_warnings"),
     migration!("0025_intake"),

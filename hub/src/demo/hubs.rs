@@ -183,6 +183,9 @@ fn write_config(hub: &Hub, plans: &[Hub]) -> Result<()> {
     // Whoever tries it out watches and uploads at once, and has no class to disturb.
     config.media.pause_while_playing = false;
     config.night.by_day = ByDay::Always;
+    // A trial's lessons are few, whatever its disk has left.
+    config.storage.reserve_bytes = 0;
+    config.storage.originals_free_bytes_min = 0;
     config.demo = Some(DemoConfig { hubs: demo_hubs(plans, hub), logins: demo_logins(hub) });
     let text = toml::to_string(&config).context("write the configuration")?;
     fs::write(hub.config_file(), text)

@@ -17,8 +17,8 @@ use crate::events::{EventBus, HubEvent};
 use crate::media::open_tracks::OpenTracks;
 use crate::night::policy::Policy;
 use crate::night::tonight;
-use crate::repair;
 use crate::store::Notice;
+use crate::{repair, room};
 
 /// Pause before wants are listed again: a batch of documents is one change of the list.
 const WANTS_PAUSE: Duration = Duration::from_millis(200);
@@ -120,6 +120,7 @@ impl News {
 /// Makes the plan of the night whenever something has changed, and each minute: windows open,
 /// deadlines come near. For as long as the driver runs.
 pub(super) async fn keep_wants(news: Arc<News>, handle: SyncHandle) {
+    let mut freeing = room::Freeing::default();
     loop {
         // A minute that is over is as good as a change.
         drop(tokio::time::timeout(PLAN_EVERY, news.are_wants_old.notified()).await);
@@ -128,11 +129,13 @@ pub(super) async fn keep_wants(news: Arc<News>, handle: SyncHandle) {
         let members = handle.membership();
         let members = members.iter().flat_map(|m| &m.hubs).map(|member| member.hub);
         let members: Vec<HubId> = members.filter(|member| *member != hub).collect();
-        let policy = Arc::clone(&news.policy);
+        let (policy, files) = (Arc::clone(&news.policy), Arc::clone(handle.files()));
+        let around = room::around(&policy, hub, members.clone());
         let made = news.db.read(move |db| {
             let now_ms = crate::app::now_ms();
             let (contacts, stalled) = (view.contacts.as_slice(), view.stalled.clone());
-            let given = tonight::Given { now_ms, hub, members, contacts, stalled };
+            let files = Some(&*files);
+            let given = tonight::Given { now_ms, hub, members, contacts, stalled, files };
             let mut made = tonight::make(db, &policy, &given)?;
             let unread = repair::after::unread(db)?;
             made.wants.retain(|want| !unread.contains(&want.blob));
@@ -142,8 +145,14 @@ pub(super) async fn keep_wants(news: Arc<News>, handle: SyncHandle) {
         match made {
             Ok(made) => {
                 let wants = made.wants.clone();
+                let space = made.space.clone();
                 news.policy.set_tonight(Arc::new(made));
                 handle.set_wants(wants).await;
+                handle.has_room(space.with_room_again).await;
+                if freeing.is_due(space.bytes_to_free) {
+                    let freed = room::free(&news.db, &handle, around, space.bytes_to_free).await;
+                    freeing.note(freed);
+                }
             }
             Err(error) => tracing::error!(%error, "the plan of the night cannot be made"),
         }

@@ -101,6 +101,7 @@ impl Driver {
             tokio::select! {
                 Some(ask) = self.edge.asks.recv() => match ask {
                     Ask::Stop(reply) => return self.stop(reply).await,
+                    Ask::Evict(chosen, reply) => self.edge.store.evict(chosen, reply).await,
                     ask => self.take(ask),
                 },
                 Some(event) = self.edge.contacts.recv() => self.hear(event),
@@ -211,7 +212,15 @@ impl Driver {
                 self.news.publish(HubEvent::Link { is_online });
                 let _ = reply.send(()); // nobody may be waiting any more
             }
-            Ask::Stop(reply) => drop(reply),
+            Ask::HasRoom(blobs) => {
+                let stalled = self.stalled.len();
+                self.stalled.retain(|blob| !blobs.contains(blob));
+                if self.stalled.len() < stalled {
+                    self.news.publish(HubEvent::Contact {});
+                }
+            }
+            // The loop has taken them.
+            Ask::Stop(_) | Ask::Evict(..) => {}
         }
     }
 

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
+use jiff::ToSpan as _;
 use jiff::civil::Date;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
@@ -19,19 +20,27 @@ use super::overview::{self, Moment, NightQuery, default_date, parse_date};
 use super::{links, reports};
 use crate::accounts::Anyone;
 use crate::app::{App, now_ms};
-use crate::catalog::projection::{Fields, Projected};
+use crate::catalog::projection::{self, Fields, Projected};
 use crate::catalog::readiness::{ReadinessState, TierName};
 use crate::contacts::HubReach;
 use crate::driver::history;
 use crate::problem::{ApiError, Problem};
-use crate::timetable;
+use crate::timetable::{self, day};
 
 /// Days that one document holds at most; yesterday's is dropped when tomorrow's comes.
 pub const DAYS_MAX: usize = 3;
 /// Lessons of a day that are believed: three times the most that a school has.
 const LESSONS_MAX: usize = 200;
+/// Days that are believed and shown: a hub that was silent for a month is shown with its last day,
+/// and none plans more than a week ahead.
+const DAYS_BACK: i32 = 31;
+const DAYS_AHEAD: i32 = 7;
+/// Days of one hub that are kept: of this month's document and of the last one's.
+const ROWS_MAX: usize = 2 * DAYS_MAX;
 /// Longest text of a day's lessons; 200 of them take 16 KiB.
 const LESSONS_BYTES_MAX: usize = 24 << 10;
+/// Length of a month's name, `YYYY-MM`.
+const MONTH_BYTES: usize = 7;
 
 /// What a hub says of one lesson.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -107,14 +116,22 @@ pub fn project(db: &Connection, doc: &DocId, fields: &Fields) -> rusqlite::Resul
         .collect::<rusqlite::Result<_>>()?;
     let [hub] = authors[..] else { return Ok(Projected::Nothing) };
     let month = match fields.get("month") {
-        Some(DocValue::Str(month)) if document_of(&HubId(hub), month) == *doc => month,
+        // Shorter ones would be of many months.
+        Some(DocValue::Str(month))
+            if month.len() == MONTH_BYTES && document_of(&HubId(hub), month) == *doc =>
+        {
+            month
+        }
         _ => return Ok(Projected::Nothing),
     };
+    let (first, last) = believed(db)?;
+    forget(db, &hub, first)?;
     db.prepare_cached("delete from hub_readiness where hub = ?1 and substr(date, 1, 7) = ?2")?
         .execute(params![hub, month])?;
     let Some(DocValue::Map(days)) = fields.get("days") else { return Ok(Projected::Timetable) };
     let days = days.iter().filter_map(|(date, day)| told(date, day));
     let days = days.filter(|day| day.date.to_string().starts_with(month.as_str()));
+    let days = days.filter(|day| (first..=last).contains(&day.date));
     for day in days.take(DAYS_MAX) {
         let lessons = serde_json::to_string(&day.lessons).expect("lessons are plain JSON");
         let [ready, ready_at, not_ready] = day.counts;
@@ -129,7 +146,24 @@ pub fn project(db: &Connection, doc: &DocId, fields: &Fields) -> rusqlite::Resul
             day.written_at_ms
         ])?;
     }
+    forget(db, &hub, first)?;
     Ok(Projected::Timetable)
+}
+
+/// Gives the first and the last day that are believed.
+fn believed(db: &Connection) -> rusqlite::Result<(Date, Date)> {
+    // Which day it is where a hub stands decides about its morning, and not about a month.
+    let today = day::date_at(projection::arrival_ms(db)?, 0);
+    Ok((today.saturating_sub(DAYS_BACK.days()), today.saturating_add(DAYS_AHEAD.days())))
+}
+
+/// Drops what is too old of all hubs, and what is too much of one.
+fn forget(db: &Connection, hub: &[u8; 32], first: Date) -> rusqlite::Result<()> {
+    const OLD: &str = "delete from hub_readiness where date < ?1";
+    const MORE: &str = "delete from hub_readiness where hub = ?1 and date not in \
+         (select date from hub_readiness where hub = ?1 order by date desc limit ?2)";
+    db.prepare_cached(OLD)?.execute([first.to_string()])?;
+    db.prepare_cached(MORE)?.execute(params![hub, ROWS_MAX]).map(drop)
 }
 
 fn told(date: &str, day: &DocValue) -> Option<ToldDay> {
@@ -363,4 +397,83 @@ fn usual(db: &Connection, hub: &HubId) -> rusqlite::Result<Option<u64>> {
     }
     let sum: f64 = (0..HOURS as u16).map(|hour| history.expected(hour).bytes_per_s).sum();
     Ok(Some((sum / HOURS as f64) as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use yingxue_sync_core::doc::{self, Doc};
+
+    use super::*;
+    use crate::db::MIGRATIONS;
+
+    const HUB: [u8; 32] = [2; 32];
+
+    fn database() -> Connection {
+        let db = Connection::open_in_memory().unwrap();
+        MIGRATIONS.iter().for_each(|migration| db.execute_batch(migration.sql).unwrap());
+        db
+    }
+
+    /// Projects a hub's document of a month that tells of days.
+    fn tell(db: &Connection, month: &str, dates: &[Date]) -> Projected {
+        let id = document_of(&HubId(HUB), month);
+        let sql = "insert or ignore into envelopes (collection, author, seq, hash, doc, bytes) \
+             values (?1, ?2, (select count(*) + 1 from envelopes), x'', ?3, x'')";
+        db.execute(sql, params![timetable::COLLECTION, HUB, id.as_bytes()]).unwrap();
+        let told = |date: &Date| ToldDay {
+            date: *date,
+            counts: [1, 0, 0],
+            lessons: Vec::new(),
+            written_at_ms: 1,
+        };
+        let days: Vec<ToldDay> = dates.iter().map(told).collect();
+        let mut document = Doc::load(None).unwrap();
+        document.edit([1; 16], 0, &edits(month, &days, &[])).unwrap();
+        let DocValue::Map(fields) = doc::read(&document.save()).unwrap() else {
+            panic!("a map");
+        };
+        project(db, &id, &fields).unwrap()
+    }
+
+    fn kept(db: &Connection) -> Vec<Date> {
+        let mut days = told_days(db, None).unwrap();
+        days.sort_by_key(|(_, day)| day.date);
+        days.into_iter().map(|(_, day)| day.date).collect()
+    }
+
+    fn at(db: &Connection, date: Date) {
+        let at_ms = day::instant(date, 0, 0);
+        db.execute("update night_state set seen_at_ms = ?1", [at_ms]).unwrap();
+    }
+
+    #[test]
+    fn days_near_today_are_kept_and_what_has_become_old_goes() {
+        let db = database();
+        // Later than any clock on which this runs.
+        let today = jiff::civil::date(2090, 5, 20);
+        at(&db, today);
+        let day = |n: i32| today.saturating_add(n.days());
+        tell(&db, "2090-05", &[day(0), day(1), day(8)]);
+        tell(&db, "2090-04", &[day(-31), day(-32)]);
+        tell(&db, "2091-01", &[jiff::civil::date(2091, 1, 1)]);
+        assert_eq!(kept(&db), [day(-31), day(0), day(1)]);
+        at(&db, day(1));
+        tell(&db, "2090-05", &[day(1), day(2)]);
+        assert_eq!(kept(&db), [day(1), day(2)], "yesterday's first is older than a month");
+    }
+
+    #[test]
+    fn a_hub_has_few_rows_whatever_months_it_writes() {
+        let db = database();
+        let today = jiff::civil::date(2090, 3, 2);
+        at(&db, today);
+        let day = |n: i32| today.saturating_add(n.days());
+        tell(&db, "2090-03", &[day(0), day(1), day(2)]);
+        tell(&db, "2090-02", &[day(-3), day(-4), day(-5)]);
+        tell(&db, "2090-01", &[day(-30), day(-31)]);
+        assert_eq!(kept(&db), [day(-5), day(-4), day(-3), day(0), day(1), day(2)]);
+        for month in ["", "2", "2090", "2090-0"] {
+            assert_eq!(tell(&db, month, &[day(3)]), Projected::Nothing, "{month:?}");
+        }
+    }
 }

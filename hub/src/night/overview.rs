@@ -318,8 +318,11 @@ pub fn of_entry(
     let lesson = entry.lesson.as_ref();
     let held = lesson.map(|lesson| lesson::load(db, lesson)).transpose()?.flatten();
     let has_floor = held.as_ref().is_some_and(|held| held.best_held().is_some());
+    // Of what it waits for: a better picture without room is no reason why there is no sound.
     let is_stalled = |held: &HeldLesson| {
-        held.tracks.iter().any(|track| !track.is_complete && tonight.stalled.contains(&track.blob))
+        let sought = if has_floor { held.target(entry.preferred) } else { held.floor() };
+        let mut sought = sought.into_iter().flat_map(|tier| held.needed(tier));
+        sought.any(|track| !track.is_complete && tonight.stalled.contains(&track.blob))
     };
     let around = Around {
         forecast: lesson.and_then(|lesson| tonight.forecast(lesson, has_floor)),

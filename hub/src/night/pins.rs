@@ -4,7 +4,7 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Transaction, params};
 use serde::{Deserialize, Serialize};
 use yingxue_sync_core::id::DocId;
 
@@ -13,6 +13,7 @@ use crate::accounts::Teacher;
 use crate::app::{App, now_ms};
 use crate::lessons::parse;
 use crate::problem::{ApiError, Body, Problem};
+use crate::store::evicted;
 
 /// Pins that are listed: more than a page shows.
 const PINS_SHOWN: u32 = 500;
@@ -119,11 +120,13 @@ fn all(db: &Connection) -> rusqlite::Result<Vec<PinnedLesson>> {
 }
 
 /// Keeps or takes back what somebody wants to have.
-fn keep(db: &Connection, lesson: &DocId, pinned: Option<(bool, i64)>) -> rusqlite::Result<()> {
+fn keep(db: &Transaction<'_>, lesson: &DocId, pinned: Option<(bool, i64)>) -> rusqlite::Result<()> {
     const PIN: &str =
         "insert or replace into pins (lesson, is_urgent, pinned_at_ms) values (?1, ?2, ?3)";
     match pinned {
         Some((is_urgent, at_ms)) => {
+            // All of it, also what was let go.
+            evicted::want_again(db, lesson)?;
             db.prepare_cached(PIN)?.execute(params![lesson.as_bytes(), is_urgent, at_ms])?
         }
         None => {

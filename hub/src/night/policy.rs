@@ -7,7 +7,7 @@ use serde::Serialize;
 use yingxue_sync_core::plan::Window;
 
 use super::tonight::Tonight;
-use crate::config::{ByDay, NightConfig};
+use crate::config::{ByDay, NightConfig, StorageConfig};
 use crate::playing::Played;
 
 const MINUTE_MS: i64 = 60_000;
@@ -22,6 +22,8 @@ const IDLE_SHARE: f64 = 0.5;
 pub struct Policy {
     /// As configured.
     pub config: NightConfig,
+    /// As configured, of the disk.
+    pub storage: StorageConfig,
     /// Minutes that the school's clocks are ahead of UTC.
     pub utc_offset_min: i32,
     inner: Mutex<Inner>,
@@ -62,9 +64,16 @@ pub enum Allowance {
 }
 
 impl Policy {
-    /// Starts with no plan.
+    /// Starts with no plan, and with a disk as by default.
     pub fn new(config: NightConfig, utc_offset_min: i32) -> Self {
-        Self { config, utc_offset_min, inner: Mutex::default() }
+        let storage = StorageConfig::default();
+        Self { config, storage, utc_offset_min, inner: Mutex::default() }
+    }
+
+    /// With a disk as configured.
+    #[must_use]
+    pub fn with_storage(self, storage: StorageConfig) -> Self {
+        Self { storage, ..self }
     }
 
     /// Keeps the newest plan.

@@ -21,6 +21,7 @@ mod evening;
 mod false_green;
 mod fresh;
 mod reading_again;
+mod room;
 
 const PIECE: usize = 4_096;
 

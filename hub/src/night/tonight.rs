@@ -9,10 +9,12 @@ use yingxue_sync_core::id::{BlobId, DocId, HubId};
 use yingxue_sync_core::plan::{
     self, Budget, Claim, Forecast, Item, Link, MissingBlob, Night, Step, Urgency, Why,
 };
+use yingxue_sync_io::blob_files::BlobFiles;
 
 use super::lesson::{self, HeldLesson};
 use super::policy::{Allowance, Asked, Policy};
 use super::readiness::{EntryForecast, percent, rank};
+use super::space::{self, Space};
 use super::{links, map};
 use crate::catalog::readiness::{TierName, TrackKind};
 use crate::catalog::{self, wants};
@@ -23,6 +25,9 @@ const MINUTE_MS: i64 = 60_000;
 const DAY_MS: i64 = 24 * 60 * MINUTE_MS;
 /// A lesson is to be here so long before it begins: the tutor looks at it in the break before.
 const BEFORE_CLASS_MS: i64 = 15 * MINUTE_MS;
+/// Lessons outside the timetable that may be urgent at once; a school has no more classes. Others
+/// are wanted like pinned ones, or they would push tomorrow's out of the plan.
+const URGENT_MAX: usize = 128;
 
 /// A plan, and what was believed when it was made.
 #[derive(Debug, Clone, Default)]
@@ -41,6 +46,8 @@ pub struct Tonight {
     pub contacts: BTreeSet<HubId>,
     /// Blobs for which the disk has no room.
     pub stalled: BTreeSet<BlobId>,
+    /// The disk.
+    pub space: Space,
 }
 
 /// One step of a lesson in the plan.
@@ -64,8 +71,10 @@ pub struct Given<'a> {
     pub members: Vec<HubId>,
     /// Open contacts.
     pub contacts: &'a [ContactView],
-    /// Blobs for which the disk has no room.
+    /// Blobs for which the disk had no room.
     pub stalled: BTreeSet<BlobId>,
+    /// The disk; none if it has room for everything.
+    pub files: Option<&'a BlobFiles>,
 }
 
 /// A lesson that somebody needs or wants.
@@ -92,7 +101,9 @@ pub fn make(db: &Connection, policy: &Policy, given: &Given<'_>) -> rusqlite::Re
         items.push(item);
         tiers.push((it.lesson.lesson, of_item));
     }
-    items.extend(rest(db, tiers.len() as u64, plan::ITEMS_MAX.saturating_sub(items.len()))?);
+    let left_over = wants::unclaimed(db, plan::ITEMS_MAX.saturating_sub(items.len()))?;
+    let originals = left_over.iter().filter(|it| it.is_original).map(|it| it.blob).collect();
+    items.extend(rest(tiers.len() as u64, left_over));
     let wall_ms = u64::try_from(given.now_ms).unwrap_or(0);
     let day = links::budget_day(policy, wall_ms);
     let received = links::received(db, day)?;
@@ -106,7 +117,15 @@ pub fn make(db: &Connection, policy: &Policy, given: &Given<'_>) -> rusqlite::Re
         window: policy.window(given.now_ms, &asked),
         budget,
     };
-    let made = plan::make(&night);
+    let mut made = plan::make(&night);
+    let stalled = &given.stalled;
+    let floors = claimed.iter().filter_map(missing_floor).collect();
+    let asked_of_disk =
+        space::Asked { items: &night.items, originals: &originals, floors, stalled };
+    let fit = |files| space::fit(&mut made.order, &asked_of_disk, files, &policy.storage);
+    let space = given.files.map(fit).unwrap_or_default();
+    let has_none = |blob: &&BlobId| !space.with_room_again.contains(*blob);
+    let stalled = stalled.iter().filter(has_none).chain(&space.without_room).copied().collect();
     let allowance =
         policy.allowance(given.now_ms, &asked, budget.left_today_bytes.is_none_or(|left| left > 0));
     let spent: BTreeSet<HubId> = night
@@ -122,8 +141,9 @@ pub fn make(db: &Connection, policy: &Policy, given: &Given<'_>) -> rusqlite::Re
         steps: steps(&made.forecasts, &tiers),
         sources: sources(&night, &wants),
         contacts: given.contacts.iter().map(|contact| contact.hub).collect(),
-        stalled: given.stalled.clone(),
+        stalled,
         wants,
+        space,
     })
 }
 
@@ -176,6 +196,7 @@ fn claimed(db: &Connection, policy: &Policy, now_ms: i64) -> rusqlite::Result<Ve
             (Some(known), true) => known.claim = Claim::Urgent,
             (Some(_), false) => {}
             (None, _) => {
+                let is_urgent = is_urgent && in_order.len() < URGENT_MAX;
                 let claim = if is_urgent { Claim::Urgent } else { Claim::Pinned };
                 if let Some(lesson) = lesson::load(db, &id)? {
                     let (deadline_ms, weight) = (None, 1);
@@ -203,8 +224,19 @@ fn claimed(db: &Connection, policy: &Policy, now_ms: i64) -> rusqlite::Result<Ve
     let mut due: Vec<Claimed> = claimed.into_values().collect();
     due.sort_by_key(|it| (it.deadline_ms, it.lesson.lesson));
     due.extend(in_order);
+    // Of more than a plan looks at, what presses least is left out.
+    due.sort_by_key(|it| it.claim);
     due.truncate(plan::ITEMS_MAX);
     Ok(due)
+}
+
+/// Gives what a lesson of the timetable lacks of its floor.
+fn missing_floor(it: &Claimed) -> Option<Vec<(BlobId, u64)>> {
+    it.deadline_ms?;
+    let lesson = Some(&it.lesson).filter(|lesson| lesson.stage == lesson::Stage::Published)?;
+    let missing = lesson.needed(lesson.floor()?).filter(|track| !track.is_complete);
+    let bytes = |track: &lesson::HeldTrack| track.total_bytes.saturating_sub(track.verified_bytes);
+    Some(missing.map(|track| (track.blob, bytes(track))).collect())
 }
 
 /// Lists the lessons that are being played, with the tier that is.
@@ -291,8 +323,7 @@ fn holders(
 }
 
 /// Makes the items of everything else that is not whole here, a track each, in its own order.
-fn rest(db: &Connection, first: u64, count: usize) -> rusqlite::Result<Vec<Item>> {
-    let rows = wants::unclaimed(db, count)?;
+fn rest(first: u64, rows: Vec<wants::Unclaimed>) -> impl Iterator<Item = Item> {
     let item = |(id, row): (u64, wants::Unclaimed)| Item {
         id,
         claim: Claim::Rest,
@@ -307,7 +338,7 @@ fn rest(db: &Connection, first: u64, count: usize) -> rusqlite::Result<Vec<Item>
         deadline_wall_ms: None,
         weight: 1,
     };
-    Ok((first..).zip(rows).map(item).collect())
+    (first..).zip(rows).map(item)
 }
 
 fn budget(policy: &Policy, received: &BTreeMap<HubId, u64>, hub: &HubId) -> Budget {

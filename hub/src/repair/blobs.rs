@@ -51,7 +51,8 @@ pub(super) fn distrust(
          verified_bytes = 0, is_complete = 0; \
          delete from blob_checks; delete from blobs_unread; \
          update lesson_tracks set is_wanted = 1 where exists (select 1 from lessons \
-         where lessons.lesson = lesson_tracks.lesson and is_deleted = 0);",
+         where lessons.lesson = lesson_tracks.lesson and is_deleted = 0) \
+         and not exists (select 1 from blobs_evicted e where e.blob = lesson_tracks.blob);",
     )?;
     let mut known = tx.prepare("select 1 from blobs where blob = ?1")?;
     let mut unread = tx.prepare("insert or ignore into blobs_unread (blob) values (?1)")?;

@@ -155,6 +155,9 @@ pub enum Command {
     SetWants(Vec<Want>),
     /// Tells that a blob made here is durable, so that contacts that asked for it hear of it.
     BlobAdded(BlobId),
+    /// Tells that a blob was let go to make room: its pieces are not here any more, durably. Call
+    /// [`Command::SetWants`] without it before. What waits for room is tried again at once.
+    BlobGone(BlobId),
     /// Takes something that a courier brought, with the checks of any contact.
     Carry {
         /// Answered by [`Event::Carried`].

@@ -340,6 +340,12 @@ impl Node {
                 let actions = self.serving.appeared(blob);
                 self.carry_out_serve(now, actions);
             }
+            Command::BlobGone(blob) => {
+                let actions = self.serving.gone(blob);
+                self.carry_out_serve(now, actions);
+                let actions = self.fetches.gone(blob);
+                self.carry_out_fetch(now, actions);
+            }
             Command::Carry { request, carried } => self.carry(now, request, carried),
             Command::Reconnect => self.reconnect(now),
             Command::SetAddresses(addresses) => self.set_addresses(now, addresses),

@@ -139,6 +139,20 @@ fn a_reserve_of_free_space_is_never_taken() {
 }
 
 #[test]
+fn blobs_together_take_no_more_than_they_may_and_what_is_removed_may_be_taken_again() {
+    let (_folder, blobs) = blobs();
+    let (first, second) = (BlobId([1; 32]), BlobId([2; 32]));
+    let few = blobs.limited_to(100 << 10);
+    few.reserve(first, 60 << 10).expect("it fits");
+    assert_eq!((few.unreserved_bytes(first), few.unreserved_bytes(second)), (Some(0), None));
+    assert_eq!(few.available_bytes().expect("known"), 40 << 10);
+    let refused = few.reserve(second, 50 << 10).expect_err("refused");
+    assert!(matches!(refused, BlobFileError::NoSpace { .. }), "{refused}");
+    few.remove(first).expect("removed");
+    few.reserve(second, 50 << 10).expect("it fits now");
+}
+
+#[test]
 fn a_full_disk_is_said_and_leaves_nothing_behind() {
     let Some(disk) = TinyDisk::mount() else {
         return;

@@ -10,7 +10,7 @@ use super::{Projected, project, rebuild, renew};
 use crate::catalog::outline::{self, Chapter, Outline};
 use crate::catalog::query;
 use crate::catalog::readiness::TrackKind;
-use crate::catalog::{self, NewComment, NewLesson, NewTrack, collection, thread_of};
+use crate::catalog::{self, NewComment, NewLesson, NewTrack, collection, thread_of, wants};
 use crate::config::{ByDay, NightConfig};
 use crate::db::{Db, MIGRATIONS};
 use crate::night::policy::Policy;
@@ -241,6 +241,7 @@ fn what_a_class_needs_of_every_lesson_comes_first_and_new_lessons_before_old() {
         members: vec![],
         contacts: &[],
         stalled: BTreeSet::new(),
+        files: None,
     };
     let wants = tonight::make(&db, &policy, &given).unwrap().wants;
     let order: Vec<u8> = wants.iter().map(|want| want.blob.0[0]).collect();
@@ -248,6 +249,59 @@ fn what_a_class_needs_of_every_lesson_comes_first_and_new_lessons_before_old() {
     assert_eq!(order, expected);
     let priorities: Vec<u32> = (0..22).map(|place| Urgency::Rest.priority(place)).collect();
     assert_eq!(wants.iter().map(|want| want.priority).collect::<Vec<_>>(), priorities);
+}
+
+/// Saves a lesson that a hub has written, with a track of a kind.
+fn save_of(db: &Connection, n: u16, school: u8, created_at_ms: i64, kind: &str) {
+    let mut id = [school; 16];
+    id[..2].copy_from_slice(&n.to_be_bytes());
+    let mut blob = [school; 32];
+    blob[..2].copy_from_slice(&n.to_be_bytes());
+    let lesson = NewLesson { created_at_ms, ..lesson() };
+    let tracks = [NewTrack { blob: BlobId(blob), ..track(kind, 0) }];
+    // Who writes first is whose it is.
+    written(db, &DocId(id), [school; 32]);
+    save(db, &DocId(id), &catalog::lesson_edits(&lesson, 1, None, &tracks));
+}
+
+#[test]
+fn a_school_that_publishes_without_end_does_not_keep_the_others_from_coming() {
+    let db = database();
+    for n in 0..600 {
+        save_of(&db, n, 7, 4_000_000_000_000, "audio");
+    }
+    save_of(&db, 1, 8, 10, "audio");
+    save_of(&db, 2, 8, 20, "audio");
+    save_of(&db, 1, 6, 10, "source");
+    let wants = wants::unclaimed(&db, wants::WANTS_MAX).unwrap();
+    let schools: Vec<u8> = wants.iter().take(5).map(|it| it.school_hub.0[0]).collect();
+    assert_eq!(schools, [7, 8, 6, 7, 8], "in turns; of each what a class needs first");
+    assert_eq!(wants[1].blob.0[1], 2, "the newest of each first");
+    assert_eq!((wants.len(), wants[2].is_original), (wants::WANTS_MAX, true));
+    let few = wants::unclaimed(&db, 4).unwrap();
+    assert_eq!(few, wants[..4], "the same, however many are asked for");
+    assert_eq!(wants::unclaimed(&database(), 4).unwrap(), []);
+}
+
+#[test]
+fn what_a_document_says_of_times_and_sizes_stays_within_bounds() {
+    let db = database();
+    let future = NewLesson { created_at_ms: 4_000_000_000_000, ..lesson() };
+    let huge = |kind, blob| NewTrack { bytes: i64::MAX as u64, ..track(kind, blob) };
+    let tracks = [huge("audio", 1), huge("slides", 2), huge("source", 3)];
+    save(&db, &LESSON, &catalog::lesson_edits(&future, 1, None, &tracks));
+    let sum = "select sum(bytes) from lesson_tracks";
+    let bytes: i64 = db.query_row(sum, [], |row| row.get(0)).unwrap();
+    assert_eq!(bytes, 3 * (64 << 30));
+    let at = |db: &Connection| -> i64 {
+        db.query_row("select created_at_ms from lessons", [], |row| row.get(0)).unwrap()
+    };
+    let now = crate::app::now_ms();
+    assert!((now - 60_000..=now).contains(&at(&db)), "when it arrived");
+    // A clock that has stopped is not believed over what was seen before.
+    db.execute("update night_state set seen_at_ms = 3900000000000", []).unwrap();
+    rebuild(&db).unwrap();
+    assert_eq!(at(&db), 3_900_000_000_000);
 }
 
 #[test]
@@ -340,6 +394,7 @@ fn garbage_of_another_hub_gets_defaults_or_leaves_no_row() {
             value: DocValue::Map(BTreeMap::from([("blob".into(), DocValue::Int(1))])),
         },
     ]);
+    db.execute("update night_state set seen_at_ms = ?1", [i64::MAX]).unwrap();
     assert_eq!(save(&db, &LESSON, &edits), Projected::Lesson(LESSON));
     let sql = "select length(title), subject, grade, duration_ms, created_at_ms, has_poster, \
          (select count(*) from lesson_tracks) from lessons";

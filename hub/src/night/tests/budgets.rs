@@ -4,14 +4,16 @@
 use std::collections::BTreeSet;
 
 use rusqlite::{Connection, params};
+use yingxue_sync_core::event::Want;
 use yingxue_sync_core::id::{BlobId, DocId, HubId};
-use yingxue_sync_core::plan::local_day;
+use yingxue_sync_core::plan::{Urgency, local_day};
 
 use crate::config::{ByDay, NightConfig};
 use crate::db::Db;
 use crate::night::links::{self, BudgetDay, Found};
 use crate::night::policy::{Allowance, Policy};
 use crate::night::tonight::{self, Given, Tonight};
+use crate::playing::Played;
 
 /// 2026-11-23 00:00 in China.
 const MIDNIGHT: i64 = 1_795_363_200_000;
@@ -26,7 +28,7 @@ fn hub() -> (tempfile::TempDir, Db) {
     const LESSON: &str =
         "insert into lessons values (?1, 1, 0, '', '', '', '', '', ?2, '', 0, ?3, 0)";
     const TRACK: &str =
-        "insert into lesson_tracks values (?1, 'audio', ?2, '', null, null, ?3, ?4, 0, 1)";
+        "insert into lesson_tracks values (?1, 'audio', ?2, '', null, null, ?3, ?4, 0, 1, ?5)";
     let dir = tempfile::tempdir().unwrap();
     let db = Db::open(&dir.path().join("hub.sqlite")).unwrap();
     db.write_blocking(|tx| -> rusqlite::Result<()> {
@@ -34,7 +36,8 @@ fn hub() -> (tempfile::TempDir, Db) {
             let (lesson, blob) = (DocId([n; 16]), BlobId([n; 32]));
             tx.execute(LESSON, params![lesson.as_bytes(), school.as_bytes(), n])?;
             // The newest comes first.
-            let row = params![lesson.as_bytes(), blob.as_bytes(), LESSON_BYTES, 10 - n];
+            let (lesson, blob) = (lesson.as_bytes(), blob.as_bytes());
+            let row = params![lesson, blob, LESSON_BYTES, 10 - n, school.as_bytes()];
             tx.execute(TRACK, row)?;
         }
         Ok(())
@@ -72,7 +75,8 @@ fn arrive_after(db: &Db, now_ms: i64, from: HubId, bytes: u64, hours: u64) -> Fo
 fn plan(db: &Db, policy: &Policy, now_ms: i64) -> Tonight {
     let made = |db: &Connection| {
         let members = vec![LEAD, OTHER];
-        let given = Given { now_ms, hub: OWN, members, contacts: &[], stalled: BTreeSet::new() };
+        let stalled = BTreeSet::new();
+        let given = Given { now_ms, hub: OWN, members, contacts: &[], stalled, files: None };
         tonight::make(db, policy, &given)
     };
     db.read_blocking(made).unwrap()
@@ -89,7 +93,8 @@ fn no_more_is_asked_for_than_the_day_has_left_and_the_next_day_begins_at_midnigh
     let policy = policy(2_500, 0);
     let evening = MIDNIGHT + 23 * 3_600_000;
     let made = plan(&db, &policy, evening);
-    assert_eq!((wanted(&made), made.allowance), (vec![1, 2, 3], Some(Allowance::Open)));
+    // Schools take turns.
+    assert_eq!((wanted(&made), made.allowance), (vec![1, 4, 2], Some(Allowance::Open)));
     arrive(&db, evening, LEAD, 2_000);
     assert_eq!(wanted(&plan(&db, &policy, evening)), [1], "500 bytes are left");
     arrive(&db, evening, LEAD, 499);
@@ -99,7 +104,45 @@ fn no_more_is_asked_for_than_the_day_has_left_and_the_next_day_begins_at_midnigh
     assert_eq!((wanted(&spent), spent.allowance), (vec![], Some(Allowance::Budget)));
     let last_minute = MIDNIGHT + DAY_MS - 1;
     assert!(wanted(&plan(&db, &policy, last_minute)).is_empty());
-    assert_eq!(wanted(&plan(&db, &policy, last_minute + 1)), [1, 2, 3], "a new day");
+    assert_eq!(wanted(&plan(&db, &policy, last_minute + 1)), [1, 4, 2], "a new day");
+}
+
+#[test]
+fn what_somebody_needs_now_is_in_the_plan_however_many_lessons_are_pinned_before() {
+    const PIN: &str = "insert into pins values (?1, ?2, ?3)";
+    const LESSON: &str =
+        "insert into lessons values (?1, 1, 0, '', '', '', '', '', ?2, '', 0, 0, 0)";
+    const TRACK: &str = "insert into lesson_tracks \
+         values (?1, 'audio', ?2, '', null, null, 10, 0, 0, 1, ?3)";
+    let (_dir, db) = hub();
+    let id = |n: u16| {
+        let mut id = [0xaa; 32];
+        id[..2].copy_from_slice(&n.to_be_bytes());
+        id
+    };
+    db.write_blocking(move |tx| -> rusqlite::Result<()> {
+        for n in 0..700u16 {
+            let (lesson, blob) = (&id(n)[..16], id(n));
+            tx.execute(LESSON, params![lesson, LEAD.as_bytes()])?;
+            tx.execute(TRACK, params![lesson, blob, LEAD.as_bytes()])?;
+            // The first half without end are urgent, the last one too.
+            tx.execute(PIN, params![lesson, n < 300 || n == 699, n])?;
+        }
+        Ok(())
+    })
+    .unwrap();
+    let policy = policy(0, 0);
+    let urgent = |tonight: &Tonight| {
+        let now = |want: &&Want| Urgency::of(want.priority) == Urgency::Now;
+        tonight.wants.iter().filter(now).count()
+    };
+    let made = plan(&db, &policy, MIDNIGHT);
+    assert_eq!(urgent(&made), 128, "more than classes a school has are not urgent");
+    // What is being played is first, although it was asked for last.
+    policy.set_played(vec![Played::Blob(BlobId(id(650)))]);
+    let made = plan(&db, &policy, MIDNIGHT);
+    assert_eq!((urgent(&made), made.wants.len()), (129, 512));
+    assert!(made.wants.iter().take(129).any(|want| want.blob == BlobId(id(650))));
 }
 
 #[test]
@@ -107,14 +150,14 @@ fn a_link_that_is_used_up_rests_until_midnight_and_the_others_do_not() {
     let (_dir, db) = hub();
     let policy = policy(0, 2_500);
     let noon = MIDNIGHT + 12 * 3_600_000;
-    assert_eq!(wanted(&plan(&db, &policy, noon)), [1, 2, 3, 4]);
+    assert_eq!(wanted(&plan(&db, &policy, noon)), [1, 4, 2, 3]);
     arrive(&db, noon, LEAD, 2_499);
-    assert_eq!(wanted(&plan(&db, &policy, noon)), [1, 2, 3, 4]);
+    assert_eq!(wanted(&plan(&db, &policy, noon)), [1, 4, 2, 3]);
     arrive(&db, noon, LEAD, 1);
     let made = plan(&db, &policy, noon);
     assert_eq!((wanted(&made), made.allowance), (vec![4], Some(Allowance::Open)));
     assert_eq!(made.sources, BTreeSet::from([OTHER]));
-    assert_eq!(wanted(&plan(&db, &policy, MIDNIGHT + DAY_MS)), [1, 2, 3, 4]);
+    assert_eq!(wanted(&plan(&db, &policy, MIDNIGHT + DAY_MS)), [1, 4, 2, 3]);
 }
 
 #[test]

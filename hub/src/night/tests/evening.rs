@@ -264,7 +264,11 @@ async fn what_a_school_without_a_line_lacks_is_known_from_its_receipt() {
 }
 
 /// Waits until a hub's database says so; asks again whenever something has happened.
-async fn until(hub: &TrialHub, what: &str, is_so: impl Fn(&Connection) -> rusqlite::Result<bool>) {
+pub(super) async fn until(
+    hub: &TrialHub,
+    what: &str,
+    is_so: impl Fn(&Connection) -> rusqlite::Result<bool>,
+) {
     let mut events = hub.app.events.subscribe();
     let waiting = async {
         while !hub.app.db.read_blocking(&is_so).unwrap() {

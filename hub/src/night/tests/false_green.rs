@@ -104,8 +104,7 @@ impl Hub {
             KINDS.into_iter().zip(&tracks).map(|(kind, track)| (kind, track.blob)).collect();
         const NAMED: &str = "insert into lessons values \
              (?1, 1, 0, '', '', '', '', '', zeroblob(32), '', 0, 0, 0)";
-        const TRACK: &str =
-            "insert into lesson_tracks values (?1, ?2, ?3, '', null, null, 256, 0, 0, 1)";
+        const TRACK: &str = "insert into lesson_tracks values (?1, ?2, ?3, '', null, null, 256, 0, 0, 1, zeroblob(32))";
         db.write_blocking(move |tx| -> rusqlite::Result<()> {
             tx.execute(NAMED, [LESSON.as_bytes()])?;
             rows.iter().try_for_each(|(kind, blob)| {

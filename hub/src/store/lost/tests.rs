@@ -45,7 +45,7 @@ impl Disk {
                 "insert into lessons values \
                  (x'{lesson}', 1, 0, '', '', '', '', '', zeroblob(32), '', 0, 0, 0); \
                  insert into lesson_tracks values \
-                 (x'{lesson}', 'audio', x'{blob}', '', null, null, 5, 0, 0, 0);"
+                 (x'{lesson}', 'audio', x'{blob}', '', null, null, 5, 0, 0, 0, zeroblob(32));"
             ))
         };
         self.db.write_blocking(insert).unwrap();

@@ -416,28 +416,44 @@ impl Fetches {
     /// Lets go of what does not move, and tries full disks again.
     pub fn timeout(&mut self, now: Time) -> Vec<Action> {
         self.is_changed = true;
-        let mut actions = Vec::new();
+        let mut actions = self.try_again(|until| until <= now);
         let moved: BTreeMap<ContactId, Time> =
             self.contacts.iter().map(|(id, source)| (*id, source.moved_at)).collect();
-        for (blob, fetch) in &mut self.active {
+        for fetch in self.active.values_mut() {
             release(&mut self.contacts, fetch, |_, asked| {
                 let contact_moved_at = moved.get(&asked.contact).copied().unwrap_or_default();
                 now.since_ms(asked.moved_at.max(contact_moved_at)) >= PIECE_STALL_MS
                     || now.since_ms(asked.moved_at) >= PIECE_WAIT_MS_MAX
             });
-            if let Stage::Stalled { until } = fetch.stage
-                && until <= now
-            {
-                match &fetch.manifest {
-                    Some(manifest) => {
-                        fetch.stage = Stage::Reserving;
-                        actions.push(Action::Reserve(*blob, manifest.encode()));
-                    }
-                    None => fetch.stage = Stage::Asking,
-                }
-            }
         }
         actions.extend(self.activate());
+        actions
+    }
+
+    /// Takes note that a blob was let go: begins it again if it is wanted all the same, and tries
+    /// what found no room.
+    pub fn gone(&mut self, blob: BlobId) -> Vec<Action> {
+        self.forget(blob);
+        let mut actions = self.try_again(|_| true);
+        actions.extend(self.activate());
+        actions
+    }
+
+    fn try_again(&mut self, is_due: impl Fn(Time) -> bool) -> Vec<Action> {
+        let mut actions = Vec::new();
+        for (blob, fetch) in &mut self.active {
+            let Stage::Stalled { until } = fetch.stage else { continue };
+            if !is_due(until) {
+                continue;
+            }
+            match &fetch.manifest {
+                Some(manifest) => {
+                    fetch.stage = Stage::Reserving;
+                    actions.push(Action::Reserve(*blob, manifest.encode()));
+                }
+                None => fetch.stage = Stage::Asking,
+            }
+        }
         actions
     }
 
@@ -664,6 +680,17 @@ mod tests {
         assert_eq!(requests(&fetches.ask(NOW, u64::MAX, |_| 500)), []);
         let later = NOW.after_ms(STALL_MS);
         assert_eq!(fetches.timeout(later), [Action::Reserve(blob, manifest().encode())]);
+    }
+
+    #[test]
+    fn what_found_no_room_is_tried_again_when_another_blob_was_let_go() {
+        let (mut fetches, blob) = fetching(&[A]);
+        fetches.ask(NOW, u64::MAX, |_| 500);
+        fetches.written(NOW, blob, 0, Err(StoreError::NoSpace));
+        let other = BlobId([9; 32]);
+        assert_eq!(fetches.gone(other), [Action::Reserve(blob, manifest().encode())]);
+        assert_eq!(fetches.gone(other), [], "once");
+        assert_eq!(fetches.gone(blob), [Action::Load(blob)], "nothing of it is here any more");
     }
 
     #[test]

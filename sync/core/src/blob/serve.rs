@@ -243,6 +243,24 @@ impl Serving {
         waiting.map(|(contact, _)| Action::Load(blob, *contact)).collect()
     }
 
+    /// Takes note that nothing of a blob is here any more: who was told that it is hears that it
+    /// is not, and whoever wants it hears of it again when it is.
+    pub fn gone(&mut self, blob: BlobId) -> Vec<Action> {
+        self.blobs.remove(&blob);
+        let mut actions = Vec::new();
+        for (contact, client) in &mut self.clients {
+            client.news.remove(&blob);
+            for lane in &mut client.requests {
+                lane.retain(|request| request.blob != blob);
+            }
+            let want = client.wants.get_mut(&blob);
+            if want.is_some_and(|want| std::mem::take(&mut want.is_served)) {
+                actions.push(Action::Send(*contact, Message::NotHere { blob }));
+            }
+        }
+        actions
+    }
+
     /// Takes note of a piece that is durable now: who wants the blob, and is not known to hold the
     /// piece itself, is told by [`tell_news`](Self::tell_news).
     pub fn piece_written(&mut self, blob: BlobId, piece: u32, holds: impl Fn(ContactId) -> bool) {
@@ -536,6 +554,27 @@ mod tests {
         let closed = (0..2 * ANSWERED_MAX).position(|n| ask(NOW, n));
         assert_eq!(closed, Some(ANSWERED_MAX - 1), "one was asked for before");
         assert!(!ask(NOW.after_ms(AGAIN_MS), 0), "not who takes its time");
+    }
+
+    #[test]
+    fn what_is_gone_is_taken_back_from_whom_it_was_promised_and_told_when_it_is_here_again() {
+        let (mut serving, blob) = serving(2);
+        let (first, second) = (ContactId(1), ContactId(2));
+        serving.request(first, blob, (0, 0), false);
+        serving.pump(first);
+        serving.request(second, blob, (0, 0), false);
+        let not_here = |contact| Action::Send(contact, Message::NotHere { blob });
+        assert_eq!(serving.gone(blob), [not_here(first), not_here(second)]);
+        assert_eq!(serving.gone(blob), [], "once");
+        assert_eq!(serving.pump(second), None, "what waited is not read");
+        assert_eq!(serving.read(first, None), [not_here(first)], "what was being read neither");
+        assert_eq!(serving.request(second, blob, (0, 0), true), [not_here(second)]);
+        let again = [Action::Load(blob, first), Action::Load(blob, second)];
+        assert_eq!(serving.appeared(blob), again);
+        let (_, mut stored) = stored(&["lessons"]);
+        stored.bitmap = vec![0];
+        serving.loaded(second, blob, &stored, |_, _| true);
+        assert_eq!(serving.request(second, blob, (0, 0), true), [not_here(second)], "not yet");
     }
 
     #[test]
