@@ -77,8 +77,9 @@ test('a browser without AV1 and Opus plays what the hub remakes for it', async (
   expect((await played(old)).height).toBe(360);
   await old.getByLabel('播放位置').fill('9');
   await expect.poll(async () => (await played(old)).at).toBeGreaterThan(10);
-  const numbers = new Set(remade.map((url) => /h264\/(\w+)/.exec(url)?.[1]));
-  expect(numbers).toEqual(new Set(['init', '0', '1', '2']));
+  // What was on its way when the place changed is given up.
+  const numbers = remade.map((url) => /h264\/(\w+)/.exec(url)?.[1]);
+  expect(numbers).toEqual(expect.arrayContaining(['init', '0', '2']));
   await old.context().close();
 });
 
