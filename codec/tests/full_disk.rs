@@ -25,6 +25,10 @@ const LESSON: &str = "-f lavfi -i testsrc2=s=160x96:r=25:d=17 -f lavfi -i sine=3
                       -vf loop=loop=250:size=1:start=0 -t 17 \
                       -c:v libx264 -preset ultrafast -crf 10 -c:a aac";
 
+/// A second of both.
+const SHORT: &str = "-f lavfi -i testsrc2=s=64x48:r=10:d=1 -f lavfi -i sine=300:d=1 \
+                     -c:v libx264 -preset ultrafast -c:a aac";
+
 /// Ends the import once there is this file.
 struct Until(Option<PathBuf>);
 
@@ -90,11 +94,8 @@ fn fails_at(source: &Path, work: &Path, name: &str) {
 #[test]
 fn a_full_disk_is_said_at_every_file_and_costs_none_that_is_made() {
     let folder = tempfile::tempdir().unwrap();
-    let source = make(&folder, "in.mp4", LESSON);
+    let source = make(&folder, "in.mp4", SHORT);
     let whole = bytes(&attempt(&source, &folder.path().join("whole"), None).unwrap());
-    let work = folder.path().join("work");
-    fs::create_dir(&work).unwrap();
-    // One after the other in the same folder: each time a little more is made.
     let names = [
         "origin.json",
         "source",
@@ -110,9 +111,11 @@ fn a_full_disk_is_said_at_every_file_and_costs_none_that_is_made() {
         "video-360.track",
     ];
     for name in names {
+        let work = folder.path().join(format!("at-{name}"));
+        fs::create_dir(&work).unwrap();
         fails_at(&source, &work, name);
+        assert!(bytes(&attempt(&source, &work, None).unwrap()) == whole, "{name}");
     }
-    assert!(bytes(&attempt(&source, &work, None).unwrap()) == whole);
 }
 
 #[test]
