@@ -227,7 +227,7 @@ async fn read_again(
     track: &Arc<OpenTrack>,
     range: std::ops::Range<u64>,
 ) -> Result<bytes::Bytes, ApiError> {
-    let (first, start) = track.piece_at(range.start);
+    let (first, start) = (track.piece_number(range.start), track.piece_at(range.start).start);
     let (db, files, blob) = (app.db.clone(), Arc::clone(app.sync.files()), track.blob);
     let news = Arc::clone(app.sync.news());
     news.tracks().forget(&blob);

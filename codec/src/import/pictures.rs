@@ -45,7 +45,7 @@ pub(super) struct Pictures<'a> {
 
 impl Pictures<'_> {
     /// Starts at picture 0.
-    pub(super) fn from_beginning(&self) -> Result<Child, ImportError> {
+    pub(super) fn decode_all(&self) -> Result<Child, ImportError> {
         self.start(None, "")
     }
 
@@ -177,7 +177,7 @@ mod tests {
         let size = FrameSize::fit(video, 640, 360);
         for (rate, numbers) in [((25, 2), [0, 62]), ((25, 1), [124, 501])] {
             let pictures = Pictures { job: &job, kind: TrackKind::Slides, video, rate, size };
-            let whole = rest(pictures.from_beginning().unwrap());
+            let whole = rest(pictures.decode_all().unwrap());
             let picture = |n: u64| &whole[n as usize * size.frame_bytes()..][..size.frame_bytes()];
             for n in numbers {
                 let name = format!("{} at {n} of {rate:?}", source.display());

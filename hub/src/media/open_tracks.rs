@@ -136,11 +136,9 @@ impl OpenTrack {
         start..self.ends.get(piece).copied().unwrap_or(self.total_bytes)
     }
 
-    /// Gives the piece in which a byte lies, and where it starts.
-    pub fn piece_at(&self, at: u64) -> (u32, u64) {
-        let piece = self.ends.partition_point(|end| *end <= at);
-        let start = if piece == 0 { 0 } else { self.ends[piece - 1] };
-        (u32::try_from(piece).unwrap_or(u32::MAX), start)
+    /// Gives the number of the piece in which a byte lies.
+    pub fn piece_number(&self, at: u64) -> u32 {
+        u32::try_from(self.ends.partition_point(|end| *end <= at)).unwrap_or(u32::MAX)
     }
 
     /// Says whether the file is still in its folder and long enough, as far as the disk can say.

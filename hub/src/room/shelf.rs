@@ -1,6 +1,7 @@
 //! What takes room on this disk and what it is used for, from rows.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
 
 use rusqlite::{Connection, OptionalExtension};
 use yingxue_sync_core::id::{BlobId, DocId, HubId};
@@ -68,10 +69,10 @@ pub fn load(db: &Connection, around: &Around) -> rusqlite::Result<Vec<Shelved>> 
             None => once_named_by(db, &blob)?,
         };
         for lesson in named_by {
-            if !lessons.contains_key(&lesson) {
-                lessons.insert(lesson, shelved(db, around, &known, lesson)?);
-            }
-            let Some(shelved) = lessons.get_mut(&lesson) else { continue };
+            let shelved = match lessons.entry(lesson) {
+                Entry::Occupied(held) => held.into_mut(),
+                Entry::Vacant(new) => new.insert(shelved(db, around, &known, lesson)?),
+            };
             shelved.tracks.push(ShelvedTrack { kind, blob, bytes });
         }
     }

@@ -98,7 +98,7 @@ fn begin(pictures: &Pictures, passing: Option<&mut Passing>) -> Result<(Child, L
         return Ok((child, Look { pictures: kept.pictures, finder: kept.finder, thumbs }));
     }
     let look = Look { pictures: 0, finder: Finder::new(), thumbs: Thumbs::new(FRAME_MS) };
-    Ok((pictures.from_beginning()?, look))
+    Ok((pictures.decode_all()?, look))
 }
 
 fn start_behind(

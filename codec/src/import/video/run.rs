@@ -186,7 +186,7 @@ impl<'a> Run<'a> {
             (0..).zip(&ends).for_each(|(n, end)| self.find(n, end));
             return Ok(reading);
         }
-        let child = self.pictures().from_beginning()?;
+        let child = self.pictures().decode_all()?;
         Ok(Reading { child, n: 0, stays: still::Stays::default() })
     }
 
@@ -212,7 +212,7 @@ impl<'a> Run<'a> {
 
     /// Starts ffmpeg behind the GOPs of `ends`, if the file leads there.
     fn start_behind(&self, ends: &[End]) -> Result<Option<Child>, ImportError> {
-        let Some(last) = ends.last() else { return self.pictures().from_beginning().map(Some) };
+        let Some(last) = ends.last() else { return self.pictures().decode_all().map(Some) };
         let frames = ends.len() as u64 * self.format.gop_frames;
         self.pictures().seek_behind(frames - 1, &last.last)
     }

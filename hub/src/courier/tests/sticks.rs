@@ -152,8 +152,8 @@ async fn a_bad_place_costs_its_segment_and_nothing_behind_it() {
     let bad = |number: u64| Live { bad_segment: AtomicU64::new(number + 1), ..Live::default() };
     let (report, outcome) = run_with(&schools.village, import_from(&stick), bad(2)).await;
     outcome.unwrap();
-    let refused: Vec<_> = report.refused.iter().map(|it| (&*it.file, &*it.code)).collect();
-    assert_eq!(refused, [("outbox/00000001/0002.seg", "unreadable")]);
+    let refused: Vec<_> = report.refused.iter().map(|it| (&*it.file, it.code)).collect();
+    assert_eq!(refused, [("outbox/00000001/0002.seg", RefusedCode::Unreadable)]);
     assert!(report.blobs >= 4 && !are_whole(&schools.village, &blobs), "{report:?}");
     assert_eq!(report.receipt, Some(report::ReceiptLeft::Written));
     // Who writes to it again writes what is lost, and leaves the bad place where it is.
