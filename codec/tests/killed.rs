@@ -298,6 +298,12 @@ impl<'a> Killed<'a> {
         self.listener.heard()
     }
 
+    /// The first segment of a track that the kill came before.
+    fn first_missing(&self, track: &str) -> u64 {
+        let is_made = |n| self.work.join(format!("{track}.segments/{n:05}")).exists();
+        (0..).find(|n| !is_made(*n)).unwrap()
+    }
+
     /// Makes a file as a torn write would leave it.
     fn tear(&self, file: &str) {
         let path = self.work.join(file);
@@ -356,8 +362,10 @@ fn a_look_for_pages_goes_on_after_its_last_whole_minute_and_comes_out_the_same()
     // The film begins at 36.7 s; the pages before it were made while they were looked at.
     let heard = import.at("video-360.segments/00010");
     assert!(heard.contains(&begins_at(9 * 4000 - 80)), "{heard}");
+    let missing = import.first_missing("video-360");
+    assert!((11..35).contains(&missing), "{missing}");
     let heard = import.finish();
-    assert!(heard.contains(&begins_at(11 * 4000 - 80)), "{heard}");
+    assert!(heard.contains(&begins_at(missing * 4000 - 80)), "{missing}: {heard}");
     assert!(!import.work.join("thumbs.found").exists());
 }
 

@@ -29,8 +29,8 @@ struct Watcher {
     counts: Mutex<Vec<usize>>,
 }
 
-/// How many times in a row a pause is answered with "still paused": two seconds.
-const PAUSES: usize = 20;
+/// How many times in a row a pause is answered with "still paused": six seconds.
+const PAUSES: usize = 60;
 
 impl Observer for Watcher {
     fn progress(&self, _: Progress) {}
@@ -207,7 +207,7 @@ fn pause(encoder: EncoderChoice) {
     let work = folder.path().join("work");
     let pause_at = Some(work.join("video-360.segments"));
     let watcher = Watcher { pause_at, ..Watcher::default() };
-    let limits = Limits { stall_timeout_ms: 1000, ..Limits::default() };
+    let limits = Limits { stall_timeout_ms: 4000, ..Limits::default() };
     let lesson = run(&source, &work, Setting { limits, encoder, ..Setting::default() }, &watcher);
     let counts = watcher.counts.lock().unwrap();
     assert_eq!(counts.len(), PAUSES);

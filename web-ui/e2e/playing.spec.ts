@@ -91,7 +91,7 @@ test('a lesson is taken up where it was left, and can be begun anew', async () =
   await page.reload();
   const told = page.locator('[data-resumed]');
   await expect(told).toContainText(/从 1:4\d 继续/);
-  expect((await played(page)).at).toBeGreaterThanOrEqual(100);
+  await expect.poll(async () => (await played(page)).at).toBeGreaterThanOrEqual(100);
   // t1, which was chosen for the film, is nothing that a talk has.
   await expect(page.getByTestId('tier')).toHaveValue('auto');
   await look(page, 'player-resumed');

@@ -18,8 +18,10 @@ pub(super) fn read(table: &Table, found: &Found, mapping: &Mapping, draft: &mut 
         times.dedup();
         draft.times = (1..=u8::try_from(PERIODS_MAX).unwrap_or(u8::MAX)).zip(times).collect();
     }
-    let mut reader =
-        Reader { found, mapping, by_time, weekday: String::new(), class: String::new() };
+    let ranges = rows.iter().filter_map(|row| words::week_range(text(row, found, Field::Weeks)));
+    let term_weeks = ranges.max_by_key(|(from, to)| to.saturating_sub(*from));
+    let (weekday, class) = (String::new(), String::new());
+    let mut reader = Reader { found, mapping, by_time, term_weeks, weekday, class };
     for row in rows {
         reader.row(row, draft);
     }
@@ -29,6 +31,8 @@ struct Reader<'a> {
     found: &'a Found,
     mapping: &'a Mapping,
     by_time: bool,
+    /// The longest range of weeks that a row names: a term, which has no shorter ones here.
+    term_weeks: Option<(u8, u8)>,
     /// Of the row above: a cell over several rows is filled in the first of them.
     weekday: String,
     class: String,
@@ -64,12 +68,7 @@ impl Reader<'_> {
             let value = text(row, self.found, field);
             return draft.tell(at(Field::Period), Code::BadPeriod, what, value);
         }
-        let weeks_text = text(row, self.found, Field::Weeks);
-        let (weeks, cycle) = words::weeks(weeks_text).unwrap_or_else(|| {
-            let what = "this is no week such as 单周, 双周 or 1/2; the lesson is in every week";
-            draft.tell(at(Field::Weeks), Code::BadWeeks, what, weeks_text);
-            (Vec::new(), 1)
-        });
+        let (weeks, cycle) = self.weeks(row, draft);
         draft.cycle_weeks = draft.cycle_weeks.max(cycle);
         let class = self.class_of(row, draft);
         let mode = self.mode(row, draft);
@@ -87,6 +86,23 @@ impl Reader<'_> {
             };
             draft.slot(at(Field::Subject), slot);
         }
+    }
+
+    /// Gives in which weeks of a cycle the row's lesson is, and how many the cycle has.
+    fn weeks(&self, row: &Row, draft: &mut Draft) -> (Vec<u8>, u8) {
+        let said = text(row, self.found, Field::Weeks);
+        let column = self.found.column(Field::Weeks);
+        let at = || Place { sheet: &row.sheet, row: row.number, column };
+        let Some(read) = words::weeks(said) else {
+            let what = "this is no week such as 单周, 双周 or 1/2; the lesson is in every week";
+            draft.tell(at(), Code::BadWeeks, what, said);
+            return (Vec::new(), 1);
+        };
+        if words::week_range(said).is_some_and(|weeks| Some(weeks) != self.term_weeks) {
+            let what = "a lesson has no range of weeks; it is in all weeks of the term";
+            draft.tell(at(), Code::BadWeeks, what, said);
+        }
+        read
     }
 
     /// Gives the numbers of the row's periods, and notes when they are.

@@ -395,6 +395,18 @@ fn a_list_is_read_in_english_with_cells_over_several_rows_and_told_what_is_wrong
 }
 
 #[test]
+fn a_part_of_a_term_is_not_taken_for_the_term_without_a_word() {
+    let text = "Weekday,Period,Class,Subject,Weeks\nMon,1,Class 5,Math,1-16周\n\
+        Tue,1,Class 5,Art,1-8周\nWed,1,Class 5,PE,1-16单周\nThu,1,Class 5,Art,9-16\n";
+    let draft = guessed(text);
+    assert_eq!(slots(&draft).len(), 4);
+    let problems: Vec<_> =
+        draft.problems.shown.iter().map(|p| (p.row, p.code, p.value.as_str())).collect();
+    let told = [(Some(3), Code::BadWeeks, "1-8周"), (Some(5), Code::BadWeeks, "9-16")];
+    assert_eq!(problems, told);
+}
+
+#[test]
 fn grids_below_one_another_are_one_class_each_and_teachers_may_stand_below() {
     let text = "一年级课程表\n节次,周一,周二,周三\n1,语文,数学,\n,张老师,王老师,\n2,数学,体育,音乐\n\
         \n二年级课程表\n节次,周一,周二,周三\n1,美术,,语文\n";

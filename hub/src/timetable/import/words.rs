@@ -324,6 +324,14 @@ pub fn weeks(text: &str) -> Option<(Vec<u8>, u8)> {
     }
 }
 
+/// Reads from which week of a term to which: 1-16周, 第1-8单周.
+pub fn week_range(text: &str) -> Option<(u8, u8)> {
+    let text = plain(text);
+    let (from, to) = text.trim_matches(['(', ')', '[', ']', '【', '】']).split_once(['-', '~'])?;
+    let to = to.split(|c: char| !c.is_ascii_digit()).next()?;
+    Some((from.trim_start_matches('第').parse().ok()?, to.parse().ok()?))
+}
+
 /// Gives a subject as lessons have it, if it is one of theirs.
 pub fn known_subject(text: &str) -> Option<&'static str> {
     let text = plain(text);
@@ -440,6 +448,10 @@ mod tests {
     #[test]
     fn weeks_times_and_classes_are_found() {
         assert_eq!(weeks("单周"), Some((vec![1], 2)));
+        assert_eq!(
+            ["1-16周", "第9-16单周", "1/2", "x-3"].map(week_range),
+            [Some((1, 16)), Some((9, 16)), None, None]
+        );
         assert_eq!(weeks("（双）"), Some((vec![2], 2)));
         assert_eq!(weeks("2/3"), Some((vec![2], 3)));
         assert_eq!(weeks("1-16周"), Some((vec![], 1)));

@@ -61,7 +61,7 @@ fn local_min(wall_ms: u64, utc_offset_min: i32) -> i64 {
     (wall_ms / MINUTE_MS).min(1 << 40) as i64 + i64::from(utc_offset_min)
 }
 
-/// A part of one hour.
+/// A part of one hour, in which as much may be used from its beginning to its end.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Cell {
     pub from_ms: u64,
@@ -101,32 +101,42 @@ pub(super) fn cells(night: &Night, parts: &[Part]) -> Vec<Cell> {
         let local_ms = local_min(from_ms, night.utc_offset_min).rem_euclid(60) as u64 * MINUTE_MS
             + from_ms % MINUTE_MS;
         let to_ms = (from_ms + HOUR_MS - local_ms).min(until);
+        let (open, to_ms) = open_share(night, from_ms, to_ms);
         cells.push(Cell {
             from_ms,
             to_ms,
             hour: hour_of_week(from_ms, night.utc_offset_min),
             day: local_day(from_ms, night.utc_offset_min),
-            open: open_share(night, from_ms, to_ms),
+            open,
         });
         from_ms = to_ms;
     }
     cells
 }
 
-fn open_share(night: &Night, from_ms: u64, to_ms: u64) -> f64 {
-    let window = &night.window;
-    let (mut open_ms, mut at_ms) = (0.0, from_ms);
-    while at_ms < to_ms {
-        let next_ms = (at_ms - at_ms % MINUTE_MS + MINUTE_MS).min(to_ms);
-        let minute = local_min(at_ms, night.utc_offset_min).rem_euclid(i64::from(DAY_MIN)) as u32;
-        let is_closed = at_ms < window.closed_until_wall_ms;
-        let share = match (is_closed, window.is_inside(minute)) {
-            (true, _) => 0.0,
-            (false, true) => 1.0,
-            (false, false) => window.outside_share.clamp(0.0, 1.0),
-        };
-        open_ms += share * (next_ms - at_ms) as f64;
-        at_ms = next_ms;
+/// Gives how much may be used from a moment on, and until when that stays so, at most `to_ms`: in
+/// a cell bytes flow evenly, or something would be promised for a time at which nothing flows.
+fn open_share(night: &Night, from_ms: u64, to_ms: u64) -> (f64, u64) {
+    let (share, opens_ms) = (share_at(night, from_ms), night.window.closed_until_wall_ms);
+    let mut at_ms = from_ms;
+    loop {
+        let minute_ms = at_ms - at_ms % MINUTE_MS + MINUTE_MS;
+        at_ms = if at_ms < opens_ms { minute_ms.min(opens_ms) } else { minute_ms };
+        if at_ms >= to_ms {
+            return (share, to_ms);
+        }
+        if share_at(night, at_ms) != share {
+            return (share, at_ms);
+        }
     }
-    open_ms / (to_ms - from_ms) as f64
+}
+
+fn share_at(night: &Night, at_ms: u64) -> f64 {
+    let window = &night.window;
+    let minute = local_min(at_ms, night.utc_offset_min).rem_euclid(i64::from(DAY_MIN)) as u32;
+    match (at_ms < window.closed_until_wall_ms, window.is_inside(minute)) {
+        (true, _) => 0.0,
+        (false, true) => 1.0,
+        (false, false) => window.outside_share.clamp(0.0, 1.0),
+    }
 }

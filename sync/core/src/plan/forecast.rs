@@ -17,6 +17,9 @@ const ASSUMED_RATIOS: [f64; 8] = [0.0, 0.4, 0.6, 0.8, 0.95, 1.05, 1.2, 1.4];
 const NOISES: [f64; 3] = [-1.09, 0.0, 1.09];
 /// Counted as half in time and half late, so that nothing is ever said to be certain.
 const DOUBT: f64 = 1.0;
+/// How long a hub that cannot be reached now is taken to stay away: what its link carries at this
+/// hour on other days says nothing of the next minutes.
+const AWAY_MS: u64 = 3_600_000;
 
 /// Plays the plan over past days.
 pub(super) fn forecasts(
@@ -133,14 +136,21 @@ fn play(
     let line_ratio = night.line.as_ref().map_or(1.0, |line| ratio(line, day));
     let mut capacity = expected.clone();
     for i in 0..cells.len() {
-        for (link, bytes) in capacity.links[i].iter_mut().enumerate() {
-            *bytes = (*bytes * ratios[link] + noise * spread.links[link][i]).max(0.0);
+        for (place, (link, bytes)) in links(night).zip(&mut capacity.links[i]).enumerate() {
+            let carried = (*bytes * ratios[place] + noise * spread.links[place][i]).max(0.0);
+            *bytes = if link.is_up { carried } else { carried * share_back(night, &cells[i]) };
         }
         if let Some(line) = spread.line.get(i) {
             capacity.line[i] = (capacity.line[i] * line_ratio + noise * line).max(0.0);
         }
     }
     capacity
+}
+
+/// Gives the part of a cell in which a hub that is away now is taken to be back.
+fn share_back(night: &Night, cell: &Cell) -> f64 {
+    let back_ms = night.now_wall_ms.saturating_add(AWAY_MS).clamp(cell.from_ms, cell.to_ms);
+    (cell.to_ms - back_ms) as f64 / (cell.to_ms - cell.from_ms) as f64
 }
 
 fn why(

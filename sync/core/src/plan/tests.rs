@@ -130,6 +130,32 @@ fn nothing_flows_before_the_window_opens_and_no_more_than_the_budget() {
 }
 
 #[test]
+fn nothing_is_promised_for_a_time_at_which_nothing_flows() {
+    let mut it = night(vec![item(1, 12, 1, &[50_000])], slow());
+    let at = |it: &Night| make(it).forecasts[0].complete_at_wall_ms.unwrap();
+    for pause_ms in [1, 33 * 60_000 + 7, 2 * HOUR, 3 * HOUR - 1] {
+        it.window.closed_until_wall_ms = NOW + pause_ms;
+        let soon = pause_ms..pause_ms + HOUR / 10;
+        assert!(soon.contains(&(at(&it) - NOW)), "a pause of {pause_ms} ms: {}", at(&it) - NOW);
+    }
+    // 23:40 to 23:50 local.
+    it.window = Window { from_min: 1_420, to_min: 1_430, outside_share: 0.0, ..Window::ALWAYS };
+    let open_ms = HOUR + 40 * 60_000..HOUR + 50 * 60_000;
+    assert!(open_ms.contains(&(at(&it) - NOW)), "{}", at(&it) - NOW);
+}
+
+#[test]
+fn a_hub_that_is_away_brings_nothing_within_the_hour() {
+    let mut links = slow();
+    let at = |links| make(&night(vec![item(1, 12, 1, &[50_000])], links)).forecasts[0];
+    assert!(at(links.clone()).complete_at_wall_ms.unwrap() < NOW + HOUR / 10);
+    links[0].is_up = false;
+    let away = at(links);
+    assert_eq!((away.why, away.from), (Why::NoContact, Some(LEAD)));
+    assert!(away.complete_at_wall_ms.unwrap() >= NOW + HOUR && away.probability > 0.5);
+}
+
+#[test]
 fn what_nobody_has_is_wanted_all_the_same_and_said() {
     let mut lost = item(1, 12, 1, &[5_000_000]);
     lost.steps[0].blobs[0].holders.clear();

@@ -25,7 +25,7 @@ export interface How {
 }
 
 /** Makes what plays a tier on a video element. */
-export type Begin = (video: HTMLVideoElement, ears: Ears) => Pick<Playback, 'start' | 'stop'>;
+export type Begin = (video: HTMLVideoElement, ears: Ears) => Pick<Playback, 'start' | 'from' | 'stop'>;
 
 const PLAYLIST_TYPE = 'application/vnd.apple.mpegurl';
 const RETRY_MS_MIN = 1_000;
@@ -68,6 +68,7 @@ export class Playback {
   #retry_ms = RETRY_MS_MIN;
   #recovered_at = -Infinity;
   #isStopped = false;
+  #isLoading = false;
 
   constructor(
     private readonly video: HTMLVideoElement,
@@ -86,12 +87,18 @@ export class Playback {
     this.#hls = hls;
     hls.on(HlsClass.Events.MANIFEST_PARSED, () => {
       keepOnly(hls, how.tier);
+      this.#isLoading = true;
       hls.startLoad(how.at_s());
     });
     hls.on(HlsClass.Events.FRAG_BUFFERED, () => this.#flows());
     hls.on(HlsClass.Events.ERROR, (_, error) => this.#heard(HlsClass, error));
     hls.attachMedia(this.video);
     hls.loadSource(playlistOf(lesson, how));
+  }
+
+  /** Begins at another place after all: hls.js goes to the one it began with once that is here. */
+  from(at_s: number): void {
+    if (this.#isLoading) this.#hls?.startLoad(at_s);
   }
 
   stop(): void {

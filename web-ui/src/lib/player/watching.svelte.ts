@@ -183,6 +183,7 @@ export class Watching {
     const to = Math.min(Math.max(0, at_s), Math.max(0, this.duration - 0.2));
     this.time = to;
     this.resumed_s = null;
+    if (this.#isStarting) this.#playback?.from(to);
     if (this.#clock) this.#clock.currentTime = to;
     this.#lookAhead();
   }

@@ -12,12 +12,18 @@ const BEGUN_AGAIN_MS = 5_000;
 class Player {
   isStopped = false;
   how: How | null = null;
+  /** Where it was told to begin after all. */
+  readonly from_s: number[] = [];
 
   constructor(readonly ears: Ears) {}
 
   start(_: LessonDetail, how: How): Promise<void> {
     this.how = how;
     return Promise.resolve();
+  }
+
+  from(at_s: number): void {
+    this.from_s.push(at_s);
   }
 
   stop(): void {
@@ -176,6 +182,17 @@ it('says where it goes on from until that is old news, and goes back to the begi
   expect(again.resumed_s).toBeNull();
   again.fromBeginning();
   expect([again.time, screen.currentTime, screen.paused]).toEqual([0, 0, false]);
+});
+
+it('begins where the viewer has gone before the first picture', () => {
+  playTo(30);
+  watching.pick('t0');
+  watching.go(3);
+  expect(players[1]?.from_s).toEqual([3]);
+  watching.loaded();
+  watching.go(9);
+  expect(players[1]?.from_s, 'now the element goes there by itself').toEqual([3]);
+  expect([watching.time, screen.currentTime]).toEqual([9, 9]);
 });
 
 it('tells the hub that it plays while it plays', async () => {
