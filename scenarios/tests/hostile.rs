@@ -8,11 +8,11 @@ use yingxue_scenarios::world::hub::{Mind, address_of};
 use yingxue_scenarios::world::ledger::Answer;
 use yingxue_scenarios::world::{HubIndex, World};
 use yingxue_sync_core::blob::serve::{REQUESTS_MAX, WANTS_MAX};
-use yingxue_sync_core::event::{Alarm, Command, DocEdit, DocValue, Event, Refusal};
-use yingxue_sync_core::id::{BlobId, CollectionId, ContactId, DocId, Hash, HubId};
+use yingxue_sync_core::event::{Alarm, Command, DocEdit, DocValue, Event, Input, Refusal};
+use yingxue_sync_core::id::{BlobId, CollectionId, ContactId, DocId, HubId};
 use yingxue_sync_core::membership::LESSONS;
 use yingxue_sync_core::outbox::WINDOW_BYTES_MAX;
-use yingxue_sync_core::wire::{Hello, Message, PROTOCOL_VERSION, VECTOR_ENTRIES_MAX};
+use yingxue_sync_core::wire::{Hello, Message, Reassembly, VECTOR_ENTRIES_MAX};
 
 const SETTLE_MS_MAX: u64 = 600_000;
 /// Of the puppet's wishes, so many more than are allowed.
@@ -39,27 +39,44 @@ fn with_a_puppet(seed: u64) -> (World, HubIndex, BlobId) {
     (world, 2, blob)
 }
 
-/// Dials and greets as a member does.
-fn greet(world: &mut World, puppet: HubIndex) -> ContactId {
+/// Dials with a member's key; gives the contact and what the lead said first on it, if it did.
+fn knock(world: &mut World, puppet: HubIndex) -> (ContactId, Option<Hello>) {
     let before = world.hubs[puppet].open_contacts();
     world.dial(puppet, world.hubs[0].id, &[address_of(0)]);
     world.run_for(1_000);
     let open = world.hubs[puppet].open_contacts();
-    let contact = *open.iter().find(|contact| !before.contains(contact)).expect("it is a member");
-    let view = world.hubs[0].node().and_then(|node| node.membership()).expect("it is founded");
+    let contact = *open.iter().find(|contact| !before.contains(contact)).expect("it has the key");
+    (contact, heard_hello(world, puppet, contact))
+}
+
+/// Dials and greets as a member does. The greeting names the newest epoch: whoever names another
+/// one is not ready for anything else.
+fn greet(world: &mut World, puppet: HubIndex) -> ContactId {
+    let (contact, heard) = knock(world, puppet);
     let hello = Message::Hello(Hello {
-        version: PROTOCOL_VERSION,
-        alliance: view.alliance,
-        epoch: view.epoch,
-        epoch_hash: Hash([0; 32]),
         addresses: vec![],
         witnessed: 0,
         store_id: [7; 16],
         collections: vec![(lessons(), [0; 16])],
+        ..heard.expect("the lead greets a member")
     });
     say(world, puppet, contact, &hello);
     world.run_for(1_000);
     contact
+}
+
+fn heard_hello(world: &World, puppet: HubIndex, contact: ContactId) -> Option<Hello> {
+    let mut reassembly = Reassembly::default();
+    let frame = |input: &Input| match input {
+        Input::Received { contact: from, frame } if *from == contact => Some(frame.clone()),
+        _ => None,
+    };
+    let frames = world.hubs[puppet].heard().iter().filter_map(frame);
+    let mut messages = frames.filter_map(|frame| reassembly.push(&frame).expect("it is honest"));
+    messages.find_map(|message| match message {
+        Message::Hello(hello) => Some(hello),
+        _ => None,
+    })
 }
 
 fn say(world: &mut World, puppet: HubIndex, contact: ContactId, message: &Message) {
@@ -205,13 +222,17 @@ fn who_claims_more_of_our_own_journal_each_minute_stops_us_for_two_minutes_a_day
     let (mut world, puppet, _) = with_a_puppet(8);
     let mut contact = greet(&mut world, puppet);
     let mut refused_at = Vec::new();
-    for minute in 0..26 * 60 {
+    // Each minute at first and at the end of the day, then each half hour.
+    let is_busy = |minute: &u64| minute % (24 * 60) < 15 || *minute > 24 * 60 - 5;
+    let minutes = (0..25 * 60).filter(|minute| is_busy(minute) || minute % 30 == 0);
+    for pair in minutes.collect::<Vec<u64>>().windows(2) {
+        let (minute, next) = (pair[0], pair[1]);
         if is_closed(&world, puppet, contact) {
             contact = greet(&mut world, puppet);
         }
         claim_more(&mut world, puppet, contact, minute);
         let request = world.write(0, 1).expect("its power is on");
-        world.run_for(59_000);
+        world.run_for((next - minute) * 60_000 - 1_000);
         match world.ledger.answer(request) {
             Some(Answer::Done) => {}
             Some(Answer::Refused(Refusal::InDoubt)) => refused_at.push(minute),
@@ -310,7 +331,8 @@ fn a_puppet_that_was_taken_out_learns_nothing_more() {
     must_be_closed(&mut world, puppet, contact);
     let before = world.hubs[0].sent_bytes[&puppet];
     for _ in 0..5 {
-        let contact = greet(&mut world, puppet);
+        let (contact, heard) = knock(&mut world, puppet);
+        assert_eq!(heard, None, "it is not even greeted");
         say(&mut world, puppet, contact, &want(blob));
         must_be_closed(&mut world, puppet, contact);
     }

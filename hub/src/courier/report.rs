@@ -28,6 +28,7 @@ pub struct RefusedFile {
     pub file: String,
     /// Why; the web UI has words for each.
     #[serde(default)]
+    #[schema(required = true)]
     pub code: RefusedCode,
     /// One English sentence.
     pub why: String,

@@ -206,7 +206,7 @@ mod tests {
         assert_eq!(fitting(2, 2 * GIB, Some(6 * GIB)), 2, "a core each");
         assert_eq!(fitting(64, 2 * GIB, Some(60 * GIB)), 8, "at most what is set");
         assert_eq!(fitting(64, 4 * GIB, None), 17);
-        assert_eq!(fitting(8, 2 * GIB, Some(2 * GIB)), 4, "half of what is free");
+        assert_eq!(fitting(8, 2 * GIB, Some(2 * GIB)), 3, "half of what is free");
         assert_eq!(fitting(8, 2 * GIB, Some(100 << 20)), 1);
         assert_eq!(fitting(8, 0, Some(2 * GIB)), 1);
     }

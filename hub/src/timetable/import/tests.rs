@@ -312,7 +312,11 @@ fn xlsx(rows: &str) -> Vec<u8> {
         xmlns=\"http://schemas.openxmlformats.org/package/2006/relationships\"><Relationship \
         Id=\"rId1\" Type=\"http://schemas.openxmlformats.org/officeDocument/2006/relationships/\
         worksheet\" Target=\"worksheets/sheet1.xml\"/></Relationships>";
+    let root = relations
+        .replace("worksheets/sheet1.xml", "xl/workbook.xml")
+        .replace("/worksheet\"", "/officeDocument\"");
     zip(&[
+        ("_rels/.rels", &root),
         ("xl/workbook.xml", book),
         ("xl/_rels/workbook.xml.rels", relations),
         ("xl/worksheets/sheet1.xml", &sheet),

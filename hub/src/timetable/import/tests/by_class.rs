@@ -131,7 +131,9 @@ fn teachers_below_the_subjects_times_and_what_has_no_period_are_seen() {
     // Somebody says that the column of 早读 is a lesson's: nothing says which period it is.
     let columns = std::collections::BTreeMap::from([("2".to_owned(), Field::Monday)]);
     let told = understood_draft(text, &Mapping { columns, ..Mapping::default() });
-    assert_eq!(codes(&told), [Code::NoLabel]);
+    let columns = told.problems.shown.iter().map(|problem| problem.column);
+    assert_eq!(codes(&told), [Code::NoLabel; 3], "of each day");
+    assert_eq!(columns.collect::<Vec<_>>(), [Some(5), Some(8), Some(2)]);
     let none = std::collections::BTreeMap::from([("4".to_owned(), Field::Ignored)]);
     let less = understood_draft(text, &Mapping { columns: none, ..Mapping::default() });
     assert_eq!(slots(&less).len(), 6, "a column that is not used");
