@@ -8,10 +8,10 @@
 //! counts, and is found again when [`import`] is called with the same folder: a power cut costs at
 //! most one segment a worker, a minute of sound, a minute of the look for pages, and the current
 //! pass over the file where nothing is encoded. Pictures are decoded from where something is
-//! missing, if the file has an index that leads there. An import that was cut gives the same bytes as one that was not, save for a picture
-//! in `source` that was encoded again: its pictures and times are the same. What encodes a video
-//! track is found out once, and kept to; a track whose encoder is gone, or another, when the import
-//! goes on is begun again.
+//! missing, if the file has an index that leads there. An import that was cut gives the same bytes
+//! as one that was not, save for a picture in `source` that was encoded again: its pictures and
+//! times are the same. What encodes a video track is found out once, and kept to; a track whose
+//! encoder is gone, or another, when the import goes on is begun again.
 //!
 //! Segment boundaries are multiples of 4 s in the video tracks, and the nearest packet of 60 ms in
 //! `audio` (never more than 30 ms away). `source` that is remuxed has its own key frames, about

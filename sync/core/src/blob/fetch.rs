@@ -13,8 +13,10 @@ mod asking;
 mod holders;
 mod one;
 mod recall;
+mod source;
 
-use one::{Asked, Fetch, Stage, release};
+use one::{Fetch, Stage, release};
+use source::Source;
 
 /// Most blobs fetched at a time; bounds memory (a manifest and a bitmap each).
 pub const ACTIVE_MAX: usize = 64;
@@ -61,40 +63,6 @@ pub struct Fetches {
     /// Something changed since [`Fetches::ask`] looked for pieces to ask for.
     is_changed: bool,
     turn: usize,
-}
-
-/// What is asked of a contact, by how much it presses.
-struct Source {
-    hub: HubId,
-    asked_bytes: [u64; Urgency::ALL.len()],
-    asked_pieces: [usize; Urgency::ALL.len()],
-    wrong_pieces: u32,
-    /// When it last sent a part of anything.
-    moved_at: Time,
-}
-
-impl Source {
-    const fn new(hub: HubId) -> Self {
-        Self {
-            hub,
-            asked_bytes: [0; Urgency::ALL.len()],
-            asked_pieces: [0; Urgency::ALL.len()],
-            wrong_pieces: 0,
-            moved_at: Time(0),
-        }
-    }
-
-    /// Says whether more may be asked. What presses less does not count: it is passed.
-    fn has_room(&self, urgency: Urgency, bytes_max: u64) -> bool {
-        self.asked_bytes[..=urgency as usize].iter().sum::<u64>() < bytes_max
-            && self.asked_pieces[urgency as usize] < ASKED_PIECES_MAX
-    }
-
-    fn give_back(&mut self, asked: &Asked) {
-        let lane = asked.urgency as usize;
-        self.asked_bytes[lane] = self.asked_bytes[lane].saturating_sub(asked.bytes);
-        self.asked_pieces[lane] = self.asked_pieces[lane].saturating_sub(1);
-    }
 }
 
 impl Fetches {

@@ -25,7 +25,9 @@ export interface How {
 }
 
 /** Makes what plays a tier on a video element. */
-export type Begin = (video: HTMLVideoElement, ears: Ears) => Pick<Playback, 'start' | 'from' | 'stop'>;
+export type Begin = (
+  video: HTMLVideoElement, ears: Ears,
+) => Pick<Playback, 'start' | 'from' | 'stop'>;
 
 const PLAYLIST_TYPE = 'application/vnd.apple.mpegurl';
 const RETRY_MS_MIN = 1_000;
