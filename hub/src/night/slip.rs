@@ -342,7 +342,7 @@ const STYLE: &str = "@page{size:A4 portrait;margin:10mm}\
     table{width:100%;border-collapse:collapse;table-layout:fixed}\
     th,td{border:.5pt solid #666;padding:.8mm 1.2mm;text-align:left;vertical-align:top;\
     overflow:hidden;text-overflow:ellipsis;white-space:nowrap}\
-    th:nth-child(1){width:31mm}th:nth-child(2){width:33mm}th:nth-child(4){width:22mm}\
+    th:nth-child(1){width:35mm}th:nth-child(2){width:30mm}th:nth-child(4){width:22mm}\
     th:nth-child(5){width:35mm}th:nth-child(6){width:33mm}\
     td:last-child{white-space:normal;font-size:.75em;line-height:1.15}\
     small{display:block;font-size:.75em;color:#333;overflow:hidden;text-overflow:ellipsis}\
