@@ -135,10 +135,10 @@ fn play(
     let ratios: Vec<f64> = links(night).map(|link| ratio(&link.history, day)).collect();
     let line_ratio = night.line.as_ref().map_or(1.0, |line| ratio(line, day));
     let mut capacity = expected.clone();
-    for i in 0..cells.len() {
+    for (i, cell) in cells.iter().enumerate() {
         for (place, (link, bytes)) in links(night).zip(&mut capacity.links[i]).enumerate() {
             let carried = (*bytes * ratios[place] + noise * spread.links[place][i]).max(0.0);
-            *bytes = if link.is_up { carried } else { carried * share_back(night, &cells[i]) };
+            *bytes = if link.is_up { carried } else { carried * share_back(night, cell) };
         }
         if let Some(line) = spread.line.get(i) {
             capacity.line[i] = (capacity.line[i] * line_ratio + noise * line).max(0.0);
