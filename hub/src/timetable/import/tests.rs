@@ -12,6 +12,9 @@ use crate::timetable::terms::tests::{day, put, with_term};
 
 mod by_class;
 mod told;
+mod workbook;
+
+use workbook::xlsx;
 
 // The spreadsheets were saved by openpyxl 3.1, xlwt 1.3 and odfpy 1.4.
 const XLSX: &[u8] = include_bytes!("fixtures/two-classes.xlsx");
@@ -301,59 +304,6 @@ fn far_xlsx() -> Vec<u8> {
     )
 }
 
-/// Makes a workbook of one sheet.
-fn xlsx(rows: &str) -> Vec<u8> {
-    let main = "http://schemas.openxmlformats.org/spreadsheetml/2006/main";
-    let sheet = format!("<worksheet xmlns=\"{main}\"><sheetData>{rows}</sheetData></worksheet>");
-    let book = "<workbook xmlns=\"http://schemas.openxmlformats.org/spreadsheetml/2006/main\" \
-        xmlns:r=\"http://schemas.openxmlformats.org/officeDocument/2006/relationships\"><sheets>\
-        <sheet name=\"a\" sheetId=\"1\" r:id=\"rId1\"/></sheets></workbook>";
-    let relations = "<Relationships \
-        xmlns=\"http://schemas.openxmlformats.org/package/2006/relationships\"><Relationship \
-        Id=\"rId1\" Type=\"http://schemas.openxmlformats.org/officeDocument/2006/relationships/\
-        worksheet\" Target=\"worksheets/sheet1.xml\"/></Relationships>";
-    let root = relations
-        .replace("worksheets/sheet1.xml", "xl/workbook.xml")
-        .replace("/worksheet\"", "/officeDocument\"");
-    zip(&[
-        ("_rels/.rels", &root),
-        ("xl/workbook.xml", book),
-        ("xl/_rels/workbook.xml.rels", relations),
-        ("xl/worksheets/sheet1.xml", &sheet),
-    ])
-}
-
-/// Makes an archive whose entries are not packed (APPNOTE 4.3).
-fn zip(entries: &[(&str, &str)]) -> Vec<u8> {
-    let (mut bytes, mut directory) = (Vec::new(), Vec::new());
-    for (name, text) in entries {
-        let offset = u32::try_from(bytes.len()).unwrap();
-        let size = u32::try_from(text.len()).unwrap();
-        let mut common = vec![20, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-        common.extend(crc32(text.as_bytes()).to_le_bytes());
-        common.extend([size.to_le_bytes(), size.to_le_bytes()].concat());
-        common.extend(u16::try_from(name.len()).unwrap().to_le_bytes());
-        common.extend([0, 0]);
-        bytes.extend([b"PK\x03\x04", common.as_slice(), name.as_bytes(), text.as_bytes()].concat());
-        directory.extend([b"PK\x01\x02\x14\0", common.as_slice(), &[0; 10]].concat());
-        directory.extend([&offset.to_le_bytes()[..], name.as_bytes()].concat());
-    }
-    let count = u16::try_from(entries.len()).unwrap().to_le_bytes();
-    let [size, offset] =
-        [directory.len(), bytes.len()].map(|n| u32::try_from(n).unwrap().to_le_bytes());
-    bytes.extend(directory);
-    bytes.extend([b"PK\x05\x06\0\0\0\0", &count[..], &count, &size, &offset, &[0, 0]].concat());
-    bytes
-}
-
-fn crc32(bytes: &[u8]) -> u32 {
-    let step = |crc: u32, byte: &u8| {
-        (0..8)
-            .fold(crc ^ u32::from(*byte), |c, _| (c >> 1) ^ (0xedb8_8320 & (c & 1).wrapping_neg()))
-    };
-    !bytes.iter().fold(!0, step)
-}
-
 #[test]
 fn a_village_schools_day_is_read_with_its_times() {
     let draft = guessed(VILLAGE);
@@ -396,18 +346,6 @@ fn a_list_is_read_in_english_with_cells_over_several_rows_and_told_what_is_wrong
             (Some(6), Some(7), Code::BadMode, "cinema"),
         ]
     );
-}
-
-#[test]
-fn a_part_of_a_term_is_not_taken_for_the_term_without_a_word() {
-    let text = "Weekday,Period,Class,Subject,Weeks\nMon,1,Class 5,Math,1-16周\n\
-        Tue,1,Class 5,Art,1-8周\nWed,1,Class 5,PE,1-16单周\nThu,1,Class 5,Art,9-16\n";
-    let draft = guessed(text);
-    assert_eq!(slots(&draft).len(), 4);
-    let problems: Vec<_> =
-        draft.problems.shown.iter().map(|p| (p.row, p.code, p.value.as_str())).collect();
-    let told = [(Some(3), Code::BadWeeks, "1-8周"), (Some(5), Code::BadWeeks, "9-16")];
-    assert_eq!(problems, told);
 }
 
 #[test]

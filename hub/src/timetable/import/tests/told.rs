@@ -173,3 +173,13 @@ async fn a_spreadsheet_wider_or_longer_than_is_looked_at_is_cut_and_told() {
     let found = (&problem["row"], &problem["column"], &problem["code"]);
     assert_eq!(found, (&json!(2), &json!(4), &json!("cell_error")));
 }
+
+#[test]
+fn a_part_of_a_term_is_not_taken_for_the_term_without_a_word() {
+    let text = "Weekday,Period,Class,Subject,Weeks\nMon,1,Class 5,Math,1-16周\n\
+        Tue,1,Class 5,Art,1-8周\nWed,1,Class 5,PE,1-16单周\nThu,1,Class 5,Art,9-16\n";
+    let draft = guessed(text);
+    assert_eq!(slots(&draft).len(), 4);
+    let expected = [(Some(3), Code::BadWeeks, "1-8周"), (Some(5), Code::BadWeeks, "9-16")];
+    assert_eq!(told(&draft.problems), expected);
+}
