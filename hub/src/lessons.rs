@@ -111,7 +111,9 @@ fn cursor(text: &str) -> Option<(i64, [u8; 16])> {
 
 async fn answer(app: &App, asked: &Question) -> Result<Bytes, ApiError> {
     let (hub, question) = (app.sync.hub_id(), asked.clone());
-    let mut page = app.db.read(move |db| query::page(db, &question, &hub)).await?;
+    let tonight = app.sync.news().policy().tonight();
+    let page = move |db: &_| query::page(db, &question, &hub, &tonight.stalled);
+    let mut page = app.db.read(page).await?;
     for lesson in &mut page.lessons {
         lesson.set_job(app.jobs.of_lesson(&lesson.id), !asked.is_pupil);
     }
@@ -243,10 +245,11 @@ pub(crate) async fn show(
 ) -> Result<Json<LessonDetail>, ApiError> {
     let hub = app.sync.hub_id();
     let today = timetable::today(app);
+    let tonight = app.sync.news().policy().tonight();
     let found = app.db.read(move |db| {
         // What the timetable has is taught from this disk to the end of the term.
         let is_kept = timetable::names(db, &lesson, today)?;
-        query::detail(db, &lesson, &hub, is_kept)
+        query::detail(db, &lesson, &hub, is_kept, &tonight.stalled)
     });
     let found: rusqlite::Result<Option<LessonDetail>> = found.await;
     let found = found?;

@@ -199,6 +199,7 @@ pub async fn free(
 #[derive(Debug, Default)]
 pub struct Freeing {
     next: Option<Instant>,
+    has_freed: bool,
 }
 
 impl Freeing {
@@ -207,8 +208,14 @@ impl Freeing {
         bytes_to_free > 0 && self.next.is_none_or(|next| next <= Instant::now())
     }
 
+    /// Says whether room is lacking, and nothing could be let go when it was looked for last.
+    pub fn is_in_vain(&self, bytes_to_free: u64) -> bool {
+        bytes_to_free > 0 && self.next.is_some() && !self.has_freed
+    }
+
     /// Notes whether something went.
     pub fn note(&mut self, has_freed: Result<bool, ApiError>) {
+        self.has_freed = matches!(has_freed, Ok(true));
         let pause = match has_freed {
             Ok(true) => FREED_PAUSE,
             Ok(false) => NOTHING_PAUSE,

@@ -1,5 +1,7 @@
 //! Lessons as the API shows them, read from the projection.
 
+use std::collections::BTreeSet;
+
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 use yingxue_sync_core::id::{BlobId, DocId, HubId};
@@ -136,8 +138,13 @@ pub struct Page {
     pub total: i64,
 }
 
-/// Reads one page.
-pub fn page(db: &Connection, asked: &Question, hub: &HubId) -> rusqlite::Result<Page> {
+/// Reads one page; the disk has no room for some blobs.
+pub fn page(
+    db: &Connection,
+    asked: &Question,
+    hub: &HubId,
+    without_room: &BTreeSet<BlobId>,
+) -> rusqlite::Result<Page> {
     let sql = format!(
         "select {COLUMNS} from lessons where is_deleted = 0 \
          and (created_at_ms, lesson) < (?1, ?2) and {FILTER} \
@@ -155,7 +162,7 @@ pub fn page(db: &Connection, asked: &Question, hub: &HubId) -> rusqlite::Result<
     let next = rows.last().filter(|_| has_more).map(|row| (row.created_at_ms, row.lesson.0));
     let lessons = rows
         .into_iter()
-        .map(|row| Ok(row.shown(&tracks(db, &row.lesson)?, hub)))
+        .map(|row| Ok(row.shown(&tracks(db, &row.lesson)?, hub, without_room)))
         .collect::<rusqlite::Result<_>>()?;
     Ok(Page { lessons, next, total: total(db, asked)? })
 }
@@ -179,12 +186,14 @@ fn total(db: &Connection, asked: &Question) -> rusqlite::Result<i64> {
     db.prepare_cached(&sql)?.query_row(key, |row| row.get(0))
 }
 
-/// Reads one lesson; one that is deleted only for those who may restore it.
+/// Reads one lesson; one that is deleted only for those who may restore it. The disk has no room
+/// for some blobs.
 pub fn detail(
     db: &Connection,
     lesson: &DocId,
     hub: &HubId,
     is_deleted_shown: bool,
+    without_room: &BTreeSet<BlobId>,
 ) -> rusqlite::Result<Option<LessonDetail>> {
     let Some(row) = row(db, lesson)? else { return Ok(None) };
     if row.is_deleted && !is_deleted_shown {
@@ -195,7 +204,7 @@ pub fn detail(
     // Slides are no film: `t0` is for the player.
     let best = tiers.iter().find(|tier| tier.is_complete && tier.name != TierName::T0);
     Ok(Some(LessonDetail {
-        lesson: row.shown(&tracks, hub),
+        lesson: row.shown(&tracks, hub, without_room),
         master_url: format!("/media/{lesson}/master.m3u8"),
         download_url: best
             .map(|tier| format!("/media/{lesson}/download.mp4?tier={}", tier.name.as_str())),
@@ -265,7 +274,7 @@ impl LessonRow {
         self.duration_ms
     }
 
-    fn shown(&self, tracks: &[Track], hub: &HubId) -> Lesson {
+    fn shown(&self, tracks: &[Track], hub: &HubId, without_room: &BTreeSet<BlobId>) -> Lesson {
         let mut needed = tracks.iter().filter(|track| is_needed(track.kind)).peekable();
         let is_complete = needed.peek().is_some() && needed.all(|track| track.is_complete);
         let verified_bytes = tracks.iter().map(|track| track.verified_bytes).sum();
@@ -275,6 +284,8 @@ impl LessonRow {
             (true, false, 0) => Status::Waiting,
             (true, false, _) => Status::Receiving,
         };
+        let has_no_room =
+            |track: &Track| track.blob_id.parse().is_ok_and(|blob| without_room.contains(&blob));
         Lesson {
             id: self.lesson.to_string(),
             title: self.title.clone(),
@@ -286,7 +297,7 @@ impl LessonRow {
             duration_ms: self.duration_ms,
             created_at: self.created_at_ms,
             status,
-            readiness: readiness(tracks, status),
+            readiness: readiness(tracks, status, has_no_room),
             verified_bytes,
             total_bytes: tracks.iter().map(|track| track.total_bytes).sum(),
             poster_url: self.has_poster.then(|| format!("/media/{}/poster.jpg", self.lesson)),
@@ -301,7 +312,7 @@ impl Lesson {
         use crate::jobs::JobState::Failed;
         if self.status == Status::Importing && job.as_ref().is_some_and(|job| job.state == Failed) {
             self.status = Status::Failed;
-            self.readiness = readiness(&[], Status::Failed);
+            self.readiness = readiness(&[], Status::Failed, |_| false);
         }
         self.job = job.filter(|_| is_shown);
     }

@@ -146,6 +146,8 @@ pub enum NotReady {
     ImportFailed,
     /// No tier has arrived.
     NotArrived,
+    /// Nor will one before there is more room on this disk.
+    DiskFull,
 }
 
 /// Gives the tiers that a lesson with these tracks has, the best first. A lesson without sound,
@@ -164,14 +166,23 @@ pub(super) fn tiers(tracks: &[Track]) -> Vec<Tier> {
         .collect()
 }
 
-/// Says whether a lesson with these tracks can be taught.
-pub(super) fn readiness(tracks: &[Track], status: Status) -> Readiness {
-    let tier = tiers(tracks).into_iter().find(|tier| tier.is_complete).map(|tier| tier.name);
+/// Says whether a lesson with these tracks can be taught; for some the disk has no room.
+pub(super) fn readiness(
+    tracks: &[Track],
+    status: Status,
+    has_no_room: impl Fn(&Track) -> bool,
+) -> Readiness {
+    let tiers = tiers(tracks);
+    let tier = tiers.iter().find(|tier| tier.is_complete).map(|tier| tier.name);
+    let is_of_floor =
+        |track: &&Track| tiers.last().is_some_and(|floor| floor.name.needs().contains(&track.kind));
+    let mut lacking = tracks.iter().filter(|track| !track.is_complete).filter(is_of_floor);
     let not_ready =
         |reason| Readiness { state: ReadinessState::NotReady, tier: None, reason: Some(reason) };
     match (status, tier) {
         (Status::Importing, _) => not_ready(NotReady::Importing),
         (Status::Failed, _) => not_ready(NotReady::ImportFailed),
+        (_, None) if lacking.any(has_no_room) => not_ready(NotReady::DiskFull),
         (_, None) => not_ready(NotReady::NotArrived),
         (Status::Ready, tier) => Readiness { state: ReadinessState::Ready, tier, reason: None },
         (_, tier) => Readiness { state: ReadinessState::ReadyAt, tier, reason: None },
@@ -204,7 +215,7 @@ mod tests {
             kinds.into_iter().zip(held).map(|(kind, held)| track(kind, held)).collect();
         // Nothing of them is here, and nobody asks.
         tracks.extend([track(TrackKind::Thumbs, 0), track(TrackKind::Captions(1), 0)]);
-        let readiness = readiness(&tracks, status);
+        let readiness = readiness(&tracks, status, |_| false);
         (readiness.state, readiness.tier)
     }
 
@@ -223,12 +234,22 @@ mod tests {
     }
 
     #[test]
+    fn a_lesson_whose_floor_has_no_room_says_so() {
+        let tracks = [track(Audio, 3), track(Slides, 1), track(Video360, 0)];
+        let without_room =
+            |kind| readiness(&tracks, Status::Receiving, move |track| track.kind == kind).reason;
+        assert_eq!(without_room(Slides), Some(NotReady::DiskFull));
+        assert_eq!(without_room(Audio), Some(NotReady::NotArrived), "it is here");
+        assert_eq!(without_room(Video360), Some(NotReady::NotArrived), "not of the floor");
+    }
+
+    #[test]
     fn a_lesson_without_a_track_that_a_tier_needs_is_never_ready() {
         let whole = [track(TrackKind::Thumbs, 3), track(TrackKind::Captions(2), 3)];
         for tracks in [&whole[..], &[]] {
             assert_eq!(tiers(tracks), []);
             for status in [Status::Ready, Status::Receiving, Status::Waiting] {
-                let readiness = readiness(tracks, status);
+                let readiness = readiness(tracks, status, |_| true);
                 assert_eq!(readiness.state, ReadinessState::NotReady);
                 assert_eq!(readiness.reason, Some(NotReady::NotArrived));
             }

@@ -105,6 +105,17 @@ impl News {
         }
     }
 
+    /// Tells of the lessons of blobs that have room on the disk now, or have none any more.
+    async fn room_changed(&self, blobs: BTreeSet<BlobId>) {
+        if blobs.is_empty() {
+            return;
+        }
+        match self.db.read(move |db| lessons_of(db, &blobs)).await {
+            Ok(lessons) => lessons.iter().for_each(|lesson| self.lesson_changed(lesson)),
+            Err(error) => tracing::error!(%error, "the lessons without room cannot be read"),
+        }
+    }
+
     /// Makes the plan of the night anew.
     pub(crate) fn want(&self) {
         self.are_wants_old.notify_one();
@@ -146,12 +157,17 @@ pub(super) async fn keep_wants(news: Arc<News>, handle: SyncHandle) {
             Ok(made) => {
                 let wants = made.wants.clone();
                 let space = made.space.clone();
+                let changed = &news.policy.tonight().stalled ^ &made.stalled;
                 news.policy.set_tonight(Arc::new(made));
+                news.room_changed(changed).await;
                 handle.set_wants(wants).await;
                 handle.has_room(space.with_room_again).await;
                 if freeing.is_due(space.bytes_to_free) {
                     let freed = room::free(&news.db, &handle, around, space.bytes_to_free).await;
                     freeing.note(freed);
+                }
+                if news.policy.set_full(freeing.is_in_vain(space.bytes_to_free)) {
+                    news.publish(HubEvent::Night {});
                 }
             }
             Err(error) => tracing::error!(%error, "the plan of the night cannot be made"),
@@ -173,17 +189,22 @@ pub(super) async fn keep_progress(news: Arc<News>) {
     }
 }
 
-fn progress(db: &Connection, moved: &BTreeSet<BlobId>) -> rusqlite::Result<Vec<HubEvent>> {
+fn lessons_of(db: &Connection, blobs: &BTreeSet<BlobId>) -> rusqlite::Result<BTreeSet<DocId>> {
     const LESSONS: &str = "select lesson from lesson_tracks where blob = ?1";
-    const BYTES: &str = "select coalesce(sum(b.verified_bytes), 0), sum(t.bytes) \
-         from lesson_tracks t left join blobs b on b.blob = t.blob where t.lesson = ?1";
     let mut lessons = BTreeSet::new();
-    for blob in moved {
+    for blob in blobs {
         let mut found = db.prepare_cached(LESSONS)?;
         for lesson in found.query_map([blob.as_bytes()], |row| row.get(0).map(DocId))? {
             lessons.insert(lesson?);
         }
     }
+    Ok(lessons)
+}
+
+fn progress(db: &Connection, moved: &BTreeSet<BlobId>) -> rusqlite::Result<Vec<HubEvent>> {
+    const BYTES: &str = "select coalesce(sum(b.verified_bytes), 0), sum(t.bytes) \
+         from lesson_tracks t left join blobs b on b.blob = t.blob where t.lesson = ?1";
+    let lessons = lessons_of(db, moved)?;
     let mut events = Vec::with_capacity(lessons.len());
     for lesson in lessons {
         let (verified_bytes, total_bytes) = db

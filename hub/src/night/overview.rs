@@ -109,6 +109,8 @@ pub struct NightSummary {
     pub expected_done_at: Option<i64>,
     /// That lessons may still take on this disk.
     pub free_bytes: u64,
+    /// True if that is too little for what is wanted, and nothing on the disk may be let go.
+    pub is_disk_full: bool,
     /// True if nobody has to do anything.
     pub needs_nothing: bool,
     /// True if the hub's clock cannot be believed.
@@ -241,9 +243,12 @@ pub async fn view(app: &App, date: Option<Date>, at: &Moment) -> Result<NightVie
     .map_err(ApiError::internal)??;
     let warnings = warnings(&lit);
     let is_paused = asked.is_paused(now);
-    let free_bytes = app.sync.files().available_bytes().unwrap_or(0);
-    let clock_doubt = policy.is_clock_doubtful();
-    let summary = summary(&lit, &warnings, free_bytes, clock_doubt);
+    let hub = Keeping {
+        free_bytes: app.sync.files().available_bytes().unwrap_or(0),
+        is_disk_full: policy.is_full(),
+        clock_doubt: policy.is_clock_doubtful(),
+    };
+    let summary = summary(&lit, &warnings, &hub);
     let plan = app.db.read({
         let (tonight, app) = (tonight.clone(), app.clone());
         move |db| steps(db, &app, &tonight, is_paused)
@@ -377,12 +382,14 @@ pub fn state_of(entry: &Entry) -> Option<ReadinessState> {
     entry.readiness.as_ref().map(|light| light.state)
 }
 
-fn summary(
-    entries: &[Entry],
-    warnings: &[NightWarning],
+/// What its keeper has to see to, whatever the lessons.
+struct Keeping {
     free_bytes: u64,
+    is_disk_full: bool,
     clock_doubt: bool,
-) -> NightSummary {
+}
+
+fn summary(entries: &[Entry], warnings: &[NightWarning], hub: &Keeping) -> NightSummary {
     let is_checking = |entry: &&Entry| entry.readiness.as_ref().is_some_and(|it| it.is_checking);
     let known = || entries.iter().filter(|entry| !is_checking(entry));
     let count = |state| known().filter(|entry| state_of(entry) == Some(state)).count();
@@ -401,11 +408,13 @@ fn summary(
         checking: entries.iter().filter(is_checking).count(),
         downloading: coming.len(),
         expected_done_at: coming.into_iter().max(),
-        free_bytes,
+        free_bytes: hub.free_bytes,
+        is_disk_full: hub.is_disk_full,
         needs_nothing: warnings.is_empty()
-            && !clock_doubt
+            && !hub.clock_doubt
+            && !hub.is_disk_full
             && !entries.iter().any(|it| is_checking(&it)),
-        clock_doubt,
+        clock_doubt: hub.clock_doubt,
     }
 }
 
@@ -482,6 +491,8 @@ mod tests {
     use crate::timetable::EntryClass;
     use crate::timetable::term::{ClockTime, Mode, Period};
 
+    const CALM: Keeping = Keeping { free_bytes: 0, is_disk_full: false, clock_doubt: false };
+
     fn entry(state: ReadinessState, percent: u8, complete_at: i64) -> Entry {
         let time = ClockTime::of_minutes(480).unwrap();
         let forecast = EntryForecast {
@@ -530,11 +541,11 @@ mod tests {
         use ReadinessState::{NotReady, ReadyAt};
         let better = [entry(ReadyAt, 95, 70), entry(ReadyAt, 95, 90)];
         let hopeless = [better.as_slice(), &[entry(NotReady, 5, 99)]].concat();
-        let told = summary(&hopeless, &[], 0, false);
+        let told = summary(&hopeless, &[], &CALM);
         assert_eq!((told.ready_at, told.not_ready, told.downloading), (2, 1, 0));
         assert_eq!(told.expected_done_at, None);
         let coming = [hopeless.as_slice(), &[entry(NotReady, 95, 60)]].concat();
-        let told = summary(&coming, &[], 0, false);
+        let told = summary(&coming, &[], &CALM);
         assert_eq!((told.not_ready, told.downloading), (2, 1));
         assert_eq!(told.expected_done_at, Some(60), "when classes can be taught");
     }
@@ -543,7 +554,7 @@ mod tests {
     fn what_is_being_read_counts_as_nothing_else() {
         let mut read = entry(ReadinessState::NotReady, 95, 60);
         read.readiness.as_mut().unwrap().is_checking = true;
-        let told = summary(&[read], &[], 0, false);
+        let told = summary(&[read], &[], &CALM);
         assert_eq!((told.checking, told.not_ready, told.downloading), (1, 0, 0));
         assert_eq!(told.expected_done_at, None);
     }

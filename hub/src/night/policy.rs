@@ -35,6 +35,7 @@ struct Inner {
     played: Vec<Played>,
     is_clock_doubtful: bool,
     is_clock_said_right: bool,
+    is_full: bool,
     tonight: Arc<Tonight>,
 }
 
@@ -84,6 +85,18 @@ impl Policy {
     /// Gives the newest plan.
     pub fn tonight(&self) -> Arc<Tonight> {
         Arc::clone(&self.inner.lock().expect("never held over a panic").tonight)
+    }
+
+    /// Notes whether the disk has no room for what is wanted, and nothing may be let go; says
+    /// whether that has changed.
+    pub fn set_full(&self, is_full: bool) -> bool {
+        let mut inner = self.inner.lock().expect("never held over a panic");
+        std::mem::replace(&mut inner.is_full, is_full) != is_full
+    }
+
+    /// Says whether the disk has no room for what is wanted, and nothing may be let go.
+    pub fn is_full(&self) -> bool {
+        self.inner.lock().expect("never held over a panic").is_full
     }
 
     /// Notes whether a class is on; says whether that has changed.

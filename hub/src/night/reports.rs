@@ -1,4 +1,7 @@
 //! Tells the alliance how this hub's lessons stand: at 20:00 and 07:00, and when it changes.
+//!
+//! A light that goes out on this disk is on the map of others until they are told, so the first
+//! changes are told at once; what goes on changing waits.
 
 use std::time::{Duration, Instant};
 
@@ -14,9 +17,11 @@ use crate::catalog::readiness::ReadinessState;
 use crate::problem::ApiError;
 use crate::timetable::{self, Entry, day};
 
-/// Least time between two reports because something has changed: a report is an entry in a
-/// journal that every hub keeps, and a busy night would write hundreds.
+/// Time after which one more report may be written because something has changed: a report is an
+/// entry in a journal that every hub keeps, and a busy night would write hundreds.
 const CHANGE_EVERY: Duration = Duration::from_secs(30 * 60);
+/// Changes that are told at once after a quiet time.
+const CHANGES_AT_ONCE: u32 = 4;
 /// Hours, local, at which a report is written in any case: before the night and after it.
 const FIXED_HOURS: [i64; 2] = [7, 20];
 const HOUR_MS: i64 = 3_600_000;
@@ -27,7 +32,8 @@ const AUTHOR: &str = "hub";
 #[derive(Debug, Default)]
 pub struct Reports {
     told: Vec<(Date, [u32; 3], Vec<ToldLesson>)>,
-    told_at: Option<Instant>,
+    /// When all changes that are allowed at once are allowed again.
+    rested_at: Option<Instant>,
     fixed_hour: Option<i64>,
 }
 
@@ -49,7 +55,8 @@ impl Reports {
         let days = self.days(app, at.clone(), policy.utc_offset_min).await?;
         let what = |day: &ToldDay| (day.date, day.counts, day.lessons.clone());
         let is_changed = days.iter().map(what).ne(self.told.iter().cloned());
-        let is_early = self.told_at.is_some_and(|at| clock.duration_since(at) < CHANGE_EVERY);
+        let rested_at = self.rested_at.map_or(clock, |at| at.max(clock));
+        let is_early = rested_at - clock > CHANGE_EVERY * (CHANGES_AT_ONCE - 1);
         let has_lessons = days.iter().any(|day| !day.lessons.is_empty());
         if !(is_fixed || is_changed && !is_early) || !has_lessons && self.told.is_empty() {
             return Ok(());
@@ -61,7 +68,7 @@ impl Reports {
         if is_fixed {
             self.fixed_hour = Some(hour);
         }
-        self.told_at = Some(clock);
+        self.rested_at = Some(rested_at + CHANGE_EVERY);
         self.told = days.iter().map(what).collect();
         Ok(())
     }

@@ -315,7 +315,8 @@ fn kinds_that_nobody_knows_do_not_push_out_those_that_a_class_needs() {
          order by class, kind limit 3)";
     let first: String = db.query_row(sql, [], |row| row.get(0)).unwrap();
     assert_eq!(first, "slides video-480 a-00");
-    let shown = query::detail(&db, &LESSON, &HubId([9; 32]), false).unwrap().unwrap();
+    let shown =
+        query::detail(&db, &LESSON, &HubId([9; 32]), false, &BTreeSet::new()).unwrap().unwrap();
     assert_eq!(shown.tracks.len(), 2);
     let kept: i64 =
         db.query_row("select count(*) from lesson_tracks", [], |row| row.get(0)).unwrap();

@@ -126,13 +126,23 @@ async fn readiness_is_told_at_seven_and_at_twenty_and_in_between_when_it_changes
     };
     assert_eq!(tell(today, 10, 0).await, both(1, 0, ms(today, 10, 0)), "nobody knew");
     assert_eq!(tell(today, 10, 40).await, both(1, 0, ms(today, 10, 0)), "nothing is new");
-    std::fs::remove_file(app.sync.files().path(school.audio)).unwrap();
-    assert_eq!(tell(today, 10, 41).await, both(0, 1, ms(today, 10, 41)), "at once");
+    // Four changes are told at once; then one each half hour.
+    let mut audio = school.audio;
+    for minute in [41, 43] {
+        std::fs::remove_file(app.sync.files().path(audio)).unwrap();
+        assert_eq!(tell(today, 10, minute).await, both(0, 1, ms(today, 10, minute)), "at once");
+        audio = add_blob(hub, TrackKind::Audio, 3).await.0;
+        let healed = tell(today, 10, minute + 1).await;
+        assert_eq!(healed, both(1, 0, ms(today, 10, minute + 1)), "at once");
+    }
+    std::fs::remove_file(app.sync.files().path(audio)).unwrap();
+    assert_eq!(tell(today, 10, 45).await, both(1, 0, ms(today, 10, 44)), "the fifth waits");
+    assert_eq!(tell(today, 11, 10).await, both(1, 0, ms(today, 10, 44)));
+    assert_eq!(tell(today, 11, 11).await, both(0, 1, ms(today, 11, 11)));
     add_blob(hub, TrackKind::Audio, 3).await;
-    assert_eq!(tell(today, 10, 50).await, both(0, 1, ms(today, 10, 41)), "each half hour at most");
-    assert_eq!(tell(today, 11, 10).await, both(0, 1, ms(today, 10, 41)));
-    assert_eq!(tell(today, 11, 11).await, both(1, 0, ms(today, 11, 11)));
-    assert_eq!(tell(today, 19, 59).await, both(1, 0, ms(today, 11, 11)));
+    assert_eq!(tell(today, 11, 40).await, both(0, 1, ms(today, 11, 11)));
+    assert_eq!(tell(today, 11, 41).await, both(1, 0, ms(today, 11, 41)));
+    assert_eq!(tell(today, 19, 59).await, both(1, 0, ms(today, 11, 41)));
     assert_eq!(tell(today, 20, 0).await, both(1, 0, ms(today, 20, 0)), "in any case");
     assert_eq!(tell(today, 20, 59).await, both(1, 0, ms(today, 20, 0)), "once an hour of it");
     // After midnight the days are others: three at most are told of, and yesterday is forgotten.

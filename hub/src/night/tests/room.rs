@@ -8,12 +8,12 @@ use crate::config::{ByDay, Config, StorageConfig};
 const KIB: u64 = 1 << 10;
 const TOMORROWS: DocId = DocId([9; 16]);
 
-/// A village whose disk has room for 400 KiB of lessons, in the alliance of a lead school.
-async fn village_of(lead: &TrialHub, admin: &str) -> (TrialHub, String) {
+/// A village whose disk has room for so many bytes of lessons, in the alliance of a lead school.
+async fn village_of(lead: &TrialHub, admin: &str, lessons_bytes_max: u64) -> (TrialHub, String) {
     let mut config = Config::default();
     config.night.by_day = ByDay::Always;
     config.storage = StorageConfig {
-        lessons_bytes_max: 400 * KIB,
+        lessons_bytes_max,
         reserve_bytes: 32 * KIB,
         freed_bytes: 32 * KIB,
         originals_free_bytes_min: 0,
@@ -54,7 +54,7 @@ async fn a_disk_full_of_lessons_that_nobody_asked_for_makes_room_for_what_tomorr
     let (lead, admin) = TrialHub::start_set_up().await;
     let founded = lead.post("/api/v1/alliance", &admin, json!({"name": "萤雪"})).await;
     assert_eq!(founded.outcome(), "201");
-    let (village, keeper) = village_of(&lead, &admin).await;
+    let (village, keeper) = village_of(&lead, &admin, 400 * KIB).await;
     let room = async || village.get("/api/v1/room", &keeper).await.json();
     assert_eq!(room().await["state"], "enough");
     assert_eq!((&room().await["uses"], &room().await["evicted"]), (&json!([]), &json!([])));
@@ -115,4 +115,27 @@ async fn a_disk_full_of_lessons_that_nobody_asked_for_makes_room_for_what_tomorr
     assert_eq!(village.json(put, &pin, &teacher, json!({})).await.status, 204);
     assert_eq!(wanted_of(&village, DocId([1; 16])).await, 2);
     assert_eq!(room().await["evicted"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_with_room_for_nothing_says_so_on_the_lesson_and_tonight() {
+    let (lead, admin) = TrialHub::start_set_up().await;
+    let founded = lead.post("/api/v1/alliance", &admin, json!({"name": "萤雪"})).await;
+    assert_eq!(founded.outcome(), "201");
+    // Less than the reserve.
+    let (village, keeper) = village_of(&lead, &admin, 24 * KIB).await;
+    let night = async || village.get("/api/v1/night", "").await.json()["summary"].clone();
+    let listed = async || village.get("/api/v1/lessons", &keeper).await.json()["items"].clone();
+    assert_eq!(listed().await, json!([]));
+    add_lesson(&lead, DocId([1; 16]), [1, 1]).await;
+    let policy = || village.app.sync.news().policy();
+    until(&village, "it has no room", |_| Ok(policy().tonight().stalled.len() == 2)).await;
+    until(&village, "nothing may be let go", |_| Ok(policy().is_full())).await;
+    let light = json!({"state": "not_ready", "tier": null, "reason": "disk_full"});
+    assert_eq!(listed().await[0]["readiness"], light);
+    let shown = village.get(&format!("/api/v1/lessons/{}", DocId([1; 16])), &keeper).await;
+    assert_eq!(shown.json()["readiness"], light);
+    let summary = night().await;
+    assert_eq!((&summary["total"], &summary["needs_nothing"]), (&json!(0), &json!(false)));
+    assert_eq!(summary["is_disk_full"], true, "{summary}");
 }

@@ -13,6 +13,8 @@ export interface NightSummary {
   downloading: number;
   expected_done_at: number | null;
   free_bytes: number;
+  /** That is too little for what is wanted, and nothing on the disk may be let go. */
+  is_disk_full: boolean;
   needs_nothing: boolean;
   clock_doubt: boolean;
 }

@@ -34,7 +34,7 @@ export type HubContact = But<
   { state: 'connected' | 'trying' | 'offline' }
 >;
 
-type Reason = 'importing' | 'import_failed' | 'not_arrived';
+type Reason = 'importing' | 'import_failed' | 'not_arrived' | 'disk_full';
 export type Readiness = But<
   Whole<Said['Readiness']>,
   { tier: TierName | null; reason: Reason | null }

@@ -49,5 +49,6 @@ export function lightOf({ readiness, status }: Pick<Lesson, 'readiness' | 'statu
 function reasonOf(readiness: Lesson['readiness'], status: Lesson['status']): string {
   if (readiness.reason === 'importing') return m.reason_importing();
   if (readiness.reason === 'import_failed') return m.reason_import_failed();
+  if (readiness.reason === 'disk_full') return m.reason_disk_full();
   return status === 'receiving' ? m.reason_receiving() : m.reason_not_arrived();
 }

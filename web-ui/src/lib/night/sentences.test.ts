@@ -29,6 +29,7 @@ function night(summary: Partial<NightSummary>, rest: Partial<Night> = {}): Night
       downloading: 2,
       expected_done_at: at(23, 2, 10),
       free_bytes: 112_000_000_000,
+      is_disk_full: false,
       needs_nothing: true,
       clock_doubt: false,
       ...summary,
@@ -104,6 +105,17 @@ describe('the night in sentences', () => {
     });
     expect(summaryWords(none, 'zh')).toBe('明天没有远程课。磁盘剩 112 GB。无需操作。');
     expect(nightKind(none)).toBe('calm');
+  });
+
+  it('is not calm with a disk that has room for nothing', () => {
+    const full = night({
+      total: 0, ready: 0, not_ready: 0, downloading: 0, expected_done_at: null,
+      is_disk_full: true, needs_nothing: false,
+    });
+    expect(summaryWords(full, 'zh')).toBe(
+      '明天没有远程课。磁盘没有地方放新的课，请管理员看“本机状况”。',
+    );
+    expect(nightKind(full)).toBe('warn');
   });
 
   it('says that there is no contact rather than that something must be done', () => {

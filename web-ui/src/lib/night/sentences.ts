@@ -43,16 +43,19 @@ function counts({ summary, now, is_online, paused_until }: Night, language: stri
   ].filter(Boolean);
 }
 
-const disk = (summary: NightSummary) => m.night_free({ free: bytes(summary.free_bytes) });
+const disk = (summary: NightSummary) =>
+  summary.is_disk_full ? m.night_full() : m.night_free({ free: bytes(summary.free_bytes) });
 
-function ending({ summary, is_online }: Night, isEmpty: boolean): string {
+function ending({ summary, is_online, warnings }: Night, isEmpty: boolean): string {
   if (summary.needs_nothing) return m.nothing_to_do();
   if (isEmpty || summary.checking > 0) return '';
-  return is_online ? m.something_to_do() : m.night_offline();
+  if (!is_online) return m.night_offline();
+  return warnings.length > 0 ? m.something_to_do() : '';
 }
 
 /** How the whole looks: as bad as its worst part that somebody must see to. */
 export function nightKind({ summary, warnings }: Night): 'ok' | 'warn' | 'bad' | 'calm' {
+  if (summary.is_disk_full) return 'warn';
   if (summary.total === 0 || summary.checking > 0) return 'calm';
   if (summary.ready === summary.total) return 'ok';
   return summary.needs_nothing && warnings.length === 0 ? 'calm' : 'warn';
