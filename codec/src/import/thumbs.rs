@@ -14,10 +14,11 @@ const KIND: TrackKind = TrackKind::Thumbs;
 const EVERY_FRAMES: u64 = 125;
 /// The frame of those that stands for them: the one in the middle.
 const MIDDLE_FRAME: u64 = EVERY_FRAMES / 2;
-/// Stills that are kept together, a minute: few files.
-const MINUTE_STILLS: u64 = 6;
+/// Stills that are kept together: those of 40 s, which are whole GOPs of `video-360` and cost some
+/// 6 s of a processor.
+const PART_STILLS: u64 = 4;
 /// The frames of those.
-pub(super) const MINUTE_FRAMES: u64 = MINUTE_STILLS * EVERY_FRAMES;
+pub(super) const PART_FRAMES: u64 = PART_STILLS * EVERY_FRAMES;
 /// The largest picture (DESIGN §8).
 pub(crate) const THUMB_SIZE: (u32, u32) = (160, 90);
 /// The smallest side that the encoder takes.
@@ -34,13 +35,13 @@ pub(super) struct Thumbs {
     segments: Vec<Vec<u8>>,
     /// The last still: a picture that stays is not encoded again.
     last: Option<(Page, Vec<u8>)>,
-    minutes_kept: u64,
+    parts_kept: u64,
 }
 
-/// What goes on after a cut, beside the stills of whole minutes.
+/// What goes on after a cut, beside the stills of whole parts.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Kept {
-    minutes: u64,
+    parts: u64,
     size: (u32, u32),
     /// The last still: its picture and its sample.
     i420: Vec<u8>,
@@ -58,7 +59,7 @@ impl Thumbs {
             durations_ms: Vec::new(),
             segments: Vec::new(),
             last: None,
-            minutes_kept: 0,
+            parts_kept: 0,
         }
     }
 
@@ -68,10 +69,10 @@ impl Thumbs {
         let page = Page::new(width, height, kept.i420).ok()?;
         let mut thumbs = Self::new(frame_ms);
         let duration_ms = EVERY_FRAMES * frame_ms;
-        for minute in 0..kept.minutes {
+        for part in 0..kept.parts {
             let segments: Vec<Vec<u8>> =
-                postcard::from_bytes(&work.read_segment(KIND, minute)?).ok()?;
-            let is_whole = segments.len() as u64 == MINUTE_STILLS;
+                postcard::from_bytes(&work.read_segment(KIND, part)?).ok()?;
+            let is_whole = segments.len() as u64 == PART_STILLS;
             for segment in segments.into_iter().filter(|_| is_whole) {
                 let fragments = scan::fragment(&segment).ok()?;
                 let times = fragments.first().map(|f| (f.start_ticks, f.duration_ticks))?;
@@ -81,26 +82,25 @@ impl Thumbs {
                 thumbs.at_ms += duration_ms;
             }
         }
-        thumbs.minutes_kept = kept.minutes;
+        thumbs.parts_kept = kept.parts;
         (thumbs.size, thumbs.last) = (kept.size, Some((page, kept.sample)));
-        (thumbs.segments.len() as u64 == kept.minutes * MINUTE_STILLS).then_some(thumbs)
+        (thumbs.segments.len() as u64 == kept.parts * PART_STILLS).then_some(thumbs)
     }
 
-    /// Makes the stills of whole minutes durable. `None` in the middle of a minute.
+    /// Makes the stills of whole parts durable. `None` in the middle of a part.
     pub(super) fn keep(&mut self, work: &WorkDir) -> Result<Option<Kept>, ImportError> {
-        let minutes = self.segments.len() as u64 / MINUTE_STILLS;
-        let is_whole =
-            self.waiting.is_none() && minutes * MINUTE_STILLS == self.segments.len() as u64;
+        let parts = self.segments.len() as u64 / PART_STILLS;
+        let is_whole = self.waiting.is_none() && parts * PART_STILLS == self.segments.len() as u64;
         let Some((page, sample)) = self.last.as_ref().filter(|_| is_whole) else { return Ok(None) };
-        for (minute, segments) in
-            (0..).zip(self.segments.chunks(MINUTE_STILLS as usize)).skip(self.minutes_kept as usize)
+        for (part, segments) in
+            (0..).zip(self.segments.chunks(PART_STILLS as usize)).skip(self.parts_kept as usize)
         {
             let bytes = postcard::to_stdvec(segments).expect("bytes always encode");
-            work.write_segment(KIND, minute, &bytes, None)?;
+            work.write_segment(KIND, part, &bytes, None)?;
         }
-        self.minutes_kept = minutes;
+        self.parts_kept = parts;
         let (i420, sample) = (page.i420().to_vec(), sample.clone());
-        Ok(Some(Kept { minutes, size: self.size, i420, sample }))
+        Ok(Some(Kept { parts, size: self.size, i420, sample }))
     }
 
     /// Takes the next picture.

@@ -1,7 +1,7 @@
 //! The first pass over the pictures: finds the pages, makes the thumbnails, and shows them to
 //! `video-360`.
 //!
-//! About every minute of the lesson what it knows is made durable: the finder, the thumbnails, what
+//! Every 40 s of the lesson what it knows is made durable: the finder, the thumbnails, what
 //! `video-360` takes from before, and how the last picture looked. After a cut it goes on there: in
 //! a file with an index at the key frame before it; any other file is decoded again from its
 //! beginning, without looking. It has to come to the same last picture, or looks at all anew.
@@ -12,7 +12,7 @@ use super::{FRAME_MS, Found, KIND, RATE, read_page};
 use crate::child::Child;
 use crate::import::pictures::{Mark, Pictures};
 use crate::import::still::Stays;
-use crate::import::thumbs::{self, MINUTE_FRAMES, Thumbs};
+use crate::import::thumbs::{self, PART_FRAMES, Thumbs};
 use crate::import::video::passing::{self, Passing};
 use crate::import::{FinishedTrack, ImportError, Job, Stage, child_error};
 use crate::probe::VideoStream;
@@ -68,7 +68,7 @@ pub(super) fn look(
             job.reporter.wait_while_paused();
             job.reporter.report(Stage::Slides, SHARE * job.fraction(looked_ms));
         }
-        if look.pictures.is_multiple_of(MINUTE_FRAMES) {
+        if look.pictures.is_multiple_of(PART_FRAMES) {
             look.keep(job, &page, passing.as_deref_mut())?;
         }
     }
@@ -156,5 +156,5 @@ fn read(job: &Job) -> Option<Kept<Finder, Stays>> {
     let (hash, kept) = note.split_at_checked(HASH_BYTES)?;
     let kept: Kept<Finder, Stays> =
         (blake3::hash(kept) == *hash).then(|| postcard::from_bytes(kept).ok())??;
-    kept.pictures.is_multiple_of(MINUTE_FRAMES).then_some(kept).filter(|kept| kept.pictures > 0)
+    kept.pictures.is_multiple_of(PART_FRAMES).then_some(kept).filter(|kept| kept.pictures > 0)
 }
