@@ -7,7 +7,8 @@ use serde::Serialize;
 use yingxue_sync_core::id::{BlobId, DocId, HubId};
 
 use super::readiness::{
-    Readiness, Tier, TierName, TrackKind, TrackName, is_needed, readiness, tiers,
+    Readiness, Tier, TierName, TrackKind, TrackName, is_needed, is_whole_but_original, readiness,
+    tiers,
 };
 use crate::jobs::Job;
 
@@ -59,7 +60,8 @@ pub enum Status {
     Waiting,
     /// A part of it is here.
     Receiving,
-    /// All that its tiers need is here. In its own school a `job` may still make more tiers.
+    /// All that its tiers need is here, or all but an original of which nothing is. In its own
+    /// school a `job` may still make more tiers.
     Ready,
     /// Its import has failed.
     Failed,
@@ -277,6 +279,9 @@ impl LessonRow {
     fn shown(&self, tracks: &[Track], hub: &HubId, without_room: &BTreeSet<BlobId>) -> Lesson {
         let mut needed = tracks.iter().filter(|track| is_needed(track.kind)).peekable();
         let is_complete = needed.peek().is_some() && needed.all(|track| track.is_complete);
+        let has_some = |track: &Track| track.kind == TrackKind::Source && track.verified_bytes > 0;
+        let is_complete =
+            is_complete || is_whole_but_original(tracks) && !tracks.iter().any(has_some);
         let verified_bytes = tracks.iter().map(|track| track.verified_bytes).sum();
         let status = match (self.is_published, is_complete, verified_bytes) {
             (false, _, _) => Status::Importing,

@@ -116,7 +116,7 @@ pub struct Tier {
 /// Whether a lesson can be taught: from verified pieces on this disk, nothing else.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Readiness {
-    /// `ready`: all that tiers need is here; `ready_at`: `tier` is here.
+    /// `ready`: all that tiers need is here, but for the original; `ready_at`: `tier` is here.
     pub state: ReadinessState,
     /// The best tier that is wholly here.
     pub tier: Option<TierName>,
@@ -128,7 +128,7 @@ pub struct Readiness {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ReadinessState {
-    /// Every track that some tier needs is here.
+    /// Every track that some tier needs is here; the original, where there is more, need not be.
     Ready,
     /// One tier is here.
     ReadyAt,
@@ -166,6 +166,14 @@ pub(super) fn tiers(tracks: &[Track]) -> Vec<Tier> {
         .collect()
 }
 
+/// Says whether everything that tiers need is here, but for an original beside it: a hub with a
+/// small disk does not fetch those of other schools.
+pub(super) fn is_whole_but_original(tracks: &[Track]) -> bool {
+    let is_other = |track: &&Track| is_needed(track.kind) && track.kind != TrackKind::Source;
+    let mut others = tracks.iter().filter(is_other).peekable();
+    others.peek().is_some() && others.all(|track| track.is_complete)
+}
+
 /// Says whether a lesson with these tracks can be taught; for some the disk has no room.
 pub(super) fn readiness(
     tracks: &[Track],
@@ -184,7 +192,9 @@ pub(super) fn readiness(
         (Status::Failed, _) => not_ready(NotReady::ImportFailed),
         (_, None) if lacking.any(has_no_room) => not_ready(NotReady::DiskFull),
         (_, None) => not_ready(NotReady::NotArrived),
-        (Status::Ready, tier) => Readiness { state: ReadinessState::Ready, tier, reason: None },
+        (status, tier) if status == Status::Ready || is_whole_but_original(tracks) => {
+            Readiness { state: ReadinessState::Ready, tier, reason: None }
+        }
         (_, tier) => Readiness { state: ReadinessState::ReadyAt, tier, reason: None },
     }
 }
@@ -228,6 +238,7 @@ mod tests {
         assert_eq!(received([3, 3, 2, 2, 2]), (ReadyAt, Some(TierName::T0)));
         assert_eq!(received([3, 3, 3, 2, 2]), (ReadyAt, Some(TierName::T1)));
         assert_eq!(received([3, 3, 2, 3, 2]), (ReadyAt, Some(TierName::T2)));
+        assert_eq!(received([3, 3, 3, 3, 2]), (Ready, Some(TierName::T2)), "but for the original");
         assert_eq!(received([2, 2, 2, 2, 3]), (ReadyAt, Some(TierName::Source)));
         assert_eq!(at([3; 5], Status::Ready), (Ready, Some(TierName::Source)));
         assert_eq!(at([3; 5], Status::Importing), (NotReady, None));

@@ -157,9 +157,14 @@ pub(super) async fn keep_wants(news: Arc<News>, handle: SyncHandle) {
             Ok(made) => {
                 let wants = made.wants.clone();
                 let space = made.space.clone();
-                let changed = &news.policy.tonight().stalled ^ &made.stalled;
+                let before = news.policy.tonight();
+                let changed = &before.stalled ^ &made.stalled;
+                let has_met = before.contacts != made.contacts;
                 news.policy.set_tonight(Arc::new(made));
                 news.room_changed(changed).await;
+                if has_met {
+                    news.publish(HubEvent::Night {});
+                }
                 handle.set_wants(wants).await;
                 handle.has_room(space.with_room_again).await;
                 if freeing.is_due(space.bytes_to_free) {

@@ -276,15 +276,18 @@ impl Driver {
                 tracing::warn!(%blob, "the disk is full; a lesson cannot be fetched");
                 if self.stalled.len() < STALLED_KEPT && self.stalled.insert(blob) {
                     self.news.publish(HubEvent::Contact {});
+                    self.news.want();
                 }
             }
             Event::ContactUp { hub, address, .. } => {
                 tracing::info!(hub = %hub.short(), address, "met another school's hub");
                 self.remember(history::Entry::met(hub));
+                self.news.want();
             }
             Event::ContactDown { hub, reason, received_bytes, sent_bytes, .. } => {
                 tracing::info!(hub = %hub.short(), reason, "parted from another school's hub");
                 self.remember(history::Entry::left(hub, reason, received_bytes, sent_bytes));
+                self.news.want();
             }
             // The node has logged it.
             Event::Alarm(alarm) => self.keep_alarm(alarm),
