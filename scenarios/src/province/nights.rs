@@ -172,7 +172,9 @@ impl<'a> Run<'a> {
     fn publish_due(&mut self, now_ms: u64) {
         for at in 0..self.lessons.len() {
             let lesson = &self.lessons[at];
-            if !lesson.blobs.is_empty() || lesson.published_at_ms > now_ms {
+            // One that was taught has left the disks, and has no blobs any more.
+            let is_due = (lesson.published_at_ms..lesson.taught_at_ms).contains(&now_ms);
+            if !lesson.blobs.is_empty() || !is_due {
                 continue;
             }
             let (doc, stage) = (lesson.doc, lesson.stage);
@@ -332,4 +334,31 @@ impl<'a> Run<'a> {
 fn pieces(bytes: u64, piece_bytes: u64) -> Vec<u32> {
     let count = bytes.div_ceil(piece_bytes).max(1);
     (0..count).map(|i| ((i + 1) * bytes / count - i * bytes / count) as u32).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::province::draw::alliances;
+
+    #[test]
+    fn a_lesson_that_was_taught_is_not_published_again() {
+        let preset = Preset::named("changyi").unwrap();
+        let alliance = &alliances(&preset)[0];
+        let mut run = Run::new(&preset, alliance, 2);
+        run.settle();
+        run.draw_lessons();
+        let count = run.lessons.iter().filter(|lesson| lesson.night == 0).count();
+        assert!(count > 0);
+        let evicted_ms = run.seven(0) + EVICTED_AFTER_MS;
+        while run.world.now_ms() < evicted_ms {
+            run.tick();
+        }
+        assert!(run.part.published_bytes > 0);
+        while run.world.now_ms() < evicted_ms + 3 * TICK_MS {
+            run.tick();
+        }
+        let is_gone = |lesson: &&Lesson| lesson.night == 0 && lesson.blobs.is_empty();
+        assert_eq!(run.lessons.iter().filter(is_gone).count(), count);
+    }
 }

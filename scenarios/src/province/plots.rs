@@ -25,8 +25,11 @@ pub fn all(report: &Report) -> Vec<(&'static str, String)> {
 
 fn readiness_by_hour(report: &Report) -> String {
     let share = |part: u64, of: u64| if of == 0 { 0.0 } else { part as f64 / of as f64 };
-    let floor = report.hours.iter().map(|hour| share(hour.at_floor, hour.timetabled));
-    let preferred = report.hours.iter().map(|hour| share(hour.at_preferred, hour.timetabled));
+    // The run ends in the last morning, and not at noon.
+    let seen = report.hours.iter().rposition(|hour| hour.timetabled > 0).map_or(0, |at| at + 1);
+    let hours = || report.hours[..seen].iter();
+    let floor = hours().map(|hour| share(hour.at_floor, hour.timetabled));
+    let preferred = hours().map(|hour| share(hour.at_preferred, hour.timetabled));
     let mut plot = Plot::new(
         "Lessons of the coming day that can be taught, by hour from noon on",
         1.0,
@@ -153,5 +156,21 @@ impl Plot {
     fn end(mut self) -> String {
         self.svg.push_str("</svg>\n");
         self.svg
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::province::{HourOfReadiness, Preset};
+
+    #[test]
+    fn hours_after_the_last_look_are_not_drawn_as_hours_without_lessons() {
+        let mut report = Report::new(&Preset::named("changyi").unwrap(), 1);
+        let all = HourOfReadiness { timetabled: 2, at_floor: 2, at_preferred: 1 };
+        report.hours[..19].fill(all);
+        let drawn = readiness_by_hour(&report);
+        report.hours.truncate(19);
+        assert_eq!(drawn, readiness_by_hour(&report));
     }
 }
