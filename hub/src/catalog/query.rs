@@ -277,11 +277,12 @@ impl LessonRow {
     }
 
     fn shown(&self, tracks: &[Track], hub: &HubId, without_room: &BTreeSet<BlobId>) -> Lesson {
+        let can_be_absent = is_whole_but_original(tracks);
+        let is_absent =
+            |track: &Track| track.kind == TrackKind::Source && track.verified_bytes == 0;
         let mut needed = tracks.iter().filter(|track| is_needed(track.kind)).peekable();
-        let is_complete = needed.peek().is_some() && needed.all(|track| track.is_complete);
-        let has_some = |track: &Track| track.kind == TrackKind::Source && track.verified_bytes > 0;
-        let is_complete =
-            is_complete || is_whole_but_original(tracks) && !tracks.iter().any(has_some);
+        let is_complete = needed.peek().is_some()
+            && needed.all(|track| track.is_complete || can_be_absent && is_absent(track));
         let verified_bytes = tracks.iter().map(|track| track.verified_bytes).sum();
         let status = match (self.is_published, is_complete, verified_bytes) {
             (false, _, _) => Status::Importing,

@@ -8,8 +8,8 @@ use yingxue_sync_core::plan::Urgency;
 
 use super::{Projected, project, rebuild, renew};
 use crate::catalog::outline::{self, Chapter, Outline};
-use crate::catalog::query;
-use crate::catalog::readiness::TrackKind;
+use crate::catalog::query::{self, Status};
+use crate::catalog::readiness::{ReadinessState, TrackKind};
 use crate::catalog::{self, NewComment, NewLesson, NewTrack, collection, thread_of, wants};
 use crate::config::{ByDay, NightConfig};
 use crate::db::{Db, MIGRATIONS};
@@ -321,6 +321,28 @@ fn kinds_that_nobody_knows_do_not_push_out_those_that_a_class_needs() {
     let kept: i64 =
         db.query_row("select count(*) from lesson_tracks", [], |row| row.get(0)).unwrap();
     assert_eq!(kept, 16);
+}
+
+#[test]
+fn a_lesson_whose_original_is_not_fetched_is_wholly_here() {
+    let db = database();
+    let tracks = [track("audio", 1), track("slides", 2), track("source", 3)];
+    save(&db, &LESSON, &catalog::lesson_edits(&lesson(), 1, None, &tracks));
+    let hold = |blob: u8, held: u8| {
+        const HOLD: &str = "insert into blobs values (?1, 2, ?2, 5 * ?2, 10, ?2 = 2, x'', x'')";
+        db.execute(HOLD, rusqlite::params![[blob; 32], held]).unwrap();
+    };
+    let shown = || {
+        let shown = query::detail(&db, &LESSON, &HubId([9; 32]), false, &BTreeSet::new());
+        let lesson = shown.unwrap().unwrap().lesson;
+        (lesson.status, lesson.readiness.state)
+    };
+    hold(1, 2);
+    assert_eq!(shown(), (Status::Receiving, ReadinessState::NotReady));
+    hold(2, 2);
+    assert_eq!(shown(), (Status::Ready, ReadinessState::Ready));
+    hold(3, 1);
+    assert_eq!(shown(), (Status::Receiving, ReadinessState::Ready), "it comes, and shows how far");
 }
 
 #[test]

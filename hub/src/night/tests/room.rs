@@ -8,8 +8,12 @@ use crate::config::{ByDay, Config, StorageConfig};
 const KIB: u64 = 1 << 10;
 const TOMORROWS: DocId = DocId([9; 16]);
 
-/// A village whose disk has room for so many bytes of lessons, in the alliance of a lead school.
-async fn village_of(lead: &TrialHub, admin: &str, lessons_bytes_max: u64) -> (TrialHub, String) {
+/// A lead school, and in its alliance a village whose disk has room for so many bytes of lessons,
+/// with its keeper.
+async fn lead_and_village(lessons_bytes_max: u64) -> (TrialHub, TrialHub, String) {
+    let (lead, admin) = TrialHub::start_set_up().await;
+    let founded = lead.post("/api/v1/alliance", &admin, json!({"name": "萤雪"})).await;
+    assert_eq!(founded.outcome(), "201");
     let mut config = Config::default();
     config.night.by_day = ByDay::Always;
     config.storage = StorageConfig {
@@ -20,11 +24,11 @@ async fn village_of(lead: &TrialHub, admin: &str, lessons_bytes_max: u64) -> (Tr
     };
     let village = TrialHub::start_in(tempfile::tempdir().unwrap(), config).await;
     let keeper = village.set_up().await;
-    let made = lead.post("/api/v1/alliance/invitations", admin, json!({"valid_hours": 1})).await;
+    let made = lead.post("/api/v1/alliance/invitations", &admin, json!({"valid_hours": 1})).await;
     let line = json!({"invitation": made.json()["text"]});
     let joined = village.post("/api/v1/alliance/join", &keeper, line).await;
     assert_eq!(joined.outcome(), "200");
-    (village, keeper)
+    (lead, village, keeper)
 }
 
 /// A lesson of sound and slides, of so many pieces each.
@@ -51,10 +55,7 @@ async fn wanted_of(hub: &TrialHub, lesson: DocId) -> i64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_full_of_lessons_that_nobody_asked_for_makes_room_for_what_tomorrow_needs() {
-    let (lead, admin) = TrialHub::start_set_up().await;
-    let founded = lead.post("/api/v1/alliance", &admin, json!({"name": "萤雪"})).await;
-    assert_eq!(founded.outcome(), "201");
-    let (village, keeper) = village_of(&lead, &admin, 400 * KIB).await;
+    let (lead, village, keeper) = lead_and_village(400 * KIB).await;
     let room = async || village.get("/api/v1/room", &keeper).await.json();
     assert_eq!(room().await["state"], "enough");
     assert_eq!((&room().await["uses"], &room().await["evicted"]), (&json!([]), &json!([])));
@@ -119,11 +120,8 @@ async fn a_disk_full_of_lessons_that_nobody_asked_for_makes_room_for_what_tomorr
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_with_room_for_nothing_says_so_on_the_lesson_and_tonight() {
-    let (lead, admin) = TrialHub::start_set_up().await;
-    let founded = lead.post("/api/v1/alliance", &admin, json!({"name": "萤雪"})).await;
-    assert_eq!(founded.outcome(), "201");
     // Less than the reserve.
-    let (village, keeper) = village_of(&lead, &admin, 24 * KIB).await;
+    let (lead, village, keeper) = lead_and_village(24 * KIB).await;
     let night = async || village.get("/api/v1/night", "").await.json()["summary"].clone();
     let listed = async || village.get("/api/v1/lessons", &keeper).await.json()["items"].clone();
     assert_eq!(listed().await, json!([]));
