@@ -11,6 +11,7 @@ use mp4_atom::{
 };
 
 pub(crate) mod index;
+pub(crate) mod length;
 pub mod scan;
 
 /// The id of a file's only track.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
+use mp4_atom::{Decode, Moov};
 use tempfile::TempDir;
 use yingxue_codec::fallback::{Made, Material, Plan, Workshop};
 use yingxue_codec::import::{FinishedTrack, ImportRequest, Observer, Progress, Tiers, import};
@@ -117,6 +118,7 @@ fn a_file_that_is_opened_over_http_says_where_its_segments_are() {
         }
         assert_eq!(kinds[..3], ["ftyp", "moov", "sidx"], "{}", track.info.kind);
         assert_eq!(at, init.len(), "the init segment ends with a box");
+        assert!((length_s(&init) - 10.0).abs() < 0.1, "{}", track.info.kind);
         if matches!(track.info.kind, TrackKind::Slides | TrackKind::Thumbs) {
             // One still of the whole 10 s: there is nowhere to go.
             continue;
@@ -133,6 +135,14 @@ fn a_file_that_is_opened_over_http_says_where_its_segments_are() {
         assert!(numbers[0] <= 9.0 && numbers[0] >= 7.9, "{text}");
         assert!(last.contains(&(numbers[1] as u64)), "{text} is not in {last:?}");
     }
+}
+
+/// How long an init segment says that the file is, in seconds.
+fn length_s(init: &[u8]) -> f64 {
+    let file_type = scan::BoxHead::read(init).unwrap();
+    let moov = Moov::decode(&mut &init[file_type.total_bytes as usize..]).unwrap();
+    let length = moov.mvex.unwrap().mehd.unwrap().fragment_duration;
+    length as f64 / f64::from(moov.mvhd.timescale)
 }
 
 /// Picture and sound as one file.
@@ -265,9 +275,10 @@ fn sound_alone_is_made_for_old_panels_too() {
     assert!(seen[0].1 >= 469, "{seen:?}");
 }
 
-/// All pictures and sounds of a file, as ffprobe counts them, come out of VLC.
+/// All pictures and sounds of a file, as ffprobe counts them, come out of VLC, and those of the end
+/// alone if it is to begin there.
 fn expect_vlc_plays(path: &Path) {
-    let played = vlc::play(path);
+    let played = vlc::play(path, 0);
     let counted = streams(path);
     let count = |are_pictures: bool| -> u64 {
         let is_sound = |codec: &str| ["aac", "opus"].contains(&codec);
@@ -284,6 +295,15 @@ fn expect_vlc_plays(path: &Path) {
     assert!(played.sounds_heard > 0 || sounds == 0, "{path:?}: {played:?}");
     // A page that stays is shown once, at the beginning.
     assert!(played.pictures_shown > 0 || pictures < 10, "{path:?}: {played:?}");
+    if pictures < 10 && sounds == 0 {
+        return;
+    }
+    // It goes to the segment at 4 s, and six of the ten seconds are left.
+    let rest = vlc::play(path, 5);
+    let is_less = |part: u64, all: u64| part * 4 <= all * 3;
+    assert!(rest.pictures + rest.sounds > 0, "{path:?}: {rest:?}");
+    assert!(is_less(rest.pictures, pictures), "{path:?}: {rest:?} of {pictures}");
+    assert!(is_less(rest.sounds, sounds), "{path:?}: {rest:?} of {sounds}");
 }
 
 /// Left out where there is no VLC; `tools/test` says so.

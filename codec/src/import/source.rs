@@ -3,12 +3,12 @@
 //! ([`encoded`]); joining it with the sound is as fast as remuxing, and begins anew after a cut.
 
 use std::fs::File;
-use std::io::{BufWriter, Seek, Write};
+use std::io::{BufWriter, Seek, SeekFrom, Write};
 
 use super::{FinishedTrack, ImportError, ImportRequest, Job, Stage, child_error};
 use crate::child::ChildError;
-use crate::cmaf::index;
 use crate::cmaf::scan::{self, InitTrack, ScanError};
+use crate::cmaf::{index, length};
 use crate::probe::{AudioStream, VideoStream};
 use crate::track::{INIT_BYTES_MAX, SEGMENTS_MAX, SegmentInfo, TrackInfo, TrackKind};
 
@@ -202,6 +202,8 @@ struct SourceFile {
     file: BufWriter<File>,
     init: Vec<u8>,
     index_bytes: usize,
+    /// Where in `init` the length of the file is to be written.
+    length: Option<length::Place>,
     tracks: Vec<InitTrack>,
     start_ticks: u64,
     duration_ticks: u64,
@@ -215,6 +217,7 @@ impl SourceFile {
             file: BufWriter::new(job.work.start(KIND)?),
             init: Vec::new(),
             index_bytes: index::reserved_bytes(job.probe.duration_ms / SEGMENT_MS_MIN + 2),
+            length: None,
             tracks: Vec::new(),
             start_ticks: 0,
             duration_ticks: 0,
@@ -223,9 +226,14 @@ impl SourceFile {
         })
     }
 
-    fn init(&mut self, whole: Vec<u8>) -> Result<(), ImportError> {
-        self.file.write_all(&whole)?;
+    fn init(&mut self, mut whole: Vec<u8>) -> Result<(), ImportError> {
         let is_movie = whole.get(4..8) == Some(b"moov");
+        if is_movie {
+            let before = self.init.len();
+            let place = length::reserve(&mut whole)?;
+            self.length = place.map(|it| length::Place { at: before + it.at, ..it });
+        }
+        self.file.write_all(&whole)?;
         self.init.extend(whole);
         if is_movie {
             self.tracks = scan::init(&self.init)?;
@@ -313,8 +321,14 @@ impl SourceFile {
         let index = index::within(self.index_bytes, info.timescale, &info.segments);
         let mut file = self.file.into_inner().map_err(|error| error.into_error())?;
         let movie_bytes = self.init.len() - self.index_bytes;
-        file.seek(std::io::SeekFrom::Start(movie_bytes as u64))?;
+        file.seek(SeekFrom::Start(movie_bytes as u64))?;
         file.write_all(&index)?;
+        if let Some(place) = self.length {
+            let ticks: u64 = info.segments.iter().map(|it| u64::from(it.duration_ticks)).sum();
+            let length = ticks * u64::from(place.timescale) / u64::from(info.timescale.max(1));
+            file.seek(SeekFrom::Start(place.at as u64))?;
+            file.write_all(&length.to_be_bytes())?;
+        }
         Ok(job.work.finish(file, info)?)
     }
 }

@@ -25,13 +25,14 @@ pub struct Played {
     pub damaged: u64,
 }
 
-/// Plays a file to its end, twice as fast as it is.
-pub fn play(file: &Path) -> Played {
+/// Plays a file from a second to its end, twice as fast as it is.
+pub fn play(file: &Path, from_s: u32) -> Played {
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new("timeout");
     command
         .args([SECONDS_MAX, "cvlc", "--no-color", "--no-media-library", "--intf", "rc"])
         .args(["--rate", "2", "--play-and-pause", "--vout", "dummy", "--aout", "dummy"])
+        .args(["--start-time", &from_s.to_string()])
         .arg(copy_for_all(file, folder.path()))
         .env("HOME", "/nonexistent")
         .stdin(Stdio::piped())
