@@ -6,7 +6,7 @@
 //! Each finished track, each finished segment of `slides`, of a video track and of a picture that
 //! is encoded again, and each finished minute of `audio`, is durable in the work folder before it
 //! counts, and is found again when [`import`] is called with the same folder: a power cut costs at
-//! most one segment a worker, a minute of sound, a minute of the look for pages, and the current
+//! most one segment a worker, a minute of sound, 20 s of the look for pages, and the current
 //! pass over the file where nothing is encoded. Pictures are decoded from where something is
 //! missing, if the file has an index that leads there. An import that was cut gives the same bytes
 //! as one that was not, save for a picture in `source` that was encoded again: its pictures and

@@ -14,9 +14,9 @@ const KIND: TrackKind = TrackKind::Thumbs;
 const EVERY_FRAMES: u64 = 125;
 /// The frame of those that stands for them: the one in the middle.
 const MIDDLE_FRAME: u64 = EVERY_FRAMES / 2;
-/// Stills that are kept together: those of 40 s, which are whole GOPs of `video-360` and cost some
-/// 6 s of a processor.
-const PART_STILLS: u64 = 4;
+/// Stills that are kept together: those of 20 s, which are whole GOPs of `video-360` and cost some
+/// 4 s of a processor.
+const PART_STILLS: u64 = 2;
 /// The frames of those.
 pub(super) const PART_FRAMES: u64 = PART_STILLS * EVERY_FRAMES;
 /// The largest picture (DESIGN §8).

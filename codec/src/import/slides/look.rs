@@ -1,7 +1,7 @@
 //! The first pass over the pictures: finds the pages, makes the thumbnails, and shows them to
 //! `video-360`.
 //!
-//! Every 40 s of the lesson what it knows is made durable: the finder, the thumbnails, what
+//! Every 20 s of the lesson what it knows is made durable: the finder, the thumbnails, what
 //! `video-360` takes from before, and how the last picture looked. After a cut it goes on there: in
 //! a file with an index at the key frame before it; any other file is decoded again from its
 //! beginning, without looking. It has to come to the same last picture, or looks at all anew.

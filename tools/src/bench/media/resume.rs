@@ -28,7 +28,7 @@ use crate::bench::seed::splitmix;
 
 /// Kills, and in `--quick`.
 const KILLS: [usize; 2] = [50, 5];
-/// Seconds of lecture: a look of six minutes has nine moments at which it can go on.
+/// Seconds of lecture: a look of six minutes has eighteen moments at which it can go on.
 const CLIP_S: [u32; 2] = [360, 90];
 /// The moments are the same in each run; "resume" in ASCII.
 const SEED: u64 = 0x0072_6573_756d_6500;
