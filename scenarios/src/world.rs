@@ -3,8 +3,7 @@
 //! It decides nothing that a node decides. The same seed gives the same run, byte for byte:
 //! happenings are ordered by time and then by number, and all randomness is [`Rng`].
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BTreeMap;
 
 use yingxue_sync_core::Time;
 use yingxue_sync_core::event::{Command, Input, RequestId, StoreId};
@@ -126,11 +125,7 @@ pub struct World {
     /// One byte of a blob stands for so many, on lines as well; all others are as many as they are.
     pub blob_scale: u64,
     now_us: u64,
-    /// When and as the so-many-th what happens, and where in `coming` it is.
-    heap: BinaryHeap<Reverse<(u64, u64, usize)>>,
-    coming: Vec<Option<Happening>>,
-    /// Empty places in `coming`.
-    places: Vec<usize>,
+    heap: BTreeMap<(u64, u64), Happening>,
     happenings: u64,
     happenings_in_ms: u64,
     paths: BTreeMap<(HubIndex, HubIndex), Path>,
@@ -157,9 +152,7 @@ impl World {
             trace: Trace::from_environment(),
             blob_scale: 1,
             now_us: 0,
-            heap: BinaryHeap::new(),
-            coming: Vec::new(),
-            places: Vec::new(),
+            heap: BTreeMap::new(),
             happenings: 0,
             happenings_in_ms: 0,
             paths: BTreeMap::new(),
@@ -293,23 +286,19 @@ impl World {
     /// Puts a happening on the heap.
     fn happen(&mut self, at_us: u64, happening: Happening) {
         self.happenings += 1;
-        let place = self.places.pop().unwrap_or_else(|| {
-            self.coming.push(None);
-            self.coming.len() - 1
-        });
-        self.coming[place] = Some(happening);
-        self.heap.push(Reverse((at_us.max(self.now_us), self.happenings, place)));
+        self.heap.insert((at_us.max(self.now_us), self.happenings), happening);
     }
 
     /// Carries out the next happening, if it is not later than `until_us`.
     fn step(&mut self, until_us: u64) -> bool {
-        let Some(&Reverse((at_us, _, place))) = self.heap.peek() else { return false };
+        let Some(entry) = self.heap.first_entry() else {
+            return false;
+        };
+        let at_us = entry.key().0;
         if at_us > until_us {
             return false;
         }
-        self.heap.pop();
-        self.places.push(place);
-        let happening = self.coming[place].take().expect("each place is in the heap once");
+        let happening = entry.remove();
         if at_us / 1000 == self.now_us / 1000 {
             self.happenings_in_ms += 1;
             assert!(self.happenings_in_ms < HAPPENINGS_PER_MS_MAX, "time stands still");
