@@ -130,6 +130,9 @@ fn plane(
     height: u32,
 ) -> Vec<u8> {
     let plane = picture.plane(component);
-    let rows = plane.chunks(picture.stride(component) as usize).take(height as usize);
-    rows.flat_map(|row| &row[..width as usize]).copied().collect()
+    let mut samples = Vec::with_capacity(width as usize * height as usize);
+    for row in plane.chunks(picture.stride(component) as usize).take(height as usize) {
+        samples.extend_from_slice(&row[..width as usize]);
+    }
+    samples
 }
