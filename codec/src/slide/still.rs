@@ -12,8 +12,8 @@ const SPEED: u8 = 6;
 /// Quantizers to choose from, best first, in steps of about a tenth of the bytes.
 const QUANTIZERS: [u8; 16] =
     [20, 32, 44, 56, 68, 80, 92, 104, 116, 128, 142, 156, 172, 190, 210, 235];
-/// The place of the one that most pages end with.
-const QUANTIZER_USUAL: usize = 10;
+/// The place of the one that most pages end with; most others end one place before it.
+const QUANTIZER_USUAL: usize = 12;
 /// Quantizers of a thumbnail: the first that is small enough is taken.
 const THUMB_QUANTIZERS: [u8; 5] = [100, 140, 180, 220, 255];
 /// What the text areas of a decoded slide must have. At 0.98 (14 KB for 1280×720) there is a fringe
