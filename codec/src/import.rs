@@ -112,8 +112,10 @@ pub enum Stage {
     Source,
     /// Making `audio`.
     Audio,
-    /// Making `slides` and `thumbs`.
+    /// Finding the pages, and making `thumbs`.
     Slides,
+    /// Making `slides`: encoding the pages.
+    Pages,
     /// Making `video-360`.
     Video,
     /// Making `video-480`.
@@ -304,7 +306,7 @@ impl<'a> Job<'a> {
             let source = scope.spawn(|| self.stage(copies_source, Stage::Source, make_source));
             let audio = scope.spawn(|| self.stage(tiers.audio, Stage::Audio, make_audio));
             // The floor that is guaranteed comes before the larger picture.
-            let slides = self.stage(tiers.slides, Stage::Slides, || slides::make(self));
+            let slides = self.stage(tiers.slides, Stage::Pages, || slides::make(self));
             let is_wanted = tiers.video_360 && slides.is_ok();
             let make = || video::make_360(self).map(Vec::from_iter);
             let video = self.stage(is_wanted, Stage::Video, make);

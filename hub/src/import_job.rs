@@ -182,7 +182,7 @@ impl import::Observer for Watch {
             import::Stage::Probe => Stage::Probe,
             import::Stage::Source => Stage::Source,
             import::Stage::Audio => Stage::Audio,
-            import::Stage::Slides | import::Stage::Video => Stage::Video,
+            import::Stage::Slides | import::Stage::Pages | import::Stage::Video => Stage::Video,
             import::Stage::Video480 => Stage::Video480,
         };
         self.job.observer.report(stage, progress.percent, progress.seconds_left);

@@ -10,26 +10,33 @@ use crate::encoder::EncoderName;
 
 /// How often the observer is asked whether the import is paused.
 const ASK_EVERY: Duration = Duration::from_millis(100);
-/// What a first import goes by: estimated from lectures, and right only relative to one another.
+/// Seconds of work for a second of the lesson that is copied for `source`, beside slower stages.
 const SOURCE_COPY_RATE: f64 = 0.01;
+/// Seconds of a lesson for each page, until its pages are found: 30 in 40 minutes.
+const PAGE_EVERY_S: f64 = 80.0;
+/// Less than this part of a stage says nothing of how long it takes.
+const MEASURED_PART_MIN: f64 = 0.05;
 
 /// How long stages take, in seconds of work for a second of the lesson. What an import measured is
-/// what the next one goes by: the same machine, and mostly the same kind of lesson.
+/// what the next one goes by: the same machine, though maybe another kind of lesson, so they are
+/// for what there is to do in it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Rates {
     /// Encoding a picture again for `source`.
     pub source: f64,
     /// Sound.
     pub audio: f64,
-    /// Slides and thumbnails.
-    pub slides: f64,
+    /// Finding the pages, and thumbnails.
+    pub look: f64,
+    /// One page, in seconds.
+    pub page: f64,
     /// Pictures by rav1e.
     pub rav1e: VideoRates,
     /// Pictures by SVT-AV1.
     pub svt_av1: VideoRates,
 }
 
-/// What one encoder takes, likewise.
+/// What one encoder takes, for a second of the lesson in which the picture moves.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct VideoRates {
     /// The picture of `video-360`.
@@ -38,19 +45,37 @@ pub struct VideoRates {
     pub video_480: f64,
 }
 
+/// What a first import goes by: measured with lectures on one machine, and right only relative to
+/// one another.
 impl Default for Rates {
     fn default() -> Self {
         Self {
             source: 0.4,
             audio: 0.03,
-            slides: 0.2,
-            rav1e: VideoRates { video_360: 1.0, video_480: 3.2 },
-            svt_av1: VideoRates { video_360: 0.4, video_480: 1.3 },
+            look: 0.05,
+            page: 1.0,
+            rav1e: VideoRates { video_360: 0.5, video_480: 1.6 },
+            svt_av1: VideoRates { video_360: 0.2, video_480: 0.65 },
         }
     }
 }
 
 impl Rates {
+    fn scaled(self, by: f64) -> Self {
+        let video = |rates: VideoRates| VideoRates {
+            video_360: rates.video_360 * by,
+            video_480: rates.video_480 * by,
+        };
+        Self {
+            source: self.source * by,
+            audio: self.audio * by,
+            look: self.look * by,
+            page: self.page * by,
+            rav1e: video(self.rav1e),
+            svt_av1: video(self.svt_av1),
+        }
+    }
+
     fn video(&mut self, encoder: EncoderName) -> &mut VideoRates {
         match encoder {
             EncoderName::Rav1e => &mut self.rav1e,
@@ -97,8 +122,13 @@ struct State {
 
 struct StageState {
     stage: Stage,
-    share: f64,
+    /// Seconds of work for a unit.
+    rate: f64,
+    /// Units in a second of the lesson: pages, or seconds in which the picture moves.
+    units: f64,
     fraction: f64,
+    /// The part that was found from an earlier call, or made by an earlier stage.
+    found: f64,
     pace: Option<Pace>,
     began: Option<Duration>,
     ended: Option<Duration>,
@@ -139,18 +169,21 @@ impl<'a> Reporter<'a> {
         let stages = [
             (Stage::Source, plan.copies_source, SOURCE_COPY_RATE),
             (Stage::Audio, plan.audio, rates.audio),
-            (Stage::Slides, plan.slides, rates.slides),
+            (Stage::Slides, plan.slides, rates.look),
+            (Stage::Pages, plan.slides, rates.page),
             (Stage::Video, plan.video_360, video.video_360),
             (Stage::Source, plan.encodes_source, rates.source),
             (Stage::Video480, plan.video_480, video.video_480),
         ];
         let wanted = stages.into_iter().filter(|(_, is_wanted, _)| *is_wanted);
         // What a file or a wrong clock says must not become a division by zero.
-        let share = |rate: f64| if rate.is_finite() { rate.clamp(1e-3, 1e3) } else { 1.0 };
+        let sane = |rate: f64| if rate.is_finite() { rate.clamp(1e-3, 1e3) } else { 1.0 };
         let state = |(stage, _, rate)| StageState {
             stage,
-            share: share(rate),
+            rate: sane(rate),
+            units: if stage == Stage::Pages { 1.0 / PAGE_EVERY_S } else { 1.0 },
             fraction: 0.0,
+            found: 0.0,
             pace: None,
             began: None,
             ended: None,
@@ -159,6 +192,24 @@ impl<'a> Reporter<'a> {
         let mut all = lock(&self.state);
         all.stages = wanted.map(state).collect();
         all.plan = plan;
+    }
+
+    /// Says what is seen of the lesson after `looked_s` seconds of `duration_s`: how many pages, and
+    /// in what part of it the picture moves, if that is known.
+    pub(super) fn seen(&self, looked_s: f64, duration_s: f64, pages: usize, moving: Option<f64>) {
+        let rest_s = (duration_s - looked_s).max(0.0);
+        // What was seen weighs the more, the more of it there is.
+        let pages_later = rest_s * (pages as f64 + 1.0) / (looked_s + PAGE_EVERY_S);
+        let mut state = lock(&self.state);
+        for one in &mut state.stages {
+            match (one.stage, moving) {
+                (Stage::Pages, _) => {
+                    one.units = (pages as f64 + pages_later) / duration_s.max(1.0);
+                }
+                (Stage::Video, Some(moving)) => one.units = moving,
+                _ => {}
+            }
+        }
     }
 
     /// Tells how much of a stage is done, 0 to 1.
@@ -170,14 +221,15 @@ impl<'a> Reporter<'a> {
     }
 
     /// As `report` for a stage of segments: `done` of `total`, `found` of them from an earlier
-    /// call, which took no time.
+    /// call or stage, which took no time.
     pub(super) fn segments(&self, stage: Stage, found: u64, done: u64, total: u64) {
         let now = self.elapsed();
+        let part = |count: u64| count as f64 / total.max(1) as f64;
         let mut state = lock(&self.state);
-        if found > 0 {
-            state.is_not_whole(stage);
+        if let Some(one) = state.stages.iter_mut().find(|one| one.stage == stage) {
+            one.found = part(found);
         }
-        state.advance(stage, done as f64 / total.max(1) as f64, done > found, now);
+        state.advance(stage, part(done), done > found, now);
         self.tell(state, stage);
     }
 
@@ -199,9 +251,11 @@ impl<'a> Reporter<'a> {
             None => stage,
             Some(last) => unfinished.map_or(last.stage, |one| one.stage),
         };
-        let all: f64 = state.stages.iter().map(|one| one.share).sum();
-        let done: f64 = state.stages.iter().map(|one| one.share * one.fraction).sum();
+        let all: f64 = state.stages.iter().map(StageState::share).sum();
+        let done: f64 = state.stages.iter().map(|one| one.share() * one.fraction).sum();
         let percent = if all > 0.0 { (done / all * 100.0 + 1e-9) as u8 } else { 0 };
+        // More pages than were thought of must not make it fall.
+        let percent = percent.max(state.told.map_or(0, |(_, told)| told));
         if state.told == Some((stage, percent)) && state.seconds_left.is_none() {
             return;
         }
@@ -247,7 +301,8 @@ impl State {
     fn advance(&mut self, stage: Stage, fraction: f64, is_made: bool, now: Duration) {
         let is_alone = self.stages.iter().all(|one| one.stage == stage || one.is_idle());
         // What follows, measured in this stage.
-        let later: f64 = self.stages.iter().filter(|s| s.pace.is_none()).map(|s| s.share).sum();
+        let later: f64 =
+            self.stages.iter().filter(|one| one.pace.is_none()).map(StageState::share).sum();
         let is_beside = self.is_beside(stage);
         let Some(one) = self.stages.iter_mut().find(|one| one.stage == stage) else { return };
         one.began.get_or_insert(now);
@@ -263,7 +318,7 @@ impl State {
         if is_beside {
             return;
         }
-        let left = one.seconds_left(now, pace, later / one.share);
+        let left = one.seconds_left(now, pace, later / one.share());
         // A stage that has just begun, or begun to be alone, says nothing yet.
         self.seconds_left = left.map(|seconds| seconds.ceil() as u64).or(self.seconds_left);
     }
@@ -281,35 +336,60 @@ impl State {
         }
     }
 
-    /// The rates as they were measured; `known` where nothing was.
+    /// The rates as they were measured; `known` where nothing was. On a machine of which nothing is
+    /// known, what was not measured is as much slower as the rest.
     fn rates(&self, known: Rates, duration_ms: u64) -> Rates {
         let lesson_s = duration_ms.max(1) as f64 / 1000.0;
-        let of = |stage: Stage, known: f64| {
-            let one = self.stages.iter().find(|one| one.stage == stage && one.is_whole);
-            let seconds =
-                one.and_then(|one| Some(one.ended?.checked_sub(one.began?)?.as_secs_f64()));
-            seconds.filter(|seconds| *seconds > 0.0).map_or(known, |seconds| seconds / lesson_s)
+        let (mut measured_s, mut known_s) = (0.0, 0.0);
+        let mut of = |stage: Stage, known: f64| {
+            let one = self.stages.iter().find(|one| one.stage == stage)?;
+            let (seconds, units) = one.measured(lesson_s)?;
+            measured_s += seconds;
+            known_s += known * units;
+            Some(seconds / units)
         };
+        let source = if self.plan.copies_source { None } else { of(Stage::Source, known.source) };
+        let audio = of(Stage::Audio, known.audio);
+        let look = of(Stage::Slides, known.look);
+        let page = of(Stage::Pages, known.page);
+        let mut video = known;
+        let VideoRates { video_360, video_480 } = *video.video(self.plan.encoder());
+        let video_360 = of(Stage::Video, video_360);
+        let video_480 = of(Stage::Video480, video_480);
+        let is_first = known == Rates::default() && known_s > 0.0;
+        let rest = if is_first { known.scaled(measured_s / known_s) } else { known };
         let mut rates = Rates {
-            source: if self.plan.copies_source {
-                known.source
-            } else {
-                of(Stage::Source, known.source)
-            },
-            audio: of(Stage::Audio, known.audio),
-            slides: of(Stage::Slides, known.slides),
-            ..known
+            source: source.unwrap_or(rest.source),
+            audio: audio.unwrap_or(rest.audio),
+            look: look.unwrap_or(rest.look),
+            page: page.unwrap_or(rest.page),
+            ..rest
         };
         let video = rates.video(self.plan.encoder());
-        video.video_360 = of(Stage::Video, video.video_360);
-        video.video_480 = of(Stage::Video480, video.video_480);
+        video.video_360 = video_360.unwrap_or(video.video_360);
+        video.video_480 = video_480.unwrap_or(video.video_480);
         rates
     }
 }
 
 impl StageState {
+    /// Seconds of work for a second of the lesson; never 0.
+    fn share(&self) -> f64 {
+        (self.rate * self.units).max(1e-6)
+    }
+
     fn is_idle(&self) -> bool {
         self.pace.is_none() || self.fraction >= 1.0
+    }
+
+    /// How many seconds how many units took, if this call did enough of them.
+    fn measured(&self, lesson_s: f64) -> Option<(f64, f64)> {
+        let seconds = self.ended?.checked_sub(self.began?)?.as_secs_f64();
+        let part = 1.0 - self.found;
+        // Of a picture it is known how much of it was made here.
+        let units = if self.stage == Stage::Pages { self.units } else { 1.0 };
+        let is_measured = self.is_whole && part >= MEASURED_PART_MIN && seconds > 0.0;
+        is_measured.then_some((seconds, lesson_s * units * part))
     }
 
     /// The rest of this stage, and of later ones that take `later` times as long as all of it.
@@ -350,70 +430,137 @@ mod tests {
         }
     }
 
-    /// A lesson of 1000 s: what each stage takes, in seconds, one after the other.
-    const STAGES: [(Stage, u64); 3] =
-        [(Stage::Slides, 300), (Stage::Video, 400), (Stage::Source, 500)];
+    /// A lesson, as far as it matters here.
+    struct Lesson {
+        duration_s: u64,
+        pages: u64,
+        /// The part of it in which the picture moves, in hundredths.
+        moving: u64,
+        is_copied: bool,
+    }
 
-    /// Plays an import second by second; gives the worst error after the first minute.
-    fn worst_error(known: &Known) -> f64 {
+    /// Forty minutes with a talking head.
+    const LONG: Lesson = Lesson { duration_s: 2400, pages: 30, moving: 100, is_copied: true };
+    /// A page every few seconds, and nothing that moves.
+    const DENSE: Lesson = Lesson { duration_s: 100, pages: 25, moving: 0, is_copied: true };
+
+    /// What a machine takes: so many times the rates of the first import.
+    fn machine(by: f64) -> Rates {
+        Rates::default().scaled(by)
+    }
+
+    /// Plays an import on a machine, tenth by tenth of a second; gives the worst error after the
+    /// first minute.
+    fn worst_error(known: &Known, machine: Rates, lesson: &Lesson) -> f64 {
         let reporter = Reporter::new(known);
         let plan = Plan {
             slides: true,
             video_360: true,
-            encodes_source: true,
+            encodes_source: !lesson.is_copied,
             encoder: Some(EncoderName::SvtAv1),
             ..Plan::default()
         };
         reporter.plan(plan);
-        let whole: u64 = STAGES.iter().map(|(_, seconds)| seconds).sum();
-        let (mut now, mut worst) = (0, 0.0_f64);
-        for (stage, seconds) in STAGES {
-            for second in 0..=seconds {
+        let (duration_s, moving) = (lesson.duration_s as f64, lesson.moving as f64 / 100.0);
+        let source = if lesson.is_copied { 0.0 } else { duration_s * machine.source };
+        let stages = [
+            (Stage::Slides, duration_s * machine.look),
+            (Stage::Pages, lesson.pages as f64 * machine.page),
+            (Stage::Video, duration_s * moving * machine.svt_av1.video_360),
+            (Stage::Source, source),
+        ];
+        let whole: f64 = stages.iter().map(|(_, seconds)| seconds).sum();
+        let (mut now, mut worst) = (0.0, 0.0_f64);
+        for (stage, seconds) in stages {
+            let ticks = (seconds * 10.0) as u64;
+            for tick in 0..=ticks {
+                let part = if ticks > 0 { tick as f64 / ticks as f64 } else { 1.0 };
+                if stage == Stage::Slides {
+                    let pages = (lesson.pages as f64 * part) as usize;
+                    reporter.seen(duration_s * part, duration_s, pages, Some(moving));
+                }
+                let at = now + seconds * part;
                 let mut state = lock(&reporter.state);
-                let at = Duration::from_secs(now + second);
-                state.advance(stage, second as f64 / seconds as f64, true, at);
-                let left = (whole - now - second) as f64;
+                state.advance(stage, part, true, Duration::from_secs_f64(at));
+                let left = whole - at;
                 // The last seconds are rounded, and nobody counts them.
-                if now + second >= 60 && left >= 30.0 {
+                if at >= 60.0 && left >= 30.0 {
                     let said = state.seconds_left.expect("it shows its pace") as f64;
                     worst = worst.max((said / left - 1.0).abs());
                 }
             }
             now += seconds;
         }
-        reporter.measured(1_000_000);
+        if moving < 1.0 {
+            let found = (100 - lesson.moving).max(1);
+            reporter.segments(Stage::Video, found, 100, 100);
+        }
+        reporter.measured(lesson.duration_s * 1000);
         worst
+    }
+
+    fn known(rates: Rates) -> Known {
+        Known { rates, heard: Mutex::default() }
     }
 
     #[test]
     fn an_import_goes_by_what_the_one_before_it_measured() {
-        let first = Known { rates: Rates::default(), heard: Mutex::default() };
-        assert!(worst_error(&first) > 0.2, "estimates alone are not right for this lesson");
+        let slow = Rates { look: 0.3, source: 0.9, ..machine(3.0) };
+        let lesson = Lesson { is_copied: false, ..LONG };
+        let first = known(Rates::default());
+        assert!(worst_error(&first, slow, &lesson) > 0.2, "estimates alone are not right here");
         let rates = lock(&first.heard).expect("it was measured");
-        assert_eq!((rates.slides, rates.svt_av1.video_360, rates.source), (0.3, 0.4, 0.5));
-        let others = Rates::default();
-        assert_eq!(rates.svt_av1.video_480, others.svt_av1.video_480, "it was not made");
-        assert_eq!(rates.rav1e, others.rav1e, "it made nothing");
-        let second = Known { rates, heard: Mutex::default() };
-        assert!(worst_error(&second) < 0.2);
+        let is_near = |one: f64, other: f64| (one / other - 1.0).abs() < 0.01;
+        assert!(is_near(rates.look, slow.look) && is_near(rates.page, slow.page), "{rates:?}");
+        assert!(is_near(rates.svt_av1.video_360, slow.svt_av1.video_360), "{rates:?}");
+        assert!(is_near(rates.source, slow.source), "{rates:?}");
+        assert!(worst_error(&known(rates), slow, &lesson) < 0.05);
+        let third = known(rates);
+        worst_error(&third, slow, &DENSE);
+        let still = lock(&third.heard).expect("it was measured");
+        assert_eq!(still.svt_av1, rates.svt_av1, "nothing moved in it");
+        assert_eq!(still.rav1e, rates.rav1e, "it made nothing");
+    }
+
+    #[test]
+    fn a_long_lesson_is_foretold_after_a_short_one_of_another_kind() {
+        for speed in [0.5, 1.0, 4.0] {
+            let short = known(Rates::default());
+            worst_error(&short, machine(speed), &DENSE);
+            let rates = lock(&short.heard).expect("it was measured");
+            let worst = worst_error(&known(rates), machine(speed), &LONG);
+            assert!(worst < 0.2, "{worst} on a machine of {speed}: {rates:?}");
+        }
     }
 
     #[test]
     fn what_was_only_found_is_not_measured() {
-        let known = Known { rates: Rates::default(), heard: Mutex::default() };
+        let known = known(Rates::default());
         let reporter = Reporter::new(&known);
-        reporter.plan(Plan { video_360: true, ..Plan::default() });
-        reporter.segments(Stage::Video, 5, 5, 10);
-        reporter.segments(Stage::Video, 5, 10, 10);
+        reporter.plan(Plan { slides: true, video_360: true, ..Plan::default() });
+        reporter.segments(Stage::Slides, 1, 1, 1);
+        reporter.segments(Stage::Video, 98, 98, 100);
+        reporter.segments(Stage::Video, 98, 100, 100);
         reporter.measured(1000);
         assert_eq!(*lock(&known.heard), Some(Rates::default()));
     }
 
     #[test]
+    fn more_pages_than_were_thought_of_do_not_make_it_fall() {
+        let known = known(Rates::default());
+        let reporter = Reporter::new(&known);
+        reporter.plan(Plan { slides: true, ..Plan::default() });
+        reporter.report(Stage::Slides, 0.9);
+        let told = lock(&reporter.state).told.expect("it told");
+        reporter.seen(90.0, 100.0, 500, None);
+        reporter.report(Stage::Slides, 0.91);
+        assert_eq!(lock(&reporter.state).told, Some(told));
+    }
+
+    #[test]
     fn rates_from_a_file_cannot_break_an_import() {
         let svt_av1 = VideoRates { video_360: 0.0, video_480: f64::INFINITY };
-        let rates = Rates { slides: f64::NAN, svt_av1, ..Rates::default() };
-        let known = Known { rates, heard: Mutex::default() };
-        assert!(worst_error(&known).is_finite());
+        let rates = Rates { look: f64::NAN, page: -1.0, svt_av1, ..Rates::default() };
+        assert!(worst_error(&known(rates), machine(1.0), &LONG).is_finite());
     }
 }

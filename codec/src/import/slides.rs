@@ -6,6 +6,7 @@
 //! durable before they count.
 
 use std::io::BufWriter;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 
@@ -61,16 +62,27 @@ pub(super) fn make(job: &Job) -> Result<Vec<FinishedTrack>, ImportError> {
     let Some(video) = &job.probe.video else { return Ok(Vec::new()) };
     let thumbs = job.work.finished(TrackKind::Thumbs);
     let slides = job.work.finished(KIND);
+    let is_looked_at = || job.reporter.segments(Stage::Slides, 1, 1, 1);
     if let (Some(thumbs), Some(slides)) = (&thumbs, &slides) {
+        is_looked_at();
         return Ok(vec![slides.clone(), thumbs.clone()]);
     }
     job.reporter.report(Stage::Slides, 0.0);
-    let found = job.work.read_note(KIND).and_then(|json| serde_json::from_slice(&json).ok());
+    let found: Option<Found> =
+        job.work.read_note(KIND).and_then(|json| serde_json::from_slice(&json).ok());
     let (found, thumbs) = match (found, thumbs) {
-        (Some(found), Some(thumbs)) => (found, thumbs),
+        (Some(found), Some(thumbs)) => {
+            is_looked_at();
+            (found, thumbs)
+        }
         _ => passing::beside(job, video, |passing| look::look(job, video, passing))?,
     };
-    let run = Run { job, video, size: FrameSize::fit(video, WIDTH_MAX, HEIGHT_MAX), found };
+    let duration_s = found.duration_ms as f64 / 1000.0;
+    job.reporter.seen(duration_s, duration_s, found.slides.len(), None);
+    job.reporter.report(Stage::Slides, 1.0);
+    let size = FrameSize::fit(video, WIDTH_MAX, HEIGHT_MAX);
+    let [durable, encoded] = Default::default();
+    let run = Run { job, video, size, found, durable, encoded };
     run.encode_all()?;
     Ok(vec![run.assemble()?, thumbs])
 }
@@ -92,6 +104,9 @@ struct Run<'a> {
     video: &'a VideoStream,
     size: FrameSize,
     found: Found,
+    /// Stills that an earlier call made durable, and that this one does.
+    durable: AtomicU64,
+    encoded: AtomicU64,
 }
 
 impl Run<'_> {
@@ -134,7 +149,17 @@ impl Run<'_> {
         let sample = encode_still(&taken.page, StillUse::Slide)?;
         let (start_ms, duration_ms) = self.place(taken.n);
         let bytes = segment(taken.n, start_ms, duration_ms, sample);
-        Ok(self.job.work.write_segment(KIND, taken.n, &bytes, None)?)
+        self.job.work.write_segment(KIND, taken.n, &bytes, None)?;
+        self.encoded.fetch_add(1, Ordering::Relaxed);
+        self.report();
+        Ok(())
+    }
+
+    fn report(&self) {
+        let durable = self.durable.load(Ordering::Relaxed);
+        let done = durable + self.encoded.load(Ordering::Relaxed);
+        let count = self.found.slides.len() as u64;
+        self.job.reporter.segments(Stage::Pages, durable, done, count);
     }
 
     /// When slide `n` is shown, and for how long.
@@ -152,6 +177,8 @@ impl Run<'_> {
     ) -> Result<(), ImportError> {
         let count = self.found.slides.len() as u64;
         let missing: Vec<u64> = (0..count).filter(|n| !self.is_durable(*n)).collect();
+        self.durable.store(count - missing.len() as u64, Ordering::Relaxed);
+        self.report();
         let mut rest = &missing[..];
         if is_indexed(self.job) && missing.len() as u64 * SEEK_COST_MS < self.found.duration_ms {
             while let Some((&n, after)) = rest.split_first() {

@@ -142,6 +142,11 @@ impl Finder {
         self.found.push(SlideTime { start_ms: start * FRAME_MS, still_ms: n * FRAME_MS });
     }
 
+    /// How many slides there are so far.
+    pub fn count(&self) -> usize {
+        self.found.len()
+    }
+
     /// Ends the lesson: its slides in order, at least one if there was a picture.
     pub fn finish(mut self) -> Vec<SlideTime> {
         if self.found.is_empty() && self.view.is_some() {

@@ -9,7 +9,7 @@ use yingxue_codec::import::{Rates, VideoRates};
 
 /// How much of what was known is kept when an import has measured anew: lessons differ.
 const KEPT_PART: f64 = 0.5;
-/// The longest file that is read, in bytes: seven numbers and their names.
+/// The longest file that is read, in bytes: eight numbers and their names.
 const BYTES_MAX: u64 = 4096;
 
 fn path(data_dir: &Path) -> PathBuf {
@@ -30,7 +30,7 @@ pub(super) fn keep(data_dir: &Path, measured: Rates) {
         Some(known) => between(known, measured),
         None => measured,
     };
-    let text = serde_json::to_vec(&rates).expect("seven numbers always encode");
+    let text = serde_json::to_vec(&rates).expect("eight numbers always encode");
     let (path, part) = (path(data_dir), data_dir.join("import-rates.part"));
     if let Err(error) = std::fs::write(&part, text).and_then(|()| std::fs::rename(part, path)) {
         tracing::debug!(%error, "how long imports take is not kept");
@@ -46,7 +46,8 @@ fn between(known: Rates, measured: Rates) -> Rates {
     Rates {
         source: mix(known.source, measured.source),
         audio: mix(known.audio, measured.audio),
-        slides: mix(known.slides, measured.slides),
+        look: mix(known.look, measured.look),
+        page: mix(known.page, measured.page),
         rav1e: video(known.rav1e, measured.rav1e),
         svt_av1: video(known.svt_av1, measured.svt_av1),
     }
@@ -60,14 +61,15 @@ mod tests {
     fn what_was_measured_is_kept_and_a_damaged_file_is_none() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(known(folder.path()), None);
-        let first = Rates { slides: 0.4, ..Rates::default() };
+        let first = Rates { look: 0.4, ..Rates::default() };
         keep(folder.path(), first);
         assert_eq!(known(folder.path()), Some(first));
-        keep(folder.path(), Rates { slides: 0.8, ..first });
-        assert!((known(folder.path()).unwrap().slides - 0.6).abs() < 1e-9);
-        // The second is what an older program kept: it knew of one encoder.
-        for unreadable in ["{", r#"{"source":1,"audio":1,"slides":1,"video_360":1,"video_480":3}"#]
-        {
+        keep(folder.path(), Rates { look: 0.8, ..first });
+        assert!((known(folder.path()).unwrap().look - 0.6).abs() < 1e-9);
+        // The second is what an older program kept: its pages were a part of the look.
+        let older = r#"{"source":1,"audio":1,"slides":1,"rav1e":{"video_360":1,"video_480":3},
+            "svt_av1":{"video_360":1,"video_480":3}}"#;
+        for unreadable in ["{", older] {
             std::fs::write(path(folder.path()), unreadable).unwrap();
             assert_eq!(known(folder.path()), None);
         }

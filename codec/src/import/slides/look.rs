@@ -19,9 +19,6 @@ use crate::probe::VideoStream;
 use crate::slide::{Finder, Page};
 use crate::track::TrackKind;
 
-/// How much of the stage this pass is: a page costs about 3 s of a processor, and a minute of
-/// looking 2 s.
-const SHARE: f64 = 0.6;
 /// The bytes of a BLAKE3 hash.
 const HASH_BYTES: usize = 32;
 
@@ -66,7 +63,11 @@ pub(super) fn look(
             job.check_going_on(looked_ms)?;
             // A child that is not read from stands still by itself.
             job.reporter.wait_while_paused();
-            job.reporter.report(Stage::Slides, SHARE * job.fraction(looked_ms));
+            let moving = passing.as_ref().map(|passing| passing.moving());
+            let looked_s = looked_ms as f64 / 1000.0;
+            let duration_s = (job.probe.duration_ms as f64 / 1000.0).max(looked_s);
+            job.reporter.seen(looked_s, duration_s, look.finder.count(), moving);
+            job.reporter.report(Stage::Slides, job.fraction(looked_ms));
         }
         if look.pictures.is_multiple_of(PART_FRAMES) {
             look.keep(job, &page, passing.as_deref_mut())?;
@@ -93,8 +94,8 @@ fn begin(pictures: &Pictures, passing: Option<&mut Passing>) -> Result<(Child, L
         if let (Some(passing), Some(stays)) = (passing, kept.stays) {
             passing.go_on(kept.pictures, stays);
         }
-        let all = (job.probe.duration_ms / FRAME_MS) as f64 / SHARE;
-        job.reporter.segments(Stage::Slides, kept.pictures, kept.pictures, all as u64);
+        let all = (job.probe.duration_ms / FRAME_MS).max(kept.pictures);
+        job.reporter.segments(Stage::Slides, kept.pictures, kept.pictures, all);
         return Ok((child, Look { pictures: kept.pictures, finder: kept.finder, thumbs }));
     }
     let look = Look { pictures: 0, finder: Finder::new(), thumbs: Thumbs::new(FRAME_MS) };

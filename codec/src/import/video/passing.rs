@@ -50,6 +50,9 @@ pub(in crate::import) struct Passing<'a> {
     stays: Stays,
     frames: Vec<u8>,
     n: u64,
+    /// GOPs of those that were left for `video-360`'s own pass, since this call began.
+    left: u64,
+    passed: u64,
     /// GOPs that were handed out, and may not be durable yet.
     handed_out: Vec<u64>,
 }
@@ -57,7 +60,7 @@ pub(in crate::import) struct Passing<'a> {
 impl<'a> Passing<'a> {
     fn new(run: &'a Run<'a>, gops: SyncSender<Gop>) -> Self {
         let (stays, frames, handed_out) = Default::default();
-        Self { run, gops, stays, frames, n: 0, handed_out }
+        Self { run, gops, stays, frames, n: 0, left: 0, passed: 0, handed_out }
     }
 
     /// Goes on behind the first `frames` pictures, whole GOPs, with what [`Passing::kept`] gave.
@@ -79,6 +82,11 @@ impl<'a> Passing<'a> {
         (is_made && self.frames.is_empty()).then_some(&self.stays)
     }
 
+    /// The part of the lesson in which the picture moves, as far as it is seen; all of it at first.
+    pub(in crate::import) fn moving(&self) -> f64 {
+        (self.left + 1) as f64 / (self.passed + 1) as f64
+    }
+
     /// Takes the next picture.
     pub(in crate::import) fn push(&mut self, picture: &[u8]) {
         self.frames.extend_from_slice(picture);
@@ -98,6 +106,7 @@ impl<'a> Passing<'a> {
     fn end_gop(&mut self) {
         let (n, size) = (self.n, &self.run.size);
         self.n += 1;
+        self.passed += 1;
         let repeated = self.stays.repeated(n, &self.frames, size);
         self.handed_out.retain(|n| !self.run.has_ended(*n));
         if let Some(end) = self.run.durable_end(n, self.frames.len() / size.frame_bytes()) {
@@ -107,6 +116,8 @@ impl<'a> Passing<'a> {
             self.handed_out.push(n);
             // Workers receive to the end, whatever fails.
             drop(self.gops.send(Gop { n, frames, repeated, still }));
+        } else {
+            self.left += 1;
         }
         self.frames.clear();
     }
