@@ -299,6 +299,8 @@ impl<'a> Job<'a> {
             video_360: tiers.video_360 && video.is_some(),
             video_480: tiers.video_480 && video.is_some_and(video::has_480),
             encoder: video::planned_encoder(self),
+            decode_units: video.map_or(0.0, progress::decode_units),
+            duration_s: self.probe.duration_ms as f64 / 1000.0,
         });
         let make_source = || source::make(self).map(|track| vec![track]);
         let make_audio = || audio::make(self).map(Vec::from_iter);

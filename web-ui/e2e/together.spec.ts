@@ -24,10 +24,15 @@ test('pictures and a sound become one lesson in the order that the teacher set',
     running.picture('板书10.png', 'white'),
     running.picture('板书2.png', 'gray'),
     running.picture('板书1.png', 'black'),
-    running.sound('讲解.m4a', 6),
   ];
   await open();
   await page.locator('input[type=file]').setInputFiles(files);
+  const record = page.getByRole('button', { name: '为课件配录音' });
+  await seeInBothLanguages(page, 'upload-pages');
+  // A phone's recorder answers, or the file chooser of a computer.
+  const [chooser] = await Promise.all([page.waitForEvent('filechooser'), record.click()]);
+  await chooser.setFiles(running.sound('讲解.m4a', 6));
+  await expect(record).toHaveCount(0);
   const chosen = page.locator('[data-chosen] li b');
   await expect(chosen).toHaveText(['板书1.png', '板书2.png', '板书10.png', '讲解.m4a']);
   await page.getByRole('button', { name: '把“板书10.png”往前移' }).click();

@@ -9,7 +9,7 @@ use yingxue_codec::import::{Rates, VideoRates};
 
 /// How much of what was known is kept when an import has measured anew: lessons differ.
 const KEPT_PART: f64 = 0.5;
-/// The longest file that is read, in bytes: eight numbers and their names.
+/// The longest file that is read, in bytes: nine numbers and their names.
 const BYTES_MAX: u64 = 4096;
 
 fn path(data_dir: &Path) -> PathBuf {
@@ -30,7 +30,7 @@ pub(super) fn keep(data_dir: &Path, measured: Rates) {
         Some(known) => between(known, measured),
         None => measured,
     };
-    let text = serde_json::to_vec(&rates).expect("eight numbers always encode");
+    let text = serde_json::to_vec(&rates).expect("nine numbers always encode");
     let (path, part) = (path(data_dir), data_dir.join("import-rates.part"));
     if let Err(error) = std::fs::write(&part, text).and_then(|()| std::fs::rename(part, path)) {
         tracing::debug!(%error, "how long imports take is not kept");
@@ -44,6 +44,7 @@ fn between(known: Rates, measured: Rates) -> Rates {
         video_480: mix(known.video_480, measured.video_480),
     };
     Rates {
+        decode: mix(known.decode, measured.decode),
         source: mix(known.source, measured.source),
         audio: mix(known.audio, measured.audio),
         look: mix(known.look, measured.look),

@@ -9,6 +9,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use super::run::{Gop, Run};
 use super::{VIDEO_360, begin};
 use crate::frame_size::FrameSize;
+use crate::import::progress::Moving;
 use crate::import::still::{self, Stays};
 use crate::import::{ImportError, Job};
 use crate::probe::VideoStream;
@@ -82,9 +83,9 @@ impl<'a> Passing<'a> {
         (is_made && self.frames.is_empty()).then_some(&self.stays)
     }
 
-    /// The part of the lesson in which the picture moves, as far as it is seen; all of it at first.
-    pub(in crate::import) fn moving(&self) -> f64 {
-        (self.left + 1) as f64 / (self.passed + 1) as f64
+    /// How much of the lesson moves, as far as it is seen.
+    pub(in crate::import) fn moving(&self) -> Moving {
+        Moving { moving: self.left, passed: self.passed }
     }
 
     /// Takes the next picture.

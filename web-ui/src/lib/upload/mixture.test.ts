@@ -6,9 +6,10 @@ const names = (files: { name: string }[]) => files.map((one) => one.name);
 
 describe('the files of a lesson', () => {
   it('are known by their endings, and else may be a video', () => {
-    const kinds = ['课.MP4', 'a.m4a', 'b.pptx', 'c.JPG', 'd.srt', 'e', 'f.vro'];
+    const kinds = ['课.MP4', 'a.m4a', 'b.pptx', 'c.JPG', 'd.srt', 'e', 'f.vro', 'g.3ga'];
     const expected: Kind[] = [
       'video', 'sound', 'document', 'picture', 'subtitles', 'video', 'video',
+      'sound',
     ];
     expect(kinds.map((name) => kindOf(file(name)))).toEqual(expected);
     expect(kindOf(file('照片', 'image/jpeg'))).toBe('picture');

@@ -17,7 +17,7 @@ export const FILES_MAX = 100;
 const SUBTITLES_MAX = 4;
 
 const ENDINGS: Record<Exclude<Kind, 'video'>, string> = {
-  sound: 'mp3 m4a wav aac flac ogg oga opus wma amr aif aiff caf ac3',
+  sound: 'mp3 m4a wav aac flac ogg oga opus wma amr 3ga aif aiff caf ac3',
   document: 'pptx ppt pptm odp pdf zip pps ppsx',
   picture: 'jpg jpeg png webp gif bmp tif tiff heic heif avif',
   subtitles: 'srt vtt ass ssa',
