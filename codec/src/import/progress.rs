@@ -591,9 +591,18 @@ mod tests {
         }
     }
 
-    /// What runs side by side on a machine, for how many seconds, and from where to where: sound
-    /// shares the machine evenly with the look for pages, the rest has it alone.
-    fn phases(machine: Rates, lesson: &Lesson) -> Vec<(f64, Vec<(Stage, f64, f64)>)> {
+    /// What runs side by side, for how many seconds.
+    struct Run {
+        seconds: f64,
+        stages: Vec<Part>,
+    }
+
+    /// A stage, from where to where.
+    struct Part(Stage, f64, f64);
+
+    /// An import on a machine: sound shares it evenly with the look for pages, the rest has it
+    /// alone.
+    fn runs(machine: Rates, lesson: &Lesson) -> Vec<Run> {
         let duration_s = lesson.duration_s as f64;
         let decoding = machine.decode * lesson.decode_units;
         let (audio, look) = (duration_s * machine.audio, duration_s * (machine.look + decoding));
@@ -603,16 +612,21 @@ mod tests {
         let decoded_again = if lesson.moving > 0 { decoding } else { 0.0 };
         let video = duration_s * (machine.svt_av1.video_360 * moving + decoded_again);
         let source = duration_s * (machine.source + decoding);
-        let mut phases = vec![
-            (2.0 * audio, vec![(Stage::Audio, 0.0, 1.0), (Stage::Slides, 0.0, begun)]),
-            (look - audio, vec![(Stage::Slides, begun, 1.0)]),
-            (lesson.pages as f64 * machine.page, vec![(Stage::Pages, 0.0, 1.0)]),
-            (video, vec![(Stage::Video, 0.0, 1.0)]),
+        let beside = vec![Part(Stage::Audio, 0.0, 1.0), Part(Stage::Slides, 0.0, begun)];
+        let alone = |seconds: f64, stage: Stage, from: f64| Run {
+            seconds,
+            stages: vec![Part(stage, from, 1.0)],
+        };
+        let mut runs = vec![
+            Run { seconds: 2.0 * audio, stages: beside },
+            alone(look - audio, Stage::Slides, begun),
+            alone(lesson.pages as f64 * machine.page, Stage::Pages, 0.0),
+            alone(video, Stage::Video, 0.0),
         ];
         if !lesson.is_copied {
-            phases.push((source, vec![(Stage::Source, 0.0, 1.0)]));
+            runs.push(alone(source, Stage::Source, 0.0));
         }
-        phases
+        runs
     }
 
     /// Plays an import on a machine, tenth by tenth of a second; gives the worst error after the
@@ -620,15 +634,15 @@ mod tests {
     fn worst_error(known: &Known, machine: Rates, lesson: &Lesson) -> f64 {
         let reporter = Reporter::new(known);
         reporter.plan(plan(lesson));
-        let phases = phases(machine, lesson);
-        let whole: f64 = phases.iter().map(|(seconds, _)| seconds).sum();
+        let runs = runs(machine, lesson);
+        let whole: f64 = runs.iter().map(|run| run.seconds).sum();
         let (mut now, mut worst) = (0.0, 0.0_f64);
-        for (seconds, stages) in phases {
+        for Run { seconds, stages } in runs {
             let ticks = (seconds * 10.0) as u64;
             for tick in 0..=ticks {
                 let time = if ticks > 0 { tick as f64 / ticks as f64 } else { 1.0 };
                 let at = now + seconds * time;
-                for (stage, from, to) in &stages {
+                for Part(stage, from, to) in &stages {
                     let part = if *stage == Stage::Video { made_after(time) } else { time };
                     let part = from + (to - from) * part;
                     if *stage == Stage::Slides {
