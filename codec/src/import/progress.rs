@@ -6,11 +6,12 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
-
 use super::{Observer, Progress, Stage};
 use crate::encoder::EncoderName;
-use crate::probe::VideoStream;
+pub(super) use rates::decode_units;
+pub use rates::{Rates, VideoRates};
+
+mod rates;
 
 /// How often the observer is asked whether the import is paused.
 const ASK_EVERY: Duration = Duration::from_millis(100);
@@ -27,97 +28,6 @@ const MEASURED_MS_MIN: u64 = 300_000;
 const EXPECTED_PART: f64 = 0.1;
 /// At least this part of what pictures took was not decoding.
 const ENCODING_PART_MIN: f64 = 0.1;
-/// Pixels a second of 1280×720 at 25 pictures a second: what [`Rates::decode`] is for.
-const DECODE_PIXELS_PER_S: f64 = 1280.0 * 720.0 * 25.0;
-
-/// How long stages take, in seconds of work for a second of the lesson. What an import measured is
-/// what the next one goes by: the same machine, though maybe another kind of lesson, so they are
-/// for what there is to do in it.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Rates {
-    /// Decoding 1280×720 at 25 pictures a second: a part of each stage that sees all pictures.
-    pub decode: f64,
-    /// Encoding a picture again for `source`.
-    pub source: f64,
-    /// Sound.
-    pub audio: f64,
-    /// Finding the pages, and thumbnails.
-    pub look: f64,
-    /// One page, in seconds.
-    pub page: f64,
-    /// Pictures by rav1e.
-    pub rav1e: VideoRates,
-    /// Pictures by SVT-AV1.
-    pub svt_av1: VideoRates,
-}
-
-/// What one encoder takes, for a second of the lesson in which the picture moves.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct VideoRates {
-    /// The picture of `video-360`.
-    pub video_360: f64,
-    /// The picture of `video-480`.
-    pub video_480: f64,
-}
-
-/// What a first import goes by: measured with lectures on one machine, and right only relative to
-/// one another.
-impl Default for Rates {
-    fn default() -> Self {
-        Self {
-            decode: 0.043,
-            source: 0.36,
-            audio: 0.008,
-            look: 0.012,
-            page: 1.05,
-            rav1e: VideoRates { video_360: 0.38, video_480: 1.3 },
-            svt_av1: VideoRates { video_360: 0.137, video_480: 0.5 },
-        }
-    }
-}
-
-impl Rates {
-    fn scaled(self, by: f64) -> Self {
-        let video = |rates: VideoRates| VideoRates {
-            video_360: rates.video_360 * by,
-            video_480: rates.video_480 * by,
-        };
-        Self {
-            decode: self.decode * by,
-            source: self.source * by,
-            audio: self.audio * by,
-            look: self.look * by,
-            page: self.page * by,
-            rav1e: video(self.rav1e),
-            svt_av1: video(self.svt_av1),
-        }
-    }
-
-    /// With every number such that it can be reckoned with, whatever a file or a wrong clock says.
-    fn sane(self) -> Self {
-        let sane = |rate: f64| if rate.is_finite() { rate.clamp(1e-3, 1e3) } else { 1.0 };
-        let video = |rates: VideoRates| VideoRates {
-            video_360: sane(rates.video_360),
-            video_480: sane(rates.video_480),
-        };
-        Self {
-            decode: sane(self.decode),
-            source: sane(self.source),
-            audio: sane(self.audio),
-            look: sane(self.look),
-            page: sane(self.page),
-            rav1e: video(self.rav1e),
-            svt_av1: video(self.svt_av1),
-        }
-    }
-
-    fn video(&mut self, encoder: EncoderName) -> &mut VideoRates {
-        match encoder {
-            EncoderName::Rav1e => &mut self.rav1e,
-            EncoderName::SvtAv1 => &mut self.svt_av1,
-        }
-    }
-}
 
 /// Which stages an import has.
 #[derive(Debug, Clone, Copy, Default)]
@@ -140,13 +50,6 @@ impl Plan {
     fn encoder(&self) -> EncoderName {
         self.encoder.unwrap_or(EncoderName::Rav1e)
     }
-}
-
-/// What decoding a picture takes, in units of [`Rates::decode`].
-pub(super) fn decode_units(video: &VideoStream) -> f64 {
-    // A file that does not say how many pictures there are has some all the same.
-    let frame_rate = if video.frame_rate > 0.0 { video.frame_rate.min(120.0) } else { 25.0 };
-    f64::from(video.width) * f64::from(video.height) * frame_rate / DECODE_PIXELS_PER_S
 }
 
 /// What is seen of a lesson's picture: GOPs that went by, and those of them that move.
@@ -266,8 +169,8 @@ impl<'a> Reporter<'a> {
         }
     }
 
-    /// Says what is seen of the lesson after `looked_s` seconds of `duration_s`: how many pages, and
-    /// how much of the picture moves, if that is known.
+    /// Says what is seen of the lesson after `looked_s` seconds of `duration_s`: how many pages,
+    /// and how much of the picture moves, if that is known.
     pub(super) fn seen(&self, looked_s: f64, duration_s: f64, pages: usize, seen: Option<Moving>) {
         let rest_s = (duration_s - looked_s).max(0.0);
         // What was seen weighs the more, the more of it there is.
