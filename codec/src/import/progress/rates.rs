@@ -56,34 +56,25 @@ impl Default for Rates {
 
 impl Rates {
     pub(super) fn scaled(self, by: f64) -> Self {
-        let video = |rates: VideoRates| VideoRates {
-            video_360: rates.video_360 * by,
-            video_480: rates.video_480 * by,
-        };
-        Self {
-            decode: self.decode * by,
-            source: self.source * by,
-            audio: self.audio * by,
-            look: self.look * by,
-            page: self.page * by,
-            rav1e: video(self.rav1e),
-            svt_av1: video(self.svt_av1),
-        }
+        self.each(|rate| rate * by)
     }
 
     /// With every number such that it can be reckoned with, whatever a file or a wrong clock says.
     pub(super) fn sane(self) -> Self {
-        let sane = |rate: f64| if rate.is_finite() { rate.clamp(1e-3, 1e3) } else { 1.0 };
+        self.each(|rate| if rate.is_finite() { rate.clamp(1e-3, 1e3) } else { 1.0 })
+    }
+
+    fn each(self, of: impl Fn(f64) -> f64) -> Self {
         let video = |rates: VideoRates| VideoRates {
-            video_360: sane(rates.video_360),
-            video_480: sane(rates.video_480),
+            video_360: of(rates.video_360),
+            video_480: of(rates.video_480),
         };
         Self {
-            decode: sane(self.decode),
-            source: sane(self.source),
-            audio: sane(self.audio),
-            look: sane(self.look),
-            page: sane(self.page),
+            decode: of(self.decode),
+            source: of(self.source),
+            audio: of(self.audio),
+            look: of(self.look),
+            page: of(self.page),
             rav1e: video(self.rav1e),
             svt_av1: video(self.svt_av1),
         }
